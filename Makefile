@@ -1,0 +1,82 @@
+# Every target does all its own set-up. It needs Python 3.11 or newer with venv, and make; nothing else.
+# A second run finds the stamp and starts at once.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench bench-parse constraints clean
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+# The newest name first would pick an interpreter that half of a machine's packages do not know yet;
+# `python3` is what its owner chose. Say `make PYTHON=python3.13 test` for another one.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# How many processes share the tests; PYTEST_ARGS says which, for example `make test PYTEST_ARGS=tests/hooks`.
+PYTEST_WORKERS ?= 3
+PYTEST_ARGS ?=
+
+# What a developer's shell may carry that would change what runs here: another Airflow's settings,
+# another project's modules, and the switch that makes every Airflow start import uncompiled code (3 s each).
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTEST_ADDOPTS VIRTUAL_ENV CONDA_PREFIX
+unexport UV_PROJECT_ENVIRONMENT UV_PYTHON UV_NO_BUILD_ISOLATION UV_CONSTRAINT UV_OVERRIDE
+unexport $(filter AIRFLOW_%,$(.VARIABLES))
+# Libraries of the S3 tests look for an account in these.
+unexport $(filter AWS_%,$(.VARIABLES))
+
+help:
+	@echo "make demo    a real Airflow imports 69,659 purchases into the platform's emulator, and counts them"
+	@echo "make up      the same Airflow and emulator stay up; prints where"
+	@echo "make test    all tests"
+	@echo "make lint    ruff and mypy (strict)"
+	@echo "make bench   speed and memory, side by side with split + curl"
+	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
+
+demo: $(STAMP)
+	@$(BIN)/python demo/run.py
+
+up: $(STAMP)
+	@$(BIN)/python demo/run.py --stay
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --no-loadscope-reorder $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/upload.py --wait 30 $(BENCH_ARGS)
+
+bench-parse: $(STAMP)
+	$(BIN)/python benchmarks/parse_batch.py
+
+# The interpreter is linked, not rebuilt: only a missing environment is made anew.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv found. Install one, or say make PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode \
+	-c constraints.txt -e '.[emulator,s3]' --group dev
+
+# The second try is for networks whose own certificate authority only the system knows.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "Installing into $(VENV)"
+	@$(INSTALL) || { echo "Once more, with the system's certificates"; $(INSTALL) --system-certs; }
+	@touch $@
+
+# Written for all platforms and for Python 3.11 to 3.14 at once; names and versions only, no address.
+constraints: | $(BIN)/uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
+		--extra emulator --extra s3 --group dev \
+		--no-header --no-annotate --no-emit-index-url --quiet --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) .demo build dist

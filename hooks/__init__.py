@@ -1,0 +1,1 @@
+"""Hooks: one file per platform, over one transport. Importing this package imports nothing else."""

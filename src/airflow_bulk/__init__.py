@@ -1,0 +1,1 @@
+"""Bulk and batch platforms for Apache Airflow. Importing this package imports nothing else."""
