@@ -1,0 +1,163 @@
+"""Sources and destinations over HTTP: QuickBooks-like queries, plain paged JSON, ActiveCell-like objects.
+
+Facts: extract_load.md sections 2.1, 2.2 and 8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from airflow_bulk.platforms.call import Call, Problem, Reply
+from airflow_bulk.platforms.extract_load import problem
+
+Record = dict[str, Any]
+#: Rows of a QuickBooks query page (section 2.1 [source]).
+PAGE_SIZE = 500
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+class PageOfJson(NamedTuple):
+    """One page of a plain JSON list.
+
+    :param next: the next page's number, ``None`` at the end, ``""`` when the answer does not say.
+    """
+
+    records: list[Record]
+    next: Any
+
+
+def count_query(name: str, bounds: Mapping[str, datetime | None]) -> str:
+    """Return the count query of an object (section 2.1).
+
+    :param bounds: field -> lower bound; all of them hold at once.
+    """
+    return f"select count(*) from {_checked(name)}{_where(bounds)}"  # noqa: S608 - no SQL; names are checked
+
+
+def page_query(name: str, bounds: Mapping[str, datetime | None], start: int, size: int) -> str:
+    """Return the query of one page; *start* counts from 1."""
+    where = _where(bounds)
+    rows = f"startposition {start} maxresults {size}"
+    return f"select *, MetaData.CreateTime from {_checked(name)}{where} {rows}"  # noqa: S608 - as above
+
+
+def quickbooks_count(realm: str, name: str, bounds: Mapping[str, datetime | None]) -> Call[int]:
+    """Ask how many records a query has."""
+    return Call(
+        "GET",
+        f"/v3/company/{quote(realm, safe='')}/query",
+        f"count the {name} records",
+        lambda reply: int(_query_response(reply)["totalCount"]),
+        problem,
+        query={"query": count_query(name, bounds)},
+    )
+
+
+def quickbooks_page(
+    realm: str, name: str, bounds: Mapping[str, datetime | None], start: int, size: int = PAGE_SIZE
+) -> Call[list[Record]]:
+    """Ask for one page of a query; a page without the object's key is empty."""
+    return Call(
+        "GET",
+        f"/v3/company/{quote(realm, safe='')}/query",
+        f"read {name} records from number {start}",
+        lambda reply: _records(_query_response(reply).get(name, [])),
+        problem,
+        query={"query": page_query(name, bounds, start, size)},
+    )
+
+
+def json_page(
+    path: str, query: Mapping[str, Any], records_key: str | None, next_key: str | None
+) -> Call[PageOfJson]:
+    """Ask for one page of a plain JSON list.
+
+    :param records_key: where the records stand in the answer; ``None``: the answer is the array.
+    :param next_key: where the next page's number stands; ``None``: nowhere.
+    """
+
+    def parse(reply: Reply) -> PageOfJson:
+        answer = msgspec.json.decode(reply.body)
+        if records_key is None:
+            return PageOfJson(_records(answer), "")
+        return PageOfJson(_records(answer[records_key]), answer.get(next_key) if next_key else "")
+
+    return Call("GET", path, f"read {path}", parse, problem, query=query)
+
+
+def object_path(name: str, record_id: object = None) -> str:
+    """Return the path of a destination object: lower-cased in the URL (section 2.2 [source])."""
+    path = f"/api/v1/{quote(name.lower(), safe='')}"
+    return f"{path}.json" if record_id is None else f"{path}/{quote(str(record_id), safe='')}.json"
+
+
+def list_records(name: str) -> Call[list[Record]]:
+    """GET all current objects of a type."""
+    return _exactly_200("GET", object_path(name), f"list the {name}", lambda reply: _records(_json(reply)))
+
+
+def create_record(name: str, record: Record) -> Call[Record]:
+    """POST a new object; never repeated blindly."""
+    return _exactly_200(
+        "POST", object_path(name), f"create one of {name}", _record, json=record, repeatable=False
+    )
+
+
+def update_record(name: str, record_id: object, record: Record) -> Call[Record]:
+    """PUT an object."""
+    what = f"update {name} {record_id}"
+    return _exactly_200("PUT", object_path(name, record_id), what, _record, json=record)
+
+
+def delete_record(name: str, record_id: object) -> Call[None]:
+    """DELETE an object."""
+    what = f"delete {name} {record_id}"
+    return _exactly_200("DELETE", object_path(name, record_id), what, lambda reply: None)
+
+
+def _exactly_200(method: str, path: str, what: str, parse: Any, **options: Any) -> Call[Any]:
+    return Call(method, path, what, parse, _not_200, **options)
+
+
+def _not_200(reply: Reply) -> Problem | None:
+    """Every call must answer exactly 200; 201 and 204 are errors, too (section 2.2 [source])."""
+    if reply.status == 200:
+        return None
+    return problem(reply) or Problem(reply.status, "only 200 is success here")
+
+
+def _where(bounds: Mapping[str, datetime | None]) -> str:
+    parts = [f"{field} >= '{bound.isoformat()}'" for field, bound in bounds.items() if bound is not None]
+    return f" where {' and '.join(parts)}" if parts else ""
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no object of a query: letters, digits and _ only")
+    return name
+
+
+def _query_response(reply: Reply) -> dict[str, Any]:
+    answer = _json(reply)
+    if not isinstance(answer, dict) or not isinstance(answer.get("QueryResponse"), dict):
+        raise ValueError("Response error")  # noqa: TRY004 - section 2.1: an Intuit Extract Error
+    response: dict[str, Any] = answer["QueryResponse"]
+    return response
+
+
+def _json(reply: Reply) -> Any:
+    return msgspec.json.decode(reply.body)
+
+
+def _record(reply: Reply) -> Record:
+    return msgspec.json.decode(reply.body, type=Record)
+
+
+def _records(value: Any) -> list[Record]:
+    return msgspec.convert(value, type=list[Record])
