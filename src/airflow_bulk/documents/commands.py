@@ -1,0 +1,316 @@
+"""The commands that a line of the mediarithmics bulk API can be, as structures.
+
+A line is a command: one JSON object. The types say most of the rules; ``formats`` has the few that types cannot
+say. Both readings of a line, the fast one (``variants``) and the complete one (``faults``), are made from these
+structures, so neither holds a rule of its own.
+
+Sections named here are those of the mediarithmics fact sheet. Its mark [assumed] means that no source says it:
+such rules are the constants at the top, easy to change.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Text = Annotated[str, Meta(min_length=1, description="has to be a non-empty string")]
+AnyText = Annotated[str, Meta(description="has to be a string")]
+# Section 5: ids are strings in the tables, compartment_id is a number in one of them; ids that the platform gave
+# (digits, section 1.7) are taken as both [assumed]. An account's id is its owner's and a string [docs].
+PlatformId = (
+    Annotated[str, Meta(min_length=1, description="has to be a non-empty string or an integer")]
+    | Annotated[int, Meta(ge=0)]
+)
+Flag = Annotated[bool, Meta(description="has to be true or false")]
+
+# Section 1.7: all times are integers, milliseconds since 1970 in UTC [seed]; not before 1970 is [assumed].
+Milliseconds = Annotated[
+    int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (milliseconds)")
+]
+# Section 6.4: quoted in the docs' sample, a number in the console's model: both are taken [docs][navigator].
+ChoiceTime = (
+    Annotated[
+        str, Meta(pattern=r"^[0-9]+\Z", description="has to be milliseconds, an integer or quoted digits")
+    ]
+    | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+)
+# Sections 6.1 and 6.2: minutes, 0 means never [docs]; that a negative one is a mistake is [assumed].
+Minutes = Annotated[int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (minutes)")]
+# Section 6.2: a number, 0 means never [docs].
+ExpiryTime = (
+    Annotated[int, Meta(ge=0, description="has to be a number of 0 or more (milliseconds)")]
+    | Annotated[float, Meta(ge=0)]
+)
+
+# Section 12, question 9: the tracking page encourages many, the bulk page allows one; one is allowed [assumed].
+MAX_USER_IDENTIFIERS = 1
+# Section 6.6: the least length of `identifiers` is not stated; an empty list is refused [assumed].
+MIN_ASSOCIATED = 1
+
+# Section 6.5: device point ids are no identifiers that could be deleted [docs].
+AgentButNoDevicePoint = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        pattern=r"^(?!udp:)",
+        description="has to be a non-empty string that does not begin with udp:",
+    ),
+]
+Uuid = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z",
+        description="has to be a uuid (8-4-4-4-12 hexadecimal digits)",
+    ),
+]
+
+
+class Refused:
+    """A property that must not be there. No JSON value becomes one, so msgspec itself refuses it."""
+
+
+class JsonText:
+    """A string that holds a JSON text, ``data_bag`` of section 6.2 [docs]."""
+
+
+_ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
+
+
+def read_special(kind: type, value: Any) -> Any:
+    """Msgspec's ``dec_hook`` for the two types above.
+
+    :raises ValueError: the value is not allowed; the message never holds it.
+    """
+    if kind is JsonText and isinstance(value, str):
+        _ANY_JSON.decode(value)
+        return JSON_TEXT
+    raise ValueError("not allowed")
+
+
+JSON_TEXT = JsonText()
+
+
+class Object(Struct, gc=False):
+    """A JSON object of free content: its properties are skipped, only their JSON is checked."""
+
+
+def _dollar(name: str) -> str:
+    return "$" + name
+
+
+# -- Profiles, choices, segments: sections 6.2 to 6.4 [docs] ----------------------------------------------------
+
+
+class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
+    # compartment_id alone is no identifier: it says where an account, or a profile, lives (section 5 [docs]).
+    user_account_id: Text | UnsetType = UNSET
+    compartment_id: PlatformId | UnsetType = UNSET
+    email_hash: Text | UnsetType = UNSET
+    user_agent_id: Text | UnsetType = UNSET
+
+
+class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
+    """Section 6.3 [docs]. Neither generation's strategy properties are required [assumed]."""
+
+    user_profile: Object
+    update_strategy: (
+        Annotated[
+            Literal["PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE"],
+            Meta(description="has to be PARTIAL_UPDATE, PARTIAL_DELETE or FORCE_REPLACE"),
+        ]
+        | UnsetType
+    ) = UNSET
+    force_replace: Flag | UnsetType = UNSET
+    merge_objects: Flag | UnsetType = UNSET
+
+
+class DeleteProfile(_Identified, gc=False, kw_only=True, tag="DELETE"):
+    """Section 6.3 [docs]. A strategy here asks for a part, but all of the profile would go: refused."""
+
+    update_strategy: Annotated[Refused, Meta(description="is for UPSERT only")] | UnsetType = UNSET
+
+
+class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
+    """Section 6.4 [docs][navigator]; custom keys are allowed."""
+
+    processing_id: PlatformId
+    choice_ts: ChoiceTime
+    choice_acceptance_value: Flag | UnsetType = UNSET
+
+
+class DeletedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
+    """Section 6.4, and question 23 of section 12: DELETE lines name the processing, too [docs]."""
+
+    processing_id: PlatformId
+    choice_ts: ChoiceTime | UnsetType = UNSET
+
+
+class UpsertChoice(_Identified, gc=False, kw_only=True, tag="UPSERT"):
+    """Section 6.4 [docs]."""
+
+    force_replace: Flag
+    user_choice: UpsertedChoice
+
+
+class DeleteChoice(_Identified, gc=False, kw_only=True, tag="DELETE"):
+    """Section 6.4 [docs]."""
+
+    user_choice: DeletedChoice
+    force_replace: Flag | UnsetType = UNSET
+
+
+class _Membership(_Identified, gc=False, kw_only=True):
+    # Question 6 of section 12: the docs ask for the duration without exception, on DELETE lines, too.
+    expiration_duration: Minutes
+    segment_id: PlatformId | UnsetType = UNSET
+    segment_technical_name: Text | UnsetType = UNSET
+    expiration_ts: ExpiryTime | UnsetType = UNSET
+    data_bag: Annotated[JsonText, Meta(description="has to be a string that holds JSON")] | UnsetType = UNSET
+
+
+class UpdateSegment(_Membership, gc=False, kw_only=True, tag="UPDATE"):
+    """Section 6.2 [docs]: the operation is UPDATE, not UPSERT."""
+
+
+class DeleteSegment(_Membership, gc=False, kw_only=True, tag="DELETE"):
+    """Section 6.2 [docs]."""
+
+
+# -- Deletions and associations: sections 6.5 to 6.8 [docs] -----------------------------------------------------
+# The type says which identifier the line holds; one of another kind beside it would be a second one.
+
+
+class _Typed(Struct, gc=False, kw_only=True, tag_field="type"):
+    pass
+
+
+OfAnotherKind = Annotated[Refused, Meta(description="")] | UnsetType
+
+
+class Account(_Typed, gc=False, kw_only=True, tag="USER_ACCOUNT"):
+    """A user account; without ``compartment_id`` that of the default compartment."""
+
+    user_account_id: Text
+    compartment_id: PlatformId | UnsetType = UNSET
+    hash: OfAnotherKind = UNSET
+    user_agent_id: OfAnotherKind = UNSET
+    user_point_id: OfAnotherKind = UNSET
+
+
+class Email(_Typed, gc=False, kw_only=True, tag="USER_EMAIL"):
+    """A hashed e-mail address."""
+
+    hash: Text
+    user_account_id: OfAnotherKind = UNSET
+    user_agent_id: OfAnotherKind = UNSET
+    user_point_id: OfAnotherKind = UNSET
+
+
+class EmailWithAddress(Email, gc=False, kw_only=True, tag="USER_EMAIL"):
+    """The same in an association, where the address itself may stand beside its hash."""
+
+    email: AnyText | UnsetType = UNSET
+
+
+class Agent(_Typed, gc=False, kw_only=True, tag="USER_AGENT"):
+    """A device: ``vec:``, ``net:``, ``udp:`` or another form; forms are not checked (section 5 [assumed])."""
+
+    user_agent_id: Text
+    user_account_id: OfAnotherKind = UNSET
+    hash: OfAnotherKind = UNSET
+    user_point_id: OfAnotherKind = UNSET
+
+
+class AgentOfIdentifiersDeletion(Agent, gc=False, kw_only=True, tag="USER_AGENT"):
+    """Section 6.5: anything but a device point id."""
+
+    user_agent_id: AgentButNoDevicePoint
+
+
+class Point(_Typed, gc=False, kw_only=True, tag="USER_POINT"):
+    """Section 6.8: a whole user point."""
+
+    user_point_id: Uuid
+    user_account_id: OfAnotherKind = UNSET
+    hash: OfAnotherKind = UNSET
+    user_agent_id: OfAnotherKind = UNSET
+
+
+class Association(Struct, gc=False, kw_only=True):
+    """Section 6.6: the one command that holds several identifiers."""
+
+    identifiers: Annotated[list[Account | EmailWithAddress | Agent], Meta(min_length=MIN_ASSOCIATED)]
+
+
+# -- Activities: section 6.1 [docs][sdk] ------------------------------------------------------------------------
+
+
+class EmailHash(Struct, gc=False, kw_only=True, rename=_dollar):
+    """``$email_hash`` of an activity (section 5 [docs])."""
+
+    hash: Text
+    email: AnyText | UnsetType = UNSET
+
+
+class _UserIdentifier(Struct, gc=False, kw_only=True, rename=_dollar, tag_field="$type"):
+    pass
+
+
+class AccountIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_ACCOUNT"):
+    """An entry of ``$user_identifiers`` [docs][sdk]."""
+
+    user_account_id: Text
+    compartment_id: PlatformId | UnsetType = UNSET
+    hash: OfAnotherKind = UNSET
+    user_agent_id: OfAnotherKind = UNSET
+
+
+class EmailIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_EMAIL"):
+    """An entry of ``$user_identifiers`` [docs][sdk]."""
+
+    hash: Text
+    email: AnyText | UnsetType = UNSET
+    user_account_id: OfAnotherKind = UNSET
+    user_agent_id: OfAnotherKind = UNSET
+
+
+class AgentIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_AGENT"):
+    """An entry of ``$user_identifiers`` [docs][sdk]."""
+
+    user_agent_id: Text
+    user_account_id: OfAnotherKind = UNSET
+    hash: OfAnotherKind = UNSET
+
+
+UserIdentifier = AccountIdentifier | EmailIdentifier | AgentIdentifier
+
+
+class Event(Struct, gc=False, kw_only=True, rename=_dollar):
+    """An entry of ``$events`` [docs][sdk]."""
+
+    ts: Milliseconds
+    event_name: Text
+    properties: Object
+
+
+class Activity(Struct, gc=False, kw_only=True, rename=_dollar):
+    """Section 6.1. Activities are customisable: any other key is allowed [sdk]."""
+
+    ts: Milliseconds
+    type: Text
+    session_status: Annotated[
+        Literal["NO_SESSION", "IN_SESSION", "CLOSED_SESSION", "SESSION_SNAPSHOT"],
+        Meta(description="has to be NO_SESSION, IN_SESSION, CLOSED_SESSION or SESSION_SNAPSHOT"),
+    ]
+    events: list[Event]
+    ttl: Minutes | UnsetType = UNSET
+    user_account_id: Text | UnsetType = UNSET
+    compartment_id: PlatformId | UnsetType = UNSET
+    email_hash: EmailHash | UnsetType = UNSET
+    user_agent_id: Text | UnsetType = UNSET
+    user_identifiers: list[UserIdentifier] | UnsetType = UNSET
+    origin: Annotated[Object | None, Meta(description="has to be an object or null")] | UnsetType = UNSET
+    location: Annotated[Object | None, Meta(description="has to be an object or null")] | UnsetType = UNSET
+    unique_key: Uuid | UnsetType = UNSET

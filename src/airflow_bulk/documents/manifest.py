@@ -1,0 +1,51 @@
+"""What pass 1 found out about a source: its files, and the parts that will become executions."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the source, as it was when the source was resolved.
+
+    :param uri: the file as shown to people; never holds credentials.
+    :param size: stored bytes (compressed bytes of a compressed file).
+    :param version: what changes when the content changes: mtime in ns, or the object's etag.
+    :param compression: ``""``, ``"gzip"`` or ``"zstd"``.
+    :param local: a path of this machine's file system (else an object of a store).
+    """
+
+    uri: str
+    size: int
+    version: str
+    compression: str = ""
+    local: bool = True
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One future execution: a contiguous stretch of the source's files laid end to end.
+
+    Offsets count uncompressed bytes. A part may begin in one file and end in a later one.
+
+    :param index: 0-based number of the part within the import.
+    :param file: index of the file in which it begins.
+    :param start: byte offset in that file.
+    :param length: source bytes it spans, rejected and blank lines included.
+    :param line: number, from 1, of its first line in that file; 0 while unknown.
+    :param lines: lines of its body (a repeated CSV header is not a line).
+    :param rejected: lines left out because they broke a rule.
+    :param blank: blank lines left out.
+    :param body: bytes of its body, the Content-Length.
+    :param digest: xxh3-128 of the body, hexadecimal; empty while unknown.
+    """
+
+    index: int
+    file: int
+    start: int
+    length: int
+    line: int = 0
+    lines: int = 0
+    rejected: int = 0
+    blank: int = 0
+    body: int = 0
+    digest: str = ""
