@@ -1,0 +1,38 @@
+"""``GET /v1/data_file/data`` (mediarithmics.md section 4.5): what was uploaded, and the error files."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+
+from airflow_bulk.emulator.document_imports_api import service_of
+from airflow_bulk.emulator.envelopes import Refused
+from airflow_bulk.emulator.executions import OVER, status_of
+from airflow_bulk.emulator.world import world_of
+
+router = APIRouter(prefix="/v1/data_file")
+
+
+@router.get("/data")
+async def download(request: Request) -> Response:
+    """Download by ``uri``; the token comes in the header or as ``access_token`` in the query."""
+    world = world_of(request)
+    query_token = request.query_params.get("access_token")
+    world.require_token(request.headers.get("authorization") or query_token)
+    uri = request.query_params.get("uri")
+    if not uri:
+        raise Refused(400, "uri is missing")
+    service = service_of(request)
+    found = service.executions.by_uri(uri)
+    if found is None:
+        raise Refused(404, "no file has that uri")
+    row, is_errors = found
+    world.require_datamart(row["datamart_id"])
+    status = status_of(row, world.clock.now())
+    if status == "PENDING" or (is_errors and status not in OVER):
+        raise Refused(404, "no file has that uri yet")
+    body, errors = service.checks.paths(row)
+    if is_errors:
+        await service.checks.wait([row["id"]])
+        return FileResponse(errors, media_type="text/csv")
+    return FileResponse(body, media_type="application/octet-stream")

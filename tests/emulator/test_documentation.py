@@ -1,0 +1,25 @@
+"""docs/emulator.md names everything there is."""
+
+from pathlib import Path
+
+import pytest
+
+from airflow_bulk.emulator.cli import parser
+from airflow_bulk.emulator.faults import KINDS
+from airflow_bulk.emulator.settings import names
+
+TEXT = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", [*KINDS, *names(), *sorted({name for kind in KINDS.values() for name in kind.params})]
+)
+def test_faults_their_parameters_and_settings(name):
+    assert f"`{name}`" in TEXT
+
+
+def test_options():
+    settings = {"--" + name.replace("_", "-") for name in names()}
+    options = {option for option in parser()._option_string_actions if option.startswith("--")}
+    options -= settings | {"--no-" + name[2:] for name in settings} | {"--help", "--until-stdin-closes"}
+    assert {option for option in options if f"`{option}" not in TEXT} == set()
