@@ -1,0 +1,130 @@
+"""A Centrapay batch as whoever waits for it sees it: is what is over good enough, and how to say so.
+
+The operator, which created it, and the sensor, which did not, judge by the same words. ``complete`` is not success:
+it may hold nothing but errors (centrapay.md section 5).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow_bulk.judging import NAMED, DeadlinePassed, Tolerance, share_of
+from airflow_bulk.platforms.centrapay import ERROR, Batch, said, seen
+
+log = logging.getLogger(__name__)
+
+NO_CANCEL = "No batch can be cancelled."
+
+
+def numbers(batch: Batch) -> dict[str, Any]:
+    """What a batch counted, with exactly the documented names; None where it is not said or cannot be read."""
+    one = seen(batch)
+    return {
+        "batch_id": batch.id,
+        "status": batch.status,
+        "type": batch.type,
+        "count": batch.count,
+        "lines_accepted": one.accepted,
+        "lines_failed": one.failed,
+    }
+
+
+def why_not_good(batch: Batch, tolerance: Tolerance, lines: int | None = None) -> str:
+    """Say why a batch that is over is not good; empty when it is.
+
+    :param lines: records that its file holds, where they were counted; None where nobody knows.
+    """
+    if batch.status == ERROR:
+        kinds = "; ".join(sorted({said(one.message) for one in batch.errors if one.message}))
+        return (
+            f"Batch {batch.id} ended as error: Centrapay could not fetch or read its file, so nothing was processed"
+            f"{f' ({kinds})' if kinds else ''}."
+        )
+    if str(tolerance) == "100%":
+        return ""
+    return _unknown(batch) or _open_sum(batch, lines) or _too_many(batch, tolerance)
+
+
+def _unknown(batch: Batch) -> str:
+    silent = [
+        name for name, value in (("count", batch.count), ("errorCount", batch.error_count)) if value is None
+    ]
+    if not silent:
+        return ""
+    odd = f"what it says is no whole number from 0 up: {', '.join(batch.unreadable)}"
+    return (
+        f"Batch {batch.id} is complete, but {' and '.join(silent)} cannot be read "
+        f"({odd if batch.unreadable else 'nothing is said'}), so nobody knows how many records failed. What was "
+        "loaded stays loaded; max_failures='100%' accepts it."
+    )
+
+
+def _open_sum(batch: Batch, lines: int | None) -> str:
+    """Everything is accounted for. Whether ``count`` holds the failed records is not stated: both readings pass."""
+    if lines is None:
+        return ""
+    counted = (batch.count or 0) + (seen(batch).failed or 0)
+    if counted < lines:
+        return (
+            f"The sum does not close: the file of batch {batch.id} has {lines} records, {batch.count} were counted "
+            f"and {seen(batch).failed} reported in error: {lines - counted} are missing. What was loaded stays "
+            "loaded; max_failures='100%' accepts it."
+        )
+    if (batch.count or 0) > lines:
+        log.warning("Batch %s counts %d records, its file has %d.", batch.id, batch.count, lines)
+    return ""
+
+
+def _too_many(batch: Batch, tolerance: Tolerance) -> str:
+    failed, count = seen(batch).failed or 0, batch.count or 0
+    if tolerance.allows(failed, count):
+        return ""
+    kinds = sorted({said(one.message) for one in batch.errors if one.message})
+    told = f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
+    return (
+        f"Batch {batch.id}: {failed} of {count} records failed ({share_of(failed, count)}), more than "
+        f"max_failures={tolerance}.{told} What was loaded stays loaded; a retry cannot change that."
+    )
+
+
+def say_late(batch_id: str, verdict: DeadlinePassed, timeout: float, since: str) -> str:
+    """Say that the deadline passed, and that the batch goes on."""
+    states = ", ".join(sorted(verdict.totals.executions))
+    return f"Batch {batch_id} was not over {timeout:g} s after {since} ({states}). It goes on: {NO_CANCEL.lower()}"
+
+
+def tell_errors(batch: Batch, errors_uri: str | None = None) -> None:
+    """Log the first errors by external id and index, never their prose as it stands."""
+    for one in batch.errors[:NAMED]:
+        log.warning(
+            "Error of batch %s, index %s, externalId %s: %s",
+            batch.id,
+            _plain(one.index),
+            _plain(one.external_id),
+            said(one.message) or "no message",
+        )
+    failed = seen(batch).failed or 0
+    if failed > min(len(batch.errors), NAMED):
+        where = f"the {len(batch.errors)} that the platform lists are in {errors_uri}" if errors_uri else ""
+        log.warning("Batch %s has %d errors in all%s.", batch.id, failed, f"; {where}" if where else "")
+
+
+def _plain(value: str | None) -> str:
+    """An id as a log may hold it: on one line, and not endless."""
+    if value is None:
+        return "not said"
+    return "".join(letter if letter.isprintable() else "?" for letter in value[:64])
+
+
+def error_rows(batch: Batch) -> list[dict[str, Any]]:
+    """The errors as rows of a file, as the platform wrote them: they may hold personal data."""
+    return [
+        {
+            "batch_id": batch.id,
+            "index": one.index,
+            "external_id": one.external_id,
+            "message": one.message,
+        }
+        for one in batch.errors
+    ]

@@ -1,0 +1,145 @@
+"""A sending process: ``python -m airflow_bulk.hooks.sending_child``, orders on stdin, news on stdout.
+
+It never outlives its parent: the kernel kills it with the parent (Linux), and at the end of the pipe it leaves in
+mid-body; either way its socket is reset. It records nothing and allows itself nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from types import UnionType
+from typing import TypeVar, cast
+
+from airflow_bulk.documents import errors
+from airflow_bulk.documents.inspection import Inspected, Row
+from airflow_bulk.documents.manifest import Part
+from airflow_bulk.hooks import sending_frames as frames
+from airflow_bulk.hooks.sending_protocol import Answer, FateUnknown, NotNow, SendingCut
+from airflow_bulk.hooks.sending_worker import Worker
+
+PR_SET_PDEATHSIG = 1
+OrderT = TypeVar("OrderT", bound=frames.Order)
+
+
+class _Pipes:
+    """Both pipes. A thread reads orders, so that the end of the pipe is noticed in mid-body."""
+
+    def __init__(self) -> None:
+        self._orders: queue.SimpleQueue[frames.Order] = queue.SimpleQueue()
+        self._out = os.dup(1)
+        os.dup2(2, 1)  # nothing else may write between our frames
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        reader = frames.FrameReader(0)
+        try:
+            while (found := reader.read()) is not None:
+                for frame in found:
+                    self._orders.put(frames.orders.decode(frame))
+        finally:
+            os._exit(1)
+
+    def get(self) -> frames.Order:
+        return self._orders.get()
+
+    def expect(self, kind: type[OrderT] | UnionType) -> OrderT:
+        order = self.get()
+        if not isinstance(order, kind):
+            raise TypeError(f"{type(order).__name__} came out of turn")
+        return cast(OrderT, order)
+
+    def put(self, message: frames.News) -> None:
+        try:
+            frames.write_frame(self._out, message)
+        except BrokenPipeError:
+            os._exit(1)
+
+
+class _Piped:
+    """The link of a worker in a child."""
+
+    def __init__(self, pipes: _Pipes) -> None:
+        self._pipes = pipes
+
+    def rows(self, index: int, rows: list[Row]) -> None:
+        self._pipes.put(frames.Rows(index, rows))
+
+    def checked(self, found: Inspected) -> None:
+        self._pipes.put(frames.Checked(found))
+
+    def pause(self) -> None:
+        """Nothing: the other thread hears the parent."""
+
+    def ended(self) -> None:
+        self._pipes.put(frames.Ended())
+
+    def may_begin(self, part: Part) -> None:
+        self._pipes.put(frames.MayBegin())
+        if isinstance(self._pipes.expect(frames.Begin | frames.Skip), frames.Skip):
+            raise NotNow
+
+    def may_finish(self, part: Part) -> float:
+        self._pipes.put(frames.MayFinish())
+        return self._pipes.expect(frames.Finish).by
+
+    def answered(self, part: Part, answer: Answer) -> None:
+        self._pipes.put(frames.Answered(answer))
+
+    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+        self._pipes.put(frames.Lost(isinstance(error, SendingCut), str(error)))
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when the parent ends; leave if that has happened already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main() -> None:
+    """Take orders until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
+    pipes = _Pipes()
+    setup = pipes.expect(frames.Setup)
+    _die_with(setup.parent)
+    worker = Worker(
+        _Piped(pipes),
+        files=frames.unpack_files(setup.files),
+        rules=setup.rules,
+        layout=setup.layout,
+        number=setup.number,
+        spills=setup.spills,
+        most_holes=setup.most_holes,
+        want=setup.want,
+    )
+    while True:
+        _follow(worker, pipes, pipes.get())
+
+
+def _follow(worker: Worker, pipes: _Pipes, order: frames.Order) -> None:
+    try:
+        match order:
+            case frames.Do(task):
+                worker.do(task)
+                pipes.put(frames.Done())
+            case frames.Aim(target):
+                worker.aim(target)
+            case frames.BeginPass(after):
+                worker.begin_pass(after)
+            case _:
+                raise RuntimeError(f"an order out of turn: {type(order).__name__}")
+    except errors.SourceError as error:
+        pipes.put(frames.Failed(type(error).__name__, str(error)))
+    except Exception:  # noqa: BLE001 (whatever it is, the parent has to hear of it)
+        pipes.put(frames.Failed("", traceback.format_exc()))
+
+
+if __name__ == "__main__":
+    main()

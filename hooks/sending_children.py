@@ -1,0 +1,251 @@
+"""The parent's side of sending children: starts them, hands out tasks, answers their questions, ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from airflow_bulk.documents import errors
+from airflow_bulk.documents.manifest import Part
+from airflow_bulk.documents.parts import Layout
+from airflow_bulk.documents.sources import FoundFile
+from airflow_bulk.hooks import sending_frames as frames
+from airflow_bulk.hooks.sending_desk import Desk
+from airflow_bulk.hooks.sending_protocol import FateUnknown, NotNow, Rules, SendingCut, Target
+from airflow_bulk.hooks.sending_worker import Task
+
+MOST_WAITING = 4 << 20  # bytes of a part's reject rows that may wait for the part before it
+PATIENCE = 5.0  # seconds that an idle child has to leave
+
+
+class ChildLost(RuntimeError):
+    """A sending process ended by itself: killed by the system, or a fault of ours."""
+
+
+class _Child:
+    """One process and what it is doing."""
+
+    def __init__(self, handles: Sequence[int]) -> None:
+        # -P: a module in the current folder must not stand in for one of the standard library.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "airflow_bulk.hooks.sending_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=handles,
+            bufsize=0,
+        )
+        assert self._process.stdin and self._process.stdout  # noqa: S101
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self.reader = frames.FrameReader(self._stdout.fileno())
+        self.index: int | None = None  # of the part it works on
+        self.asks = self.begun = self.allowed = False
+
+    def tell(self, order: frames.Order) -> None:
+        try:
+            frames.write_frame(self._stdin.fileno(), order)
+        except BrokenPipeError:
+            return  # it is dead; the end of its other pipe tells so
+
+    def give(self, task: Task) -> None:
+        self.index = task.part.index
+        self.asks = self.begun = self.allowed = False
+        self.tell(frames.Do(task))
+
+    def kill(self) -> None:
+        """Kill it now, whatever it does: its socket is reset. Takes no lock that a signal handler may not."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def end(self) -> int:
+        """Let it leave if it is idle, else kill it; returns its exit status."""
+        if self.index is not None:
+            self.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+        self._stdout.close()
+        return self._process.returncode
+
+
+class Children:
+    """So many processes, each a worker."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        files: Sequence[FoundFile],
+        rules: Rules,
+        layout: Layout,
+        workers: int,
+        spills: dict[int, int],
+        spooled: int | None,
+        most_holes: int,
+        want: str,
+    ) -> None:
+        self._desk = desk
+        self.stopped = False
+        self.children: list[_Child] = []
+        handles = [*spills.values(), *([] if spooled is None else [spooled])]
+        packed = frames.pack_files(list(files))
+        for number in range(workers):
+            self.children.append(_Child(handles))
+            setup = frames.Setup(
+                parent=os.getpid(),
+                files=packed,
+                rules=rules,
+                layout=layout,
+                number=number,
+                spills=spills,
+                most_holes=most_holes // workers,
+                want=want,
+            )
+            self.children[-1].tell(setup)
+
+    def aim(self, target: Target) -> None:
+        """Send there from now on."""
+        for child in self.children:
+            child.tell(frames.Aim(target))
+
+    def begin_pass(self, after: Part | None) -> None:
+        """Read front to back from the beginning, or from behind a part."""
+        for child in self.children:
+            child.tell(frames.BeginPass(after))
+
+    def cut(self) -> None:
+        """Kill them all. Safe in a signal handler."""
+        self.stopped = True
+        for child in self.children:
+            child.kill()
+
+    def close(self) -> None:
+        """End them all."""
+        for child in self.children:
+            child.end()
+
+    def run(self, next_task: Callable[[], Task | None]) -> None:
+        """Work until there are no more tasks."""
+        try:
+            with selectors.DefaultSelector() as selector:
+                _Round(self, self._desk, selector).run(next_task)
+        except BaseException as error:
+            for child in self.children:
+                child.kill()
+            if self.stopped:
+                raise SendingCut("cut by request") from error
+            raise
+
+
+class _Round:
+    """One run over all children."""
+
+    def __init__(self, crew: Children, desk: Desk, selector: selectors.BaseSelector) -> None:
+        self._crew, self._desk, self._selector = crew, desk, selector
+        self._children = crew.children
+        self._listened: set[int] = set()
+
+    def run(self, next_task: Callable[[], Task | None]) -> None:
+        ask = True
+        while True:
+            for child in self._children if ask else ():
+                if child.index is None and (task := next_task()):
+                    child.give(task)
+            busy = [child for child in self._children if child.index is not None]
+            if not busy:
+                return
+            self._listen(busy)
+            ask = False
+            for key, _ in self._selector.select():
+                ask |= self._hear(key.data)
+            self._let_begin()
+
+    def _listen(self, busy: list[_Child]) -> None:
+        """Listen to those who work, but for those whose rows have to wait: their pipe fills, so they stop."""
+        wanted = {
+            child.reader.handle: child
+            for child in busy
+            if child.index is not None and self._desk.rows_waiting(child.index) < MOST_WAITING
+        }
+        for handle in self._listened - wanted.keys():
+            self._selector.unregister(handle)
+        for handle in wanted.keys() - self._listened:
+            self._selector.register(handle, selectors.EVENT_READ, wanted[handle])
+        self._listened = set(wanted)
+
+    def _hear(self, child: _Child) -> bool:
+        """Take a child's news; says whether a task is over."""
+        found = child.reader.read()
+        if found is None:
+            self._mourn(child)
+        over = False
+        for frame in found or ():
+            over |= self._take(child, frames.news.decode(frame))
+        return over
+
+    def _take(self, child: _Child, message: frames.News) -> bool:
+        desk, index = self._desk, child.index
+        assert index is not None  # noqa: S101 (an idle child says nothing)
+        match message:
+            case frames.Rows(part_index, rows):
+                desk.rows(part_index, rows)
+            case frames.Checked(found):
+                desk.checked(found)
+            case frames.MayBegin():
+                child.asks = True
+            case frames.MayFinish():
+                child.allowed = True  # from here on a death leaves the fate open
+                child.tell(frames.Finish(desk.may_finish(index)))
+            case frames.Answered(answer):
+                child.begun = False
+                desk.answered(index, answer)
+            case frames.Lost(cut, why):
+                child.begun = False
+                desk.lost(index, SendingCut(why) if cut else FateUnknown(why))
+            case frames.Ended():
+                desk.ended()
+            case frames.Failed(kind, why):
+                if kind:
+                    raise getattr(errors, kind)(why)
+                raise ChildLost(f"a sending process failed:\n{why}")
+            case frames.Done():
+                child.index = None
+                desk.done(index)
+                return True
+        return False
+
+    def _let_begin(self) -> None:
+        """Let those begin who asked and may, the lowest part first."""
+        asking = [child for child in self._children if child.asks and child.index is not None]
+        for child in sorted(asking, key=lambda child: child.index or 0):
+            if child.index is not None and self._desk.can_begin(child.index):
+                child.asks = False
+                try:
+                    self._desk.may_begin(child.index)
+                except NotNow:
+                    child.tell(frames.Skip())
+                    continue
+                child.begun = True
+                child.tell(frames.Begin())
+
+    def _mourn(self, dead: _Child) -> None:
+        """End the others with the dead one, and tell of every part that was on its way."""
+        status = dead.end()
+        if self._crew.stopped:
+            raise SendingCut("cut by request")
+        what = f"a sending process ended by itself (exit status {status})"
+        for child in self._children:
+            child.kill()
+            if child.index is not None and child.begun:
+                self._desk.lost(child.index, FateUnknown(what) if child.allowed else SendingCut(what))
+            child.index = None
+        raise ChildLost(f"{what}. A retry goes on from what is recorded.")

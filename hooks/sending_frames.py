@@ -1,0 +1,175 @@
+"""What a parent and its sending children say to each other: msgpack frames over two pipes.
+
+Credentials go this way and no other: never as an argument, never in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from airflow_bulk.documents.contents import Spooled
+from airflow_bulk.documents.inspection import Inspected, Row
+from airflow_bulk.documents.manifest import Part, SourceFile
+from airflow_bulk.documents.parts import Layout
+from airflow_bulk.documents.sources import FoundFile
+from airflow_bulk.hooks.sending_protocol import Answer, Rules, Target
+from airflow_bulk.hooks.sending_worker import Task
+
+LENGTH = 4  # bytes of a frame's length
+
+
+class Setup(msgspec.Struct, tag=True, frozen=True):
+    """Who you are and what there is to read. A file's path is text, or where its spooled copy is."""
+
+    parent: int
+    files: list[tuple[SourceFile, str | tuple[int, int]]]
+    rules: Rules
+    layout: Layout
+    number: int
+    spills: dict[int, int]
+    most_holes: int
+    want: str
+
+
+class Aim(msgspec.Struct, tag=True, frozen=True):
+    """Send there."""
+
+    target: Target
+
+
+class BeginPass(msgspec.Struct, tag=True, frozen=True):
+    """Read front to back from here."""
+
+    after: Part | None
+
+
+class Do(msgspec.Struct, tag=True, frozen=True):
+    """Do this."""
+
+    task: Task
+
+
+class Begin(msgspec.Struct, tag=True, frozen=True):
+    """You may begin."""
+
+
+class Skip(msgspec.Struct, tag=True, frozen=True):
+    """Not now."""
+
+
+class Finish(msgspec.Struct, tag=True, frozen=True):
+    """You may send the last block, up to this boot time."""
+
+    by: float
+
+
+class Rows(msgspec.Struct, tag=True, frozen=True):
+    """Reject rows."""
+
+    index: int
+    rows: list[Row]
+
+
+class Checked(msgspec.Struct, tag=True, frozen=True):
+    """A part's facts."""
+
+    found: Inspected
+
+
+class Ended(msgspec.Struct, tag=True, frozen=True):
+    """There is no such part."""
+
+
+class MayBegin(msgspec.Struct, tag=True, frozen=True):
+    """May I begin?"""
+
+
+class MayFinish(msgspec.Struct, tag=True, frozen=True):
+    """May I send the last block?"""
+
+
+class Answered(msgspec.Struct, tag=True, frozen=True):
+    """The platform said."""
+
+    answer: Answer
+
+
+class Lost(msgspec.Struct, tag=True, frozen=True):
+    """The platform said nothing: the body was cut, or its fate is unknown."""
+
+    cut: bool
+    why: str
+
+
+class Done(msgspec.Struct, tag=True, frozen=True):
+    """The task is over."""
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True):
+    """I cannot go on: name of an error of the source, or empty, and what it says."""
+
+    kind: str
+    why: str
+
+
+Order = Setup | Aim | BeginPass | Do | Begin | Skip | Finish
+News = Rows | Checked | Ended | MayBegin | MayFinish | Answered | Lost | Done | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+orders = msgspec.msgpack.Decoder(Order)
+news = msgspec.msgpack.Decoder(News)
+
+
+def write_frame(handle: int, message: Order | News) -> None:
+    """Write a message to a pipe, all of it."""
+    data = _encoder.encode(message)
+    view = memoryview(len(data).to_bytes(LENGTH, "big") + data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+class FrameReader:
+    """Reads frames from a pipe as they come."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self._buffer = bytearray()
+
+    def read(self) -> Iterator[bytes] | None:
+        """Read what is there; returns the frames that are whole now, or None at the end of the pipe."""
+        data = os.read(self.handle, 1 << 16)
+        if not data:
+            return None
+        self._buffer += data
+        return self._frames()
+
+    def _frames(self) -> Iterator[bytes]:
+        while len(self._buffer) >= LENGTH:
+            stop = LENGTH + int.from_bytes(self._buffer[:LENGTH], "big")
+            if len(self._buffer) < stop:
+                return
+            frame = bytes(self._buffer[LENGTH:stop])
+            del self._buffer[:stop]
+            yield frame
+
+
+def pack_files(files: list[FoundFile]) -> list[tuple[SourceFile, str | tuple[int, int]]]:
+    """Make found files fit for a frame."""
+    return [
+        (
+            found.record,
+            (found.path.handle, found.path.start) if isinstance(found.path, Spooled) else str(found.path),
+        )
+        for found in files
+    ]
+
+
+def unpack_files(packed: list[tuple[SourceFile, str | tuple[int, int]]]) -> list[FoundFile]:
+    """Undo :func:`pack_files`."""
+    return [
+        FoundFile(record, Path(path) if isinstance(path, str) else Spooled(*path)) for record, path in packed
+    ]

@@ -1,0 +1,140 @@
+"""The words that the sending side and its callers share: target, answer, job, gate, errors.
+
+Nothing here does I/O, and nothing of Airflow is imported: child processes load this module.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from airflow_bulk.documents.beginnings import Rules
+from airflow_bulk.documents.manifest import Part
+
+__all__ = [
+    "Answer",
+    "FateUnknown",
+    "Findings",
+    "FirstReject",
+    "Gate",
+    "Job",
+    "NotNow",
+    "Rules",
+    "SendingCut",
+    "Target",
+]
+
+ANSWER_LIMIT = 1_000_000  # bytes of an answer's body that are kept: an execution object has a few thousand
+
+
+class SendingCut(Exception):
+    """The body was not completed, so the platform cannot have taken the part. A new sending is safe."""
+
+
+class FateUnknown(Exception):
+    """The last block left, but no usable answer came. Look at the platform before anything is sent again."""
+
+
+class NotNow(Exception):
+    """Raised by a gate's ``may_begin``: leave this part for later. Nothing of it is sent; the run goes on."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where bodies go.
+
+    :param url: the whole URL of the POST.
+    :param headers: all headers but Host and Content-Length. Secret: the repr shows the names only.
+    :param connect_timeout: seconds for connecting, the TLS handshake included.
+    :param read_timeout: seconds without any progress while sending or waiting for the answer.
+    :param verify: False, True (the certifi bundle, as requests does) or the path of a CA file or folder.
+    :param proxies: proxy URL by scheme (``http``, ``https``, ``all``), as requests takes it, already
+        resolved: neither the environment nor ``no_proxy`` is looked at here.
+    """
+
+    url: str
+    headers: dict[str, str]
+    connect_timeout: float = 10.0
+    read_timeout: float = 120.0
+    verify: bool | str = True
+    proxies: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Target(url={self.url!r}, headers={sorted(self.headers)})"
+
+
+class Answer(NamedTuple):
+    """What came back for a body: any status, 2xx or not. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One part's work.
+
+    :param part: the stretch. If its ``digest`` is set the facts are known: a check must find the same
+        facts again, and a sending the same digest, else :class:`SourceChanged`.
+    :param check: read and check the stretch. Needed for a sending when the part has rejected or blank
+        lines and this crew has not checked it before; see :meth:`Crew.needs_check`.
+    :param send: POST it (a part without good lines is never sent).
+    :param report: write reject rows. False for a second check of a part whose rows are already on disk.
+    """
+
+    part: Part
+    check: bool = True
+    send: bool = True
+    report: bool = True
+
+
+class FirstReject(NamedTuple):
+    """One of the first rejected lines of a part: where, and why. Never its content."""
+
+    uri: str
+    line: int
+    reasons: tuple[str, ...]
+
+
+class Findings(NamedTuple):
+    """What the check of one part found beside the counts.
+
+    :param first: the first rejected lines, at most 10.
+    :param reasons: how many lines were rejected, by reason.
+    :param hints: kind -> how often seen (never a reason to refuse).
+    """
+
+    first: list[FirstReject]
+    reasons: dict[str, int]
+    hints: dict[str, int]
+
+
+class Gate(Protocol):
+    """The caller's decisions. Every method is called in the caller's own main thread only.
+
+    An exception from any of them ends the run: sockets are reset, children ended, the exception raised.
+    """
+
+    def checked(self, part: Part, findings: Findings) -> None:
+        """Take a part's facts; in the order of ``part.index``, without gaps, ``part.line`` filled in.
+
+        Not called for a part whose facts were known.
+        """
+
+    def may_begin(self, part: Part) -> None:
+        """Record the intent. No byte was sent yet. No other part in flight has as many lines.
+
+        :raises NotNow: this part has to wait (an answer has to be settled first); give it again later.
+        """
+
+    def may_finish(self, part: Part) -> None:
+        """Write the commit. All but the last block is out; the last one goes only if this returns.
+
+        It must go within ``commit_window`` seconds of the *beginning* of this call, else the body is cut.
+        """
+
+    def answered(self, part: Part, answer: Answer) -> None:
+        """Take the answer, of whatever status. An error status may have come before the body's end."""
+
+    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+        """Hear that no answer came. Return to go on with the next job (give this one again if you like)."""

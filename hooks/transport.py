@@ -1,0 +1,370 @@
+"""Carries calls out: ``send`` in workers, ``asend`` in triggers, and nothing else does HTTP but file bodies.
+
+The rules stand here once (design section 3): one kept-alive session, connect and read timeouts always
+set, TLS verified, redirects never followed (a token must not travel), retries only of what is
+repeatable or was certainly not carried out, with capped exponential backoff, jitter and
+``Retry-After``. No message holds a header.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import math
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import tenacity
+
+from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
+from airflow_bulk.platforms.call import Call, Problem, Reply
+from airflow_bulk.platforms.errors import (
+    FateUnknown,
+    Forbidden,
+    NotFound,
+    PlatformError,
+    Refused,
+    TryLater,
+    Unauthorized,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+    import requests
+
+    from airflow_bulk.hooks.budget import RateBudget
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Answers that pass by themselves (mediarithmics.md section 1.6, centrapay.md section 7).
+PASSING = frozenset({429, 500, 502, 503, 504})
+#: Tries of one call in all, and the cap of the wait between two (seconds).
+TRIES = 5
+LONGEST_WAIT = 30.0
+#: A ``Retry-After`` beyond this many seconds is left to Airflow's retry delay.
+LONGEST_RETRY_AFTER = 120.0
+
+#: Anything shorter is a word and no secret; Airflow's own masks begin at the same length.
+SHORTEST_SECRET = 5
+
+LOOK_FIRST = "A retry looks at the platform first and does not repeat what was carried out."
+ASK_AGAIN = "A retry asks again; nothing that was recorded is repeated."
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how a connection is reached. Its repr shows no header value.
+
+    :param base_url: URL that every call's path is appended to.
+    :param headers: headers of every request, credentials included.
+    :param secrets: what must never be told, as the connection holds it: a header may say it with a word before.
+    :param connect_timeout: seconds to connect.
+    :param read_timeout: seconds without a byte.
+    :param verify: check certificates; a text is the path of a CA bundle.
+    :param proxies: as ``requests`` takes them.
+    :param credentials: what the platform calls its credentials, for the 401 message.
+    """
+
+    base_url: str
+    headers: dict[str, str]
+    secrets: tuple[str, ...] = ()
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    verify: bool | str = True
+    proxies: dict[str, str] = {}
+    credentials: str = "credentials"
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r}, headers={sorted(self.headers)})"
+
+
+class _Again(Exception):
+    """An attempt failed in a way that may be repeated; carries the error to raise when tries run out."""
+
+    def __init__(self, error: PlatformError, retry_after: float | None = None) -> None:
+        super().__init__()
+        self.error = error
+        self.retry_after = retry_after
+
+
+class Transport:
+    """The two ways to carry out a call.
+
+    :param endpoint: where and how.
+    :param session: the ``requests`` session of ``HttpHook.get_conn``; made on first use.
+    :param budget: the connection's rate budget, shared within the process.
+    """
+
+    def __init__(self, endpoint: Endpoint, session: requests.Session | None, budget: RateBudget) -> None:
+        self.endpoint = endpoint
+        self._session = session
+        self._budget = budget
+        self._client: aiohttp.ClientSession | None = None
+        #: Made once: a context of its own for each call would also mean a connection of its own.
+        self._tls: tuple[bool | str, Any] | None = None
+
+    def send(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
+        """Carry a call out and return its record.
+
+        :param call: the call.
+        :param tries: attempts in all; 1 never repeats.
+        :param timeout: seconds to connect and without a byte, and at most to wait for a place in the rate budget;
+            None takes the connection's, and waits for a place as long as it takes.
+        :raises PlatformError: the platform refused, or could not be asked.
+        """
+        for attempt in tenacity.Retrying(**_policy(tries)):
+            with attempt:
+                if wait := self._place(call, timeout):
+                    time.sleep(wait)
+                return _settle(call, self._attempt(call, timeout), self._budget, self.endpoint)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def asend(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
+        """Carry a call out on the event loop; the same promises as :meth:`send`."""
+        import asyncio
+
+        async for attempt in tenacity.AsyncRetrying(**_policy(tries)):
+            with attempt:
+                if wait := self._place(call, timeout):
+                    await asyncio.sleep(wait)
+                return _settle(call, await self._aattempt(call, timeout), self._budget, self.endpoint)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _place(self, call: Call[Any], timeout: float | None) -> float:
+        """Take a place in the connection's rate budget and return the seconds to wait for it.
+
+        :raises TryLater: the platform asked to be left alone for longer than a call waits.
+        """
+        held = self._budget.held
+        patience = float("inf") if timeout is None else timeout
+        if held <= min(patience, LONGEST_RETRY_AFTER):
+            wait = self._budget.reserve(patience)
+            if wait <= patience:
+                return wait
+            held = wait
+        why = f"no call may leave for another {held:.0f} s, as the platform or the rate limit of the connection asks"
+        raise TryLater(call.what, why, retry=ASK_AGAIN, retry_after=held)
+
+    def _attempt(self, call: Call[Any], timeout: float | None) -> Reply:
+        import requests
+
+        if self._session is None:
+            raise RuntimeError("this transport was built for asend only")
+        endpoint = self.endpoint
+        try:
+            answer = self._session.request(
+                call.method,
+                endpoint.base_url + call.path,
+                params=call.parameters(),
+                json=call.json,
+                timeout=(_soonest(endpoint.connect_timeout, timeout), timeout or endpoint.read_timeout),
+                allow_redirects=False,
+                # On the call: environment variables would override the session's (facts, section 5).
+                verify=endpoint.verify,
+                proxies=dict(endpoint.proxies),
+            )
+        except requests.RequestException as error:
+            raise _unanswered(call, error, how_far(error), endpoint) from None
+        return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
+
+    async def _aattempt(self, call: Call[Any], timeout: float | None) -> Reply:
+        import aiohttp
+
+        endpoint = self.endpoint
+        if self._client is None or self._client.closed:
+            # Without trust_env: aiohttp would take credentials from a netrc file, and proxies are chosen below.
+            self._client = aiohttp.ClientSession()
+            # It would repeat a call by itself, at once and uncounted; repeating is decided in one place.
+            self._client._retry_connection = False
+        try:
+            async with self._client.request(
+                call.method,
+                endpoint.base_url + call.path,
+                params=call.parameters(),
+                json=call.json,
+                # On the call, so that renewed credentials need no new session.
+                headers=endpoint.headers,
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    sock_connect=_soonest(endpoint.connect_timeout, timeout),
+                    sock_read=timeout or endpoint.read_timeout,
+                ),
+                allow_redirects=False,
+                proxy=proxy_of(endpoint.base_url, endpoint.proxies),
+                ssl=await self._tls_of(endpoint),
+            ) as answer:
+                return Reply(
+                    answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read()
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unanswered(call, error, how_far_async(error), endpoint) from None
+
+    async def _tls_of(self, endpoint: Endpoint) -> Any:
+        """What aiohttp takes for ``ssl``: the same certificates that ``requests`` would trust."""
+        import asyncio
+
+        if not endpoint.base_url.startswith("https:"):
+            return True
+        if self._tls is None or self._tls[0] != endpoint.verify:
+            self._tls = endpoint.verify, await asyncio.to_thread(tls_context, endpoint.verify)
+        return self._tls[1]
+
+    def close(self) -> None:
+        """Close the synchronous session."""
+        if self._session is not None:
+            self._session.close()
+
+    async def aclose(self) -> None:
+        """Close the asynchronous session."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+def _soonest(connect_timeout: float, timeout: float | None) -> float:
+    """A server that does not even answer a connection attempt must not use up the few seconds of an ``on_kill``."""
+    return connect_timeout if timeout is None else min(connect_timeout, timeout)
+
+
+def _policy(tries: int) -> dict[str, Any]:
+    backoff = tenacity.wait_exponential(multiplier=0.5, max=LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, _Again) else None
+        return max(backoff(state), asked or 0.0)
+
+    def give_up(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, _Again) else None
+        return state.attempt_number >= tries or (asked or 0.0) > LONGEST_RETRY_AFTER
+
+    def out_of_tries(state: tenacity.RetryCallState) -> Any:
+        error = state.outcome.exception() if state.outcome else None
+        raise error.error if isinstance(error, _Again) else RuntimeError("no outcome")
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, _Again):
+            pause = state.next_action.sleep if state.next_action else 0.0
+            log.info("Could not %s: %s. Again in %.1f s.", error.error.what, error.error.why, pause)
+
+    return {
+        "retry": tenacity.retry_if_exception_type(_Again),
+        "wait": wait,
+        "stop": give_up,
+        "retry_error_callback": out_of_tries,
+        "before_sleep": tell,
+    }
+
+
+def _settle(call: Call[T], reply: Reply, budget: RateBudget, endpoint: Endpoint) -> T:
+    """Turn an answer into the record, or into the error it means."""
+    problem = call.problem(_without_credentials(reply, endpoint))
+    if problem is None and reply.status < 300:
+        try:
+            return call.parse(reply)
+        except (ValueError, KeyError, TypeError):  # msgspec's and json's decode errors are ValueErrors
+            kind = reply.headers.get("content-type", "no content type").partition(";")[0]
+            why = f"the answer ({len(reply.body)} bytes of {kind}) cannot be read"
+            raise _lost(call, why, reply.status) from None
+    problem = problem or Problem(reply.status, "")
+    raise _failure(call, problem, reply, budget, endpoint)
+
+
+def _failure(
+    call: Call[Any], problem: Problem, reply: Reply, budget: RateBudget, endpoint: Endpoint
+) -> Exception:
+    """The error that a bad answer means."""
+    status = problem.status
+    said = f" ({problem.message})" if problem.message else ""
+    asked = parse_retry_after(reply.headers.get("retry-after"))
+    if asked is not None and status in PASSING:
+        budget.retry_after(asked)
+    if status == 429:
+        why = f"the platform answered 429, too many requests{said}"
+        error = TryLater(call.what, why, retry=ASK_AGAIN, status=429, retry_after=asked)
+        # A 429 was not carried out, so even a call that creates may be repeated.
+        return _Again(error, asked)
+    if status >= 500:
+        why = f"the platform answered {status}{said}"
+        return _lost(call, why, status, passing=status in PASSING, retry_after=asked)
+    if status == 401:
+        return Unauthorized(
+            call.what,
+            f"the platform answered 401{said}: it does not accept the {endpoint.credentials} of the connection",
+            retry="Renew them in the connection; a retry then goes on where this try stopped.",
+            status=401,
+        )
+    if status == 403:
+        return Forbidden(
+            call.what,
+            f"the platform answered 403{said}: "
+            + (problem.meaning or f"the {endpoint.credentials} are known, but have no right on this object"),
+            retry="A retry cannot help until the right is granted.",
+            status=403,
+        )
+    if status == 404:
+        return NotFound(
+            call.what,
+            f"the platform answered 404, {problem.meaning or 'no such object'}{said}",
+            retry="A retry cannot help.",
+            status=404,
+        )
+    moved = ", a redirect, which is never followed with credentials: check the base URL"
+    return Refused(
+        call.what,
+        f"the platform answered {status}{moved if 300 <= status < 400 else ''}{said}",
+        retry="A retry cannot help.",
+        status=status,
+    )
+
+
+def _lost(
+    call: Call[Any], why: str, status: int | None, *, passing: bool = True, retry_after: float | None = None
+) -> Exception:
+    """The error for an answer that does not tell whether the call was carried out."""
+    if not call.repeatable:
+        return FateUnknown(
+            call.what,
+            f"{why}, so it is unknown whether it was done",
+            retry=call.when_lost or LOOK_FIRST,
+            status=status,
+        )
+    error = TryLater(call.what, why, retry=ASK_AGAIN, status=status, retry_after=retry_after)
+    return _Again(error, retry_after) if passing else error
+
+
+def _unanswered(call: Call[Any], error: Exception, far: HowFar, endpoint: Endpoint) -> Exception:
+    # Only the kind of the error: its text may hold the URL with its query.
+    why = f"no answer from {endpoint.base_url} ({type(error).__name__})"
+    if far is HowFar.UNKNOWN:
+        return _lost(call, why, None)
+    if far is HowFar.NOT_CONNECTED:
+        return _Again(TryLater(call.what, f"{why}: {far.value}", retry=ASK_AGAIN))
+    # Repeating it within seconds cannot help.
+    check = "Check the server's certificate, and the fields verify and ca_path of the connection."
+    return TryLater(call.what, f"{why}: {far.value}", retry=f"{check} {ASK_AGAIN}")
+
+
+def _without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:
+    """An answer whose text may be told: a platform that quotes our credentials is not repeated."""
+    body = reply.body
+    for secret in sorted({*endpoint.secrets, *endpoint.headers.values()}, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            body = body.replace(secret.encode(), b"*")
+    return reply if body is reply.body else reply._replace(body=body)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header (seconds or a date), or None."""
+    if not value:
+        return None
+    with suppress(ValueError):
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    with suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None

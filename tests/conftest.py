@@ -1,0 +1,149 @@
+"""The ground for all tests: an Airflow home of this run alone, set before anything imports Airflow.
+
+A test that needs Airflow's database asks for ``airflow_db``; one that runs a DAG in this process asks for
+``run_dag``; one that needs a whole Airflow (scheduler, triggerer, API server) asks for ``airflow_stack``.
+All others never touch a database.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from airflow_stack import AirflowStack
+
+_HOME = Path(tempfile.mkdtemp(prefix="airflow-bulk-tests-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+# dag.test() parses the DAG folder anew on each call, so it stays empty.
+(_HOME / "dags").mkdir()
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AWS_"))]:
+    del os.environ[_name]
+os.environ.update(
+    AIRFLOW_HOME=str(_HOME),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="True",
+    AIRFLOW__CORE__DAGS_FOLDER=str(_HOME / "dags"),
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME}/airflow.db",
+    AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+)
+# Airflow starts are three times as fast from compiled code, also in the processes that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@functools.cache
+def needs_whole_airflow(file: Path) -> bool:
+    """Whether a test file asks for ``airflow_stack``, itself or through the ``conftest.py`` beside it."""
+    texts = [
+        path.read_text(encoding="utf-8") for path in (file, file.parent / "conftest.py") if path.exists()
+    ]
+    return file.parent.name != "tests" and any("airflow_stack" in text for text in texts)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the whole Airflow come first: they take longest, mostly waiting for a scheduler."""
+    items.sort(key=lambda item: not needs_whole_airflow(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share files out among processes, all that need the whole Airflow to the same one: it is started once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneAirflow(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "airflow" if needs_whole_airflow(config.rootpath / file) else file
+
+    return OneAirflow(config, log)
+
+
+# A busy machine makes inputs slowly; that says nothing about the code.
+hypothesis.settings.register_profile(
+    "here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("here")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def distributions(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel built from it."""
+    from distributions import build
+
+    return build(repository, tmp_path_factory.mktemp("distributions"))
+
+
+@pytest.fixture(scope="session")
+def installed(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The interpreter of an environment in which the wheel is installed, not the checkout."""
+    from distributions import install
+
+    return str(install(next(distributions.glob("*.whl")), tmp_path_factory.mktemp("installed")))
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """Airflow's database, created once for the whole run; it lies in a temporary folder."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def run_dag(airflow_db: None) -> Callable[..., Any]:
+    """``run_dag(dag, **arguments of DAG.test)``: run a DAG in this process, return its DagRun."""
+    from inline_dag import run_dag as run
+
+    def run_in_process(dag: DAG, **options: Any) -> Any:
+        return run(dag, **options)
+
+    return run_in_process
+
+
+@pytest.fixture(scope="session")
+def scratch_dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ``airflow_stack``'s DAG files that a test may write into while the stack runs."""
+    return tmp_path_factory.mktemp("scratch-dags")
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(
+    repository: Path, installed: str, scratch_dags: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowStack]:
+    """A whole Airflow, started once for all tests that need one: see ``demo/airflow_stack.py``.
+
+    It has the wheel installed, not the checkout. Its DAGs are those of ``dags/``, of every ``tests/*/dag_files``,
+    and of ``scratch_dags``. A lost task shows after 15 s, not after
+    Airflow's 300. Give a test's own server its connection with ``airflow_stack.api.add_connection``.
+    """
+    from airflow_stack import AirflowStack
+
+    folders = {"examples": repository / "dags", "scratch": scratch_dags}
+    for folder in sorted((repository / "tests").glob("*/dag_files")):
+        folders[f"tests-{folder.parent.name}"] = folder
+    quick = {
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    }
+    home = tmp_path_factory.mktemp("airflow")
+    with AirflowStack(home, folders, quick, python=installed) as stack:
+        yield stack

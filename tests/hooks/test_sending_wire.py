@@ -1,0 +1,145 @@
+"""The wire: every length arrives exactly, and what is called a cut was never complete."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+import xxhash
+from tests.hooks.sink import Sink, answer, make_certificate
+
+from airflow_bulk.documents.parts import Layout
+from airflow_bulk.documents.sources import find_files
+from airflow_bulk.hooks.sending import Crew, FateUnknown, Job, Rules, SendingCut, Target
+from airflow_bulk.hooks.sending_wire import BUFFER, LAST_BLOCK, Wire, boot_time
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def sink(request, certificate):
+    sink = Sink(certificate if request.param == "TLS" else None)
+    yield sink
+    sink.close()
+
+
+class Bytes:
+    """A body in memory, which may come in small pieces."""
+
+    def __init__(self, data: bytes, most: int = BUFFER) -> None:
+        self._data, self._place, self._most = data, 0, most
+
+    @property
+    def digest(self) -> str:
+        return xxhash.xxh3_128(self._data[: self._place]).hexdigest()
+
+    def readinto(self, view: memoryview) -> int:
+        count = min(len(view), self._most, len(self._data) - self._place)
+        view[:count] = self._data[self._place : self._place + count]
+        self._place += count
+        return count
+
+
+EDGES = [
+    base + step
+    for base in (1, LAST_BLOCK, BUFFER, BUFFER + LAST_BLOCK, 2 * BUFFER)
+    for step in (-1, 0, 1)
+    if base + step
+]
+
+
+@pytest.mark.parametrize("most", [BUFFER, LAST_BLOCK - 1, 5_000])
+def test_bodies_of_every_length_arrive_whole(sink, most):
+    wire = Wire(Target(url=sink.url, headers={}, verify=False))
+    source = random.Random(7).randbytes(max(EDGES))
+    for length in EDGES:
+        held_back = []
+
+        def may_finish(length=length, held_back=held_back) -> float:
+            held_back.append(len(sink.taken))
+            return boot_time() + 5
+
+        body = Bytes(source[:length], most)
+        got = wire.post(length, body, xxhash.xxh3_128(source[:length]).hexdigest(), may_finish)
+        assert got.status == 200
+        assert sink.taken[-1].body == source[:length]
+        assert held_back == [len(sink.taken) - 1]  # the last block was not there when the gate was asked
+    assert sink.connections == 1
+    wire.close()
+
+
+GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'
+
+
+class Trouble:
+    """A server in trouble: it resets, hangs up without a word, or answers this and that."""
+
+    def __init__(self, sink: Sink, seed: int) -> None:
+        self._random = random.Random(seed)
+        sink.on_bytes, sink.answer = self.on_bytes, self.answer
+
+    def on_bytes(self, count: int) -> None:
+        if self._random.random() < 0.05:
+            raise ConnectionResetError
+
+    def answer(self, number: int) -> bytes | None:
+        status = self._random.choice([200, 200, 200, 500, 0])
+        return answer(status, b"{}") if status else None
+
+
+class Stubborn:
+    """Sends every part until it is answered with 200, and keeps count."""
+
+    def __init__(self) -> None:
+        self.parts, self.again = [], []
+        self.complete: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+
+    def checked(self, part, findings):
+        self.parts.append(part)
+
+    def may_begin(self, part):
+        pass
+
+    may_finish = may_begin
+
+    def answered(self, part, answer):
+        self.complete[part.digest] += 1
+        if answer.status != 200:
+            self.again.append(part)
+
+    def lost(self, part, error):
+        assert isinstance(error, SendingCut | FateUnknown)
+        self.unknown[part.digest] += isinstance(error, FateUnknown)
+        self.again.append(part)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("workers", "overlap"), [(1, False), (1, True), (2, False)])
+def test_a_cut_body_was_never_complete_and_an_answered_one_was(tmp_path, sink, workers, overlap, seed):
+    path = tmp_path / "source.ndjson"
+    path.write_bytes(b"".join(GOOD % number for number in range(60_000)))
+    Trouble(sink, seed)
+    gate = Stubborn()
+    layout = Layout(max_part_bytes=200_000, workers=workers)
+    rules = Rules(document_type="USER_PROFILE")
+    with Crew(
+        files=find_files(str(path)), rules=rules, layout=layout, workers=workers, overlap=overlap
+    ) as crew:
+        crew.run(crew.first_pass(), gate)
+        crew.aim(Target(url=sink.url, headers={}, verify=False))
+        todo = list(gate.parts)
+
+        def next_job(in_flight):
+            part = (todo or gate.again or [None]).pop(0)
+            return Job(part=part, check=False) if part else None
+
+        crew.run(next_job, gate)
+    arrived = Counter(xxhash.xxh3_128(taken.body).hexdigest() for taken in sink.taken)
+    assert gate.complete <= arrived <= gate.complete + gate.unknown
+    assert len(arrived) == len(gate.parts)
+    assert sink.cut
