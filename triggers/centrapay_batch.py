@@ -1,0 +1,58 @@
+"""Wait for a Centrapay batch without a worker. No batch can be cancelled: stopping the task is told, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from airflow_bulk.platforms.centrapay import seen
+from airflow_bulk.platforms.standing import Seen
+from airflow_bulk.triggers.waiting import WaitingTrigger
+
+
+class CentrapayBatchTrigger(WaitingTrigger[Seen]):
+    """Fires when a batch is over, or the deadline has passed.
+
+    :param centrapay_conn_id: the connection.
+    :param batch_id: the batch.
+    :param own: the task created it, so that stopping the task has to say that it goes on.
+    :param waiting: as for :class:`~airflow_bulk.triggers.waiting.WaitingTrigger`.
+    """
+
+    own_arguments = ("centrapay_conn_id", "batch_id", "own")
+
+    def __init__(self, *, centrapay_conn_id: str, batch_id: str, own: bool = False, **waiting: Any) -> None:
+        super().__init__(**waiting)
+        self.centrapay_conn_id = centrapay_conn_id
+        self.batch_id = batch_id
+        self.own = own
+
+    @property
+    def what(self) -> str:
+        """What is watched, in words."""
+        return f"batch {self.batch_id}"
+
+    async def on_kill(self) -> None:
+        """Say what goes on: nothing documented cancels a batch (centrapay.md section 1)."""
+        if self.own:
+            self.log.warning("Batch %s goes on at Centrapay: no batch can be cancelled.", self.batch_id)
+
+    def _connection(self) -> str:
+        return self.centrapay_conn_id
+
+    def _key(self) -> Hashable:
+        return "centrapay batch", self.batch_id
+
+    def _hook(self) -> Any:
+        from airflow_bulk.hooks.centrapay import CentrapayHook
+
+        return CentrapayHook(self.centrapay_conn_id)
+
+    async def _look(self, hook: Any) -> list[Seen]:
+        return [seen(await hook.aget_batch(self.batch_id))]
+
+    def _counting(self, found: Sequence[Seen]) -> list[Seen]:
+        return list(found)
+
+    def _about(self) -> dict[str, Any]:
+        return {"batch_id": self.batch_id}

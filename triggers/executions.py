@@ -1,0 +1,106 @@
+"""Wait for executions without a worker, and cancel them when a person stops the deferred task.
+
+A trigger says what it watches and which of it counts. How to wait stands in :mod:`airflow_bulk.triggers.waiting`;
+what ``on_kill`` does stands here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from airflow_bulk import judging
+from airflow_bulk.hooks.executions import RemoteExecutions, newest_first
+from airflow_bulk.platforms.errors import PlatformError
+from airflow_bulk.platforms.standing import Seen
+from airflow_bulk.triggers.poller import shared_hooks
+from airflow_bulk.triggers.waiting import WaitingTrigger, first_look
+
+__all__ = ["KILL_SECONDS", "ExecutionsTrigger", "first_look"]
+
+S = TypeVar("S", bound=Seen)
+
+#: Seconds that on_kill gives itself of the framework's 30 (design section 6).
+KILL_SECONDS = 25.0
+
+
+class ExecutionsTrigger(WaitingTrigger[S]):
+    """Fires when the executions that count are over, or the deadline has passed; its event carries totals only.
+
+    :param mediarithmics_conn_id: the connection.
+    :param expected: executions that must be there before anything is over.
+    :param executions: only these count; None counts as the subclass says.
+    :param newest: the newest execution when the task deferred: ``on_kill`` cancels no later one.
+    :param started: seconds since 1970 of the submission.
+    :param deadline: seconds since 1970 after which waiting ends.
+    :param poll_interval: seconds between two looks once the work has aged.
+    :param quiet_for: seconds without a new execution before all are there.
+    :param cancel_on_kill: cancel PENDING executions when a person stops the task.
+    :param first: seconds until the first look.
+    """
+
+    def __init__(
+        self,
+        *,
+        mediarithmics_conn_id: str,
+        expected: int = 1,
+        executions: Sequence[str] | None = None,
+        newest: str | None = None,
+        started: float,
+        deadline: float | None = None,
+        poll_interval: float = 30.0,
+        quiet_for: float = 0.0,
+        cancel_on_kill: bool = False,
+        first: float = 0.0,
+    ) -> None:
+        super().__init__(
+            started=started,
+            deadline=deadline,
+            poll_interval=poll_interval,
+            expected=expected,
+            quiet_for=quiet_for,
+            first=first,
+        )
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.executions = list(executions) if executions is not None else None
+        self.newest = newest
+        self.cancel_on_kill = cancel_on_kill
+
+    def _arguments(self) -> tuple[str, ...]:
+        return ("mediarithmics_conn_id", "executions", "newest", "cancel_on_kill", *super()._arguments())
+
+    @abstractmethod
+    def _of(self, hook: Any) -> RemoteExecutions[S]:
+        """The executions as a hook sees them."""
+
+    async def on_kill(self) -> None:
+        """Cancel what can be cancelled, newest first, and name what cannot."""
+        if not self.cancel_on_kill:
+            return
+        try:
+            async with shared_hooks().borrow(self.mediarithmics_conn_id, self._hook) as hook:
+                left = await self._of(hook).acancel_pending(self.executions, KILL_SECONDS, up_to=self.newest)
+        except (PlatformError, TimeoutError) as error:
+            self.log.error(
+                "What of %s keeps running is not known: %s.",
+                self.what,
+                str(error).rstrip(".") or f"no answer within {KILL_SECONDS:.0f} s",
+            )
+            return
+        if left:
+            named = judging.name_ids(newest_first(one.id for one in left))
+            self.log.warning("Not cancelled, since only PENDING executions can be: %s.", named)
+        else:
+            self.log.info("Nothing of %s keeps running.", self.what)
+
+    def _connection(self) -> str:
+        return self.mediarithmics_conn_id
+
+    def _hook(self) -> Any:
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+        return MediarithmicsHook(self.mediarithmics_conn_id)
+
+    async def _look(self, hook: Any) -> list[S]:
+        return await self._of(hook).alook()

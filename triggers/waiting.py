@@ -1,0 +1,161 @@
+"""Wait for remote work without a worker, on any platform: how to wait, and when to fire.
+
+A trigger says which connection it asks, what it looks at, and which of what it sees counts.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar, Generic, TypeVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_bulk import judging
+from airflow_bulk.judging import KeepWaiting, Rules, WaitingProgress
+from airflow_bulk.platforms.errors import PlatformError
+from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.triggers.poller import shared_hooks
+
+S = TypeVar("S", bound=Seen)
+
+
+def first_look() -> float:
+    """Seconds a trigger waits before it may fire.
+
+    A trigger that fires before the worker has reported its exit can make the scheduler fail the task;
+    the report comes within a heartbeat interval (airflow-3.3-facts.md, item 1, measured).
+    """
+    from airflow.sdk import conf
+
+    return 1.5 * conf.getfloat("workers", "min_heartbeat_interval", fallback=5) + 0.5
+
+
+class WaitingTrigger(BaseTrigger, Generic[S]):
+    """Fires when the work that counts is over, or the deadline has passed; its event carries totals only.
+
+    :param started: seconds since 1970 of the submission.
+    :param deadline: seconds since 1970 after which waiting ends.
+    :param poll_interval: seconds between two looks once the work has aged.
+    :param expected: pieces of work that must be there before anything is over.
+    :param quiet_for: seconds without a new one before all are there.
+    :param first: seconds until the first look.
+    """
+
+    #: Arguments that a subclass has besides, for :meth:`serialize`.
+    own_arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        started: float,
+        deadline: float | None = None,
+        poll_interval: float = 30.0,
+        expected: int = 1,
+        quiet_for: float = 0.0,
+        first: float = 0.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.started = started
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.expected = expected
+        self.quiet_for = quiet_for
+        self.first = first
+
+    def _arguments(self) -> tuple[str, ...]:
+        shared = ("started", "deadline", "poll_interval", "expected", "quiet_for", "first")
+        return (*shared, *self.own_arguments)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and arguments; no secret is among them."""
+        kind = type(self)
+        path = f"{kind.__module__}.{kind.__qualname__}"
+        return path, {name: getattr(self, name) for name in self._arguments()}
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """What is watched, in words."""
+
+    @abstractmethod
+    def _connection(self) -> str:
+        """The connection that is asked."""
+
+    @abstractmethod
+    def _key(self) -> Hashable:
+        """What is looked at; triggers with equal keys share each look."""
+
+    @abstractmethod
+    def _hook(self) -> Any:
+        """Make the connection's hook."""
+
+    @abstractmethod
+    async def _look(self, hook: Any) -> list[S]:
+        """Look once."""
+
+    @abstractmethod
+    def _counting(self, found: Sequence[S]) -> list[S]:
+        """What counts of what was seen."""
+
+    @abstractmethod
+    def _about(self) -> dict[str, Any]:
+        """What the event says besides totals."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; a restart of the triggerer begins here again and loses nothing."""
+        progress = WaitingProgress(self.log)
+        try:
+            watching = shared_hooks().watch(
+                self._connection(),
+                self._key(),
+                self._hook,
+                self._look,
+                self.first,
+                self._interval,
+                self.deadline,
+            )
+            async with aclosing(watching) as looks:
+                async for found in looks:
+                    verdict = judging.judge(self._counting(found), self._rules(), time.time())
+                    if not isinstance(verdict, KeepWaiting):
+                        yield TriggerEvent(self._event(verdict))
+                        return
+                    progress.tell(verdict.totals, verdict.why, verdict.unknown)
+        except PlatformError as error:
+            # The task meets the same error when it looks itself, and says what a retry will do.
+            yield TriggerEvent({"state": "error", "message": str(error)})
+        except Exception as error:
+            # Such as a connection that is gone. Its text may hold anything, so only the log has it.
+            self.log.exception("Waiting for %s failed.", self.what)
+            yield TriggerEvent({"state": "error", "message": type(error).__name__})
+
+    def _rules(self) -> Rules:
+        return Rules(
+            started=self.started,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+            expected=self.expected,
+            quiet_for=self.quiet_for,
+        )
+
+    def _interval(self, found: Sequence[S]) -> float:
+        return judging.next_look(self._rules(), time.time())
+
+    def _event(self, verdict: judging.Verdict) -> dict[str, Any]:
+        states = {
+            judging.Finished: "over",
+            judging.FailedBecause: "failed",
+            judging.DeadlinePassed: "deadline",
+        }
+        going = sum(count for state, count in verdict.totals.executions.items() if not Standing(state).over)
+        return {
+            "state": states[type(verdict)],
+            **self._about(),
+            "executions": verdict.totals.total,
+            "going": going,
+            "lines_accepted": verdict.totals.accepted,
+            "lines_failed": verdict.totals.failed,
+        }
