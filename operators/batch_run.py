@@ -1,0 +1,377 @@
+"""The life of one MANUAL run of a batch instance over all tries of its task: start, re-attach, look, judge, end.
+
+``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8). An
+execution has no name, so the platform cannot be asked for ours: the intent holds the newest execution before the
+act and each start that was asked for, and a later try looks for a newer MANUAL one with such a start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_bulk import judging
+from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.judging import KeepWaiting, WaitingProgress, id_order, name_ids, share_of
+from airflow_bulk.operators.adoption import create_once
+from airflow_bulk.operators.batch_arguments import refuse_past
+from airflow_bulk.operators.failures import DeadlinePassed, TaskStopped
+from airflow_bulk.operators.record import Continuation, End, Record
+from airflow_bulk.platforms.errors import NotFound, TryLater
+from airflow_bulk.platforms.mediarithmics import standing
+from airflow_bulk.platforms.mediarithmics_batches import MANUAL, BatchRun, run_report
+from airflow_bulk.platforms.standing import Standing
+
+if TYPE_CHECKING:
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.operators.batch_arguments import RunArguments
+
+log = logging.getLogger(__name__)
+
+#: How often a run is started again after its execution was cancelled.
+STARTS_AGAIN = 3
+#: Posts at most of one creation while the platform says that nothing was carried out.
+POSTS = 5
+#: Poll intervals between two looks at an execution that is to start later.
+RARELY = 10
+#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (crash facts, item 4).
+KILL_SECONDS = 3.5
+#: Seconds for cancelling where nothing hurries.
+CANCEL_SECONDS = 30.0
+
+
+class ManualRun:
+    """One run that a task asked for.
+
+    :param args: what was asked for.
+    :param hook: the platform.
+    :param record: the task's memory.
+    :param tell: pushes a value to XCom as soon as it is known.
+    """
+
+    def __init__(
+        self,
+        args: RunArguments,
+        hook: MediarithmicsHook,
+        record: Record,
+        *,
+        tell: Callable[[str, Any], None],
+    ) -> None:
+        self.args = args
+        self.hook = hook
+        self.record = record
+        self.execution_id: str | None = None
+        self.started = time.time()
+        self.expected_start = args.expected_start or self.started
+        self.created_after = 0.0
+        self._tell = tell
+        self._waiting = WaitingProgress(log)
+        self._submitted = False
+        self._executions = BatchExecutions(hook, args.instance_id, cancel_ways=args.cancel_ways)
+        self._intended: dict[str, Any] = {}
+        # What on_kill needs, in memory: the store and connections would deadlock there.
+        self._live: str | None = None
+
+    def advance(self) -> KeepWaiting | dict[str, Any]:
+        """Do everything that can be done now; return the result, or when to look again."""
+        if not self._submitted:
+            result = self._recorded_end()
+            if result is not None:
+                return result
+            self.started, _ = self.record.started()
+            self._start()
+            self._submitted = True
+        return self._look()
+
+    def rules(self) -> judging.Rules:
+        """What the waiting obeys; the deadline counts from the start that was asked for."""
+        begun = max(self.started, self.expected_start)
+        return judging.Rules(
+            started=self.started,
+            deadline=begun + self.args.timeout,
+            poll_interval=self.args.poll_interval,
+        )
+
+    def until_start(self) -> float:
+        """Seconds until it is to start; 0 afterwards."""
+        return max(0.0, self.expected_start - time.time())
+
+    # Starting.
+
+    def _recorded_end(self) -> dict[str, Any] | None:
+        """What a recorded end means for this try (design section 5.5)."""
+        continuation, end = self.record.continuation()
+        if end is None:
+            return None
+        stood = standing(str(end.result.get("status")))
+        if continuation is Continuation.SAME_END:
+            if end.good:
+                log.info("Try %d had already ended well: its result stands.", end.try_number)
+                return end.result
+            if not (stood is Standing.FAILED and self.args.run_again_after_failure):
+                raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
+        elif end.good and self.args.on_clear == "keep":
+            log.info("Try %d had already ended well: its result stands.", end.try_number)
+            return end.result
+        elif not end.good and stood is Standing.SUCCEEDED:
+            log.info("Cleared after a failed judgement: judging again with today's max_failures.")
+            return None
+        self._begin_again(end)
+        return None
+
+    def _begin_again(self, end: End) -> None:
+        log.warning(
+            "Running the batch again, as generation %d. The former execution is %s (%s).",
+            self.record.generation + 1,
+            end.result.get("execution_id"),
+            end.result.get("status"),
+        )
+        self.record.next_generation()
+
+    def _start(self) -> None:
+        """Create the execution, or find the one that an earlier try created."""
+        number = int((self.record.read("runs") or {}).get("number", 1))
+        self.execution_id, intent = create_once(
+            self.record,
+            f"execution.{number}",
+            self._intent,
+            lambda stored: self._create(f"execution.{number}", stored),
+            self._look_for,
+            settle=self.args.settle,
+        )
+        self._intended = intent
+        self.expected_start = intent["starts"][-1] / 1000
+        # By the platform's own clock, which may differ from ours.
+        self.created_after = float(intent["created_after"])
+        self._live = self.execution_id
+        self._tell("instance_id", self.args.instance_id)
+        self._tell("execution_id", self.execution_id)
+        self._tell("console_url", self._console_url(None))
+
+    def _intent(self) -> dict[str, Any]:
+        """What is needed to create the execution and to find it again."""
+        instance = self.hook.get_batch_instance(self.args.instance_id)
+        if instance.archived:
+            raise ArgumentError(
+                "instance_id", f"names the archived instance {instance.id}, which runs nothing"
+            )
+        start = self.args.expected_start
+        if start is not None and self.record.generation == 1 and not self.record.read("runs"):
+            # A run that a clear or a retry asks for once more starts now: its time has come and gone.
+            refuse_past("expected_start_date", start)
+        known = self._executions.look()
+        newest = max((one.id for one in known), key=id_order, default="0")
+        owner = self.args.organisation_id or instance.organisation_id
+        return {
+            "instance_id": self.args.instance_id,
+            "conn_id": self.hook.conn_id,
+            "organisation_id": None if owner is None else str(owner),
+            "newest": newest,
+            "created_after": max((one.created or 0.0 for one in known), default=0.0),
+            "starts": [int(max(start or 0.0, time.time()) * 1000)],
+            "posts": 0,
+        }
+
+    def _create(self, name: str, stored: dict[str, Any]) -> str:
+        """Create the execution: one POST, and again only while the platform says that it did nothing.
+
+        Each POST comes after a write that returned, so a superseded try cannot begin one: a run of a batch cannot be
+        taken back.
+        """
+        for post in range(POSTS):
+            now = int(time.time() * 1000)
+            if stored["starts"][-1] < now - now % 60_000:
+                # Time has passed since the intent, and the platform refuses past minutes: ask for now, findable too.
+                stored["starts"].append(now)
+            stored["posts"] += 1
+            self.record.write(name, stored)
+            try:
+                made = self.hook.create_batch_execution(
+                    self.args.instance_id,
+                    stored["starts"][-1],
+                    organisation_id=stored["organisation_id"],
+                    tries=1,
+                )
+            except TryLater as error:
+                if post == POSTS - 1:
+                    raise
+                log.info("%s", error)
+                time.sleep(max(error.retry_after or 0.0, self.args.settle))
+                continue
+            log.info("Created execution %s of batch instance %s.", made.id, self.args.instance_id)
+            return made.id
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    def _look_for(self, stored: dict[str, Any]) -> list[str]:
+        """The executions that an act with this intent may have made."""
+        starts = set(stored["starts"])
+        return [
+            one.id
+            for one in self._executions.look()
+            if one.execution_type == MANUAL
+            and one.expected_start is not None
+            and round(one.expected_start * 1000) in starts
+            and id_order(one.id) > id_order(stored["newest"])
+        ]
+
+    # Waiting and judging.
+
+    def _look(self) -> KeepWaiting | dict[str, Any]:
+        try:
+            seen = self._seen()
+        except TryLater as error:
+            return self._wait_out(error)
+        if not self.args.wait_for_completion:
+            return self._end(seen, "")
+        verdict = judging.judge([seen], self.rules(), time.time())
+        if isinstance(verdict, KeepWaiting):
+            self._waiting.tell(verdict.totals, verdict.why, verdict.unknown)
+            # Until it is to start, a look now and then is enough: somebody may have cancelled it.
+            rarely = min(self.until_start(), RARELY * self.args.poll_interval)
+            return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))
+        if isinstance(verdict, judging.DeadlinePassed):
+            raise self._late(seen)
+        if isinstance(verdict, judging.FailedBecause):
+            raise self._failed(seen)
+        if verdict.canceled:
+            return self._start_again(seen)
+        return self._end(seen, self._another_ran(seen) or self._too_many_failures(seen))
+
+    def _wait_out(self, error: TryLater) -> KeepWaiting:
+        """An outage of the platform passes; only our own deadline ends the waiting."""
+        rules = self.rules()
+        if not self.args.wait_for_completion or time.time() >= (rules.deadline or 0.0):
+            raise error
+        log.warning("%s Waiting on.", error)
+        pause = max(judging.next_look(rules, time.time()), error.retry_after or 0.0)
+        return KeepWaiting(pause, judging.Totals(), "the platform cannot be asked")
+
+    def _seen(self) -> BatchRun:
+        execution_id = str(self.execution_id)
+        try:
+            seen = self._executions.get(execution_id)
+        except NotFound:
+            raise NotFound(
+                f"find execution {execution_id} of batch instance {self.args.instance_id}",
+                "the platform does not know it any more",
+                retry="Nothing is started again; a retry cannot help.",
+                status=404,
+            ) from None
+        if seen.standing.over:
+            self._live = None
+        return seen
+
+    def _start_again(self, seen: BatchRun) -> KeepWaiting | dict[str, Any]:
+        """A cancelled execution never ran (an earlier try's ``on_kill``, or somebody): start another, a few times."""
+        number = int((self.record.read("runs") or {}).get("number", 1))
+        if number > STARTS_AGAIN:
+            reason = (
+                f"Execution {seen.id} of batch instance {self.args.instance_id} was cancelled, as {number - 1} before it."
+                " Nothing is started again; clear the task to run the batch."
+            )
+            self._end(seen, reason)
+        log.warning("Execution %s was cancelled before it ran; starting another.", seen.id)
+        self.record.write("runs", {"number": number + 1})
+        self._start()
+        return self._look()
+
+    def _late(self, seen: BatchRun) -> DeadlinePassed:
+        left = [seen]
+        if self.args.cancel_on_kill and seen.standing is Standing.PENDING:
+            left = self._cancel(seen.id, CANCEL_SECONDS)
+        going = f"It is {seen.status} and keeps running." if left else "It was cancelled."
+        return DeadlinePassed(
+            f"Execution {seen.id} of batch instance {self.args.instance_id} was not over {self.args.timeout:g} s after "
+            f"its start. {going} The record is kept: a retry looks once more, and clearing the task goes on with a new "
+            "deadline."
+        )
+
+    def _failed(self, seen: BatchRun) -> Exception:
+        again = self.args.run_again_after_failure
+        said = f" ({seen.message})" if seen.message else ""
+        reason = (
+            f"Execution {seen.id} of batch instance {self.args.instance_id} ended {seen.status}{said}. "
+            + (
+                "A retry runs the batch again."
+                if again
+                else "A retry does not run the batch again (run_again_after_failure); clearing the task does."
+            )
+        )
+        self.record.write_end(good=False, result=self._result(seen), reason=reason)
+        return AirflowException(reason) if again else AirflowFailException(reason)
+
+    def _another_ran(self, seen: BatchRun) -> str:
+        """Nothing may be there that this task asked for besides: an answer lost long ago, come true late."""
+        if self._intended["posts"] < 2:
+            return ""
+        others = [one for one in self._look_for(self._intended) if one != seen.id]
+        if not others:
+            return ""
+        return (
+            f"Execution {seen.id} of batch instance {self.args.instance_id} ended {seen.status}, but another with the "
+            f"start that this task asked for appeared after its answer was lost: {name_ids(others)}. The batch may have "
+            "run twice; a retry cannot change that. A longer settle waits longer for such a one."
+        )
+
+    def _too_many_failures(self, seen: BatchRun) -> str:
+        failed, total = seen.failed or 0, seen.lines or 0
+        if self.args.tolerance.allows(failed, total):
+            return ""
+        return (
+            f"Execution {seen.id} of batch instance {self.args.instance_id} ended {seen.status}, and {failed} of its "
+            f"{total} tasks failed ({share_of(failed, total)}), more than max_failures={self.args.tolerance}. "
+            "A retry cannot change that."
+        )
+
+    def _end(self, seen: BatchRun, reason: str) -> dict[str, Any]:
+        """Record the end, good or not."""
+        result = self._result(seen)
+        self.record.write_end(good=not reason, result=result, reason=reason)
+        self._live = None
+        if reason:
+            raise AirflowFailException(reason)
+        if self.args.wait_for_completion:
+            log.info(
+                "Execution %s of batch instance %s is over: %s.", seen.id, self.args.instance_id, seen.status
+            )
+        return result
+
+    def _result(self, seen: BatchRun) -> dict[str, Any]:
+        return {
+            **run_report(self.args.instance_id, seen),
+            "seconds": round(time.time() - self.started, 3),
+            "console_url": self._console_url(seen.owner),
+        }
+
+    def _console_url(self, organisation_id: str | None) -> str | None:
+        owner = organisation_id or self.args.organisation_id
+        return self.hook.batch_console_url(self.args.instance_id, owner)
+
+    # Stopping.
+
+    def _cancel(self, execution_id: str, seconds: float) -> list[BatchRun]:
+        left = self._executions.cancel_pending([execution_id], seconds)
+        if left:
+            log.warning("Not cancelled, since only PENDING executions can be: %s.", execution_id)
+        return left
+
+    def kill(self) -> None:
+        """Cancel what can be: for ``on_kill``, in the main thread, within Airflow's 5 seconds.
+
+        Touches neither the task's state nor connections, whose locks the interrupted code may hold, and cancels only
+        what this task itself started or found again.
+
+        :raises TaskStopped: always; it makes ``execute`` end.
+        """
+        if self.args.cancel_on_kill and self._live is not None:
+            try:
+                self._cancel(self._live, KILL_SECONDS)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the task has to end now)
+                log.warning("Could not cancel in time: %s.", type(error).__name__)
+        raise TaskStopped("The task was stopped.")

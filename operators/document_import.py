@@ -1,0 +1,313 @@
+"""Import documents into mediarithmics: a file in, its executions judged, exactly once.
+
+The nightly import is one operator; the single steps beside it are in
+:mod:`airflow_bulk.operators.document_import_steps` and can be imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import conf
+
+from airflow_bulk import arguments as read
+from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.links import DocumentImportLink
+from airflow_bulk.operators.advancing import AdvancingOperator
+from airflow_bulk.operators.document_import_steps import (
+    CancelDocumentImportExecutionsOperator,
+    CreateDocumentImportOperator,
+    DeleteDocumentImportOperator,
+    UpdateDocumentImportOperator,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_bulk.operators.import_run import ImportRun
+
+__all__ = [
+    "CancelDocumentImportExecutionsOperator",
+    "CreateDocumentImportOperator",
+    "DeleteDocumentImportOperator",
+    "ImportDocumentsOperator",
+    "SendingOptions",
+    "UpdateDocumentImportOperator",
+    "UploadDocumentsOperator",
+]
+
+#: Template fields of both operators; the deletion guards are none, so that no trigger form reaches them.
+SHARED_FIELDS = (
+    "source",
+    "datamart_id",
+    "max_failures",
+    "rejects_path",
+    "rejects_content",
+    "on_empty",
+    "on_clear",
+    "on_source_change",
+    "check_only",
+    "sending",
+    "wait_for_completion",
+    "poll_interval",
+    "timeout",
+    "cancel_on_kill",
+)
+GUARDS = ("allow_deletion", "max_deletions")
+
+
+class _DocumentsOperator(AdvancingOperator):
+    """What importing and uploading share: reading, running, deferring, stopping."""
+
+    operator_extra_links = (DocumentImportLink(),)
+
+    mediarithmics_conn_id: str
+    sending: SendingOptions
+
+    def _open(self, context: Context) -> ImportRun:
+        """Read the arguments and open the record."""
+        raise NotImplementedError
+
+    def _trigger(self, run: ImportRun, first: float) -> BaseTrigger:
+        from airflow_bulk.triggers.document_import import DocumentImportTrigger
+
+        rules = run.rules()
+        return DocumentImportTrigger(
+            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            datamart_id=run.work.datamart_id,
+            import_id=str(run.work.import_id),
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            cancel_on_kill=run.args.cancel_on_kill,
+            first=first,
+            **run.trigger_scope(),
+        )
+
+    def _rendered_sending(self, context: Context) -> SendingOptions:
+        return self.sending.rendered(lambda text: self.render_template(text, context))
+
+    def _given(self) -> dict[str, Any]:
+        """The rendered arguments by the names users know."""
+        given = {name: getattr(self, name) for name in (*self.template_fields, *GUARDS)}
+        return {"dry_run": given.pop("check_only"), **given}
+
+
+class ImportDocumentsOperator(_DocumentsOperator):
+    """Import files into a new document import, wait, judge, report: everything accounted for, exactly once.
+
+    Returns a dictionary with ``import_id``, ``execution_ids``, ``lines_read``, ``lines_rejected``,
+    ``lines_accepted``, ``lines_failed``, ``blank_lines``, ``parts``, ``bytes`` (sent), ``seconds`` (since
+    the submission began), ``rejects_uri``, ``error_file_uris``, ``possible_issue_on_identifiers`` and ``console_url``.
+    ``lines_read = lines_rejected + lines_accepted + lines_failed``, or the task fails and says by how much.
+
+    Every line is checked before the first byte is sent. Kill the task, its supervisor, the scheduler or the
+    triggerer at any moment: a retry goes on, no line is lost and none is imported twice. Clearing a success
+    imports again. Text from a template is coerced, or refused with the field's name.
+
+    :param document_type: one of the platform's types, such as ``USER_PROFILE``.
+    :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
+    :param name: name of the import; a random word in brackets is added (``SendingOptions(name_marker)``).
+    :param datamart_id: None takes the connection's.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    :param mime_type: None follows from the type; for ``USER_SEGMENT`` from ``.csv``.
+    :param encoding: other than utf-8 only with ``SendingOptions(check=False)``.
+    :param priority: ``LOW``, ``MEDIUM`` or ``HIGH``; None is not sent.
+    :param shuffle_lines: None is not sent; the platform's default loses the order of lines.
+    :param use_processing_pipeline: None is not sent.
+    :param max_failures: bad lines that are good enough, rejected and failed together: a count, or a share of
+        the lines read (``"0.1%"``). ``"100%"`` never fails.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines; None keeps counts alone.
+    :param rejects_content: ``"line"`` or ``"position"``; for deletions it is ``"position"`` unless given.
+    :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
+    :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
+    :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
+    :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
+    :param max_deletions: above so many lines nothing is sent, for the types that delete. Not a template field.
+    :param dry_run: check only: what would be sent, what would be refused.
+    :param sending: how the source is cut and sent.
+    :param wait_for_completion: False ends when everything is sent; accepted and failed lines are then None.
+    :param poll_interval: seconds between two looks once the work has aged; looks are closer at first.
+    :param timeout: deadline from the first submission, the same over retries and deferral.
+    :param cancel_on_kill: cancel what is still PENDING when the task is stopped or late.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    """
+
+    template_fields: Sequence[str] = (
+        *SHARED_FIELDS,
+        "document_type",
+        "name",
+        "mime_type",
+        "encoding",
+        "priority",
+        "shuffle_lines",
+        "use_processing_pipeline",
+    )
+    ui_color = "#cfe8ef"
+
+    def __init__(
+        self,
+        *,
+        document_type: str,
+        source: str | Sequence[str],
+        name: str,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        mime_type: str | None = None,
+        encoding: str = "utf-8",
+        priority: str | None = None,
+        shuffle_lines: bool | str | None = None,
+        use_processing_pipeline: bool | str | None = None,
+        max_failures: int | str = 0,
+        rejects_path: str | None = None,
+        rejects_content: str = read.LINE_BY_DEFAULT,
+        on_empty: str = "fail",
+        on_clear: str = "import_again",
+        on_source_change: str = "fail",
+        allow_deletion: str | None = None,
+        max_deletions: int | None = None,
+        dry_run: bool | str = False,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
+        wait_for_completion: bool | str = True,
+        poll_interval: float | str = 30.0,
+        timeout: timedelta | float | str = timedelta(hours=6),
+        cancel_on_kill: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.document_type = document_type
+        self.source = source
+        self.name = name
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.mime_type = mime_type
+        self.encoding = encoding
+        self.priority = priority
+        self.shuffle_lines = shuffle_lines
+        self.use_processing_pipeline = use_processing_pipeline
+        self.max_failures = max_failures
+        self.rejects_path = rejects_path
+        self.rejects_content = read.unless_default(rejects_content)
+        self.on_empty = on_empty
+        self.on_clear = on_clear
+        self.on_source_change = on_source_change
+        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
+        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
+        self.check_only = dry_run  # BaseOperator.dry_run is a method
+        self.sending = sending
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.deferrable = deferrable
+
+    def _open(self, context: Context) -> ImportRun:
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.operators.import_arguments import read_arguments
+        from airflow_bulk.operators.import_run import ImportRun
+        from airflow_bulk.operators.import_submission import ImportSubmission
+        from airflow_bulk.operators.record import Record
+
+        args = read_arguments(self._given(), self._rendered_sending(context))
+        work = ImportSubmission(
+            args,
+            MediarithmicsHook(self.mediarithmics_conn_id),
+            Record.of(context),
+            identity=self._identity(context),
+            tell=self._push(context),
+        )
+        return ImportRun(work)
+
+
+class UploadDocumentsOperator(_DocumentsOperator):
+    """Upload files into a document import that something else created; the import's own fields say the format.
+
+    The same promises and result as :class:`ImportDocumentsOperator`, with one limit: others may feed the same
+    import, so an upload whose answer was lost is settled by a look-up only if exactly one execution created
+    since has its line count and you say ``exclusive=True``; else the task fails, names the candidates, and
+    sends nothing again. Nothing that this task did not upload is ever cancelled.
+
+    :param import_id: the document import.
+    :param exclusive: nobody else uploads into it while this task runs.
+
+    The other parameters are those of :class:`ImportDocumentsOperator`.
+    """
+
+    template_fields: Sequence[str] = (*SHARED_FIELDS, "import_id", "exclusive")
+    ui_color = "#cfe8ef"
+
+    def __init__(
+        self,
+        *,
+        import_id: str,
+        source: str | Sequence[str],
+        exclusive: bool | str = False,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        max_failures: int | str = 0,
+        rejects_path: str | None = None,
+        rejects_content: str = read.LINE_BY_DEFAULT,
+        on_empty: str = "fail",
+        on_clear: str = "import_again",
+        on_source_change: str = "fail",
+        allow_deletion: str | None = None,
+        max_deletions: int | None = None,
+        dry_run: bool | str = False,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
+        wait_for_completion: bool | str = True,
+        poll_interval: float | str = 30.0,
+        timeout: timedelta | float | str = timedelta(hours=6),
+        cancel_on_kill: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.source = source
+        self.exclusive = exclusive
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.max_failures = max_failures
+        self.rejects_path = rejects_path
+        self.rejects_content = read.unless_default(rejects_content)
+        self.on_empty = on_empty
+        self.on_clear = on_clear
+        self.on_source_change = on_source_change
+        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
+        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
+        self.check_only = dry_run  # BaseOperator.dry_run is a method
+        self.sending = sending
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.deferrable = deferrable
+
+    def _open(self, context: Context) -> ImportRun:
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.operators.import_arguments import read_upload_arguments
+        from airflow_bulk.operators.import_run import ImportRun
+        from airflow_bulk.operators.import_submission import Given, ImportSubmission
+        from airflow_bulk.operators.record import Record
+
+        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        import_id = read.text("import_id", self.import_id)
+        datamart_id = hook.datamart(read.optional_text("datamart_id", self.datamart_id))
+        args = read_upload_arguments(
+            self._given(),
+            self._rendered_sending(context),
+            hook.get_document_import(import_id, datamart_id),
+        )
+        work = ImportSubmission(
+            args,
+            hook,
+            Record.of(context),
+            identity=self._identity(context),
+            tell=self._push(context),
+            given=Given(import_id, read.flag("exclusive", self.exclusive)),
+        )
+        return ImportRun(work)

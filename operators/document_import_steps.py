@@ -1,0 +1,268 @@
+"""The single steps around a document import, for those who compose: create, update, delete, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_bulk import arguments as read
+from airflow_bulk.links import DocumentImportLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+
+class _StepOperator(BaseOperator):
+    """What the steps share: the connection, the datamart, our errors told as Airflow's."""
+
+    mediarithmics_conn_id: str
+    datamart_id: str | int | None
+
+    def _hook(self) -> tuple[MediarithmicsHook, str]:
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        return hook, hook.datamart(read.optional_text("datamart_id", self.datamart_id))
+
+
+class CreateDocumentImportOperator(_StepOperator):
+    """Create a document import and return its id; exactly one, however often the task is killed and retried.
+
+    Clearing the task after a success creates another one. Parameters as in
+    :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`.
+
+    :param name_marker: end the name in a random word, by which a later try finds the import again.
+    :param settle: seconds to wait for an import to show after the answer to its creation was lost.
+    """
+
+    template_fields: Sequence[str] = (
+        "document_type",
+        "name",
+        "datamart_id",
+        "mime_type",
+        "encoding",
+        "priority",
+        "shuffle_lines",
+        "use_processing_pipeline",
+        "name_marker",
+        "settle",
+    )
+    operator_extra_links = (DocumentImportLink(),)
+
+    def __init__(
+        self,
+        *,
+        document_type: str,
+        name: str,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        mime_type: str | None = None,
+        encoding: str = "utf-8",
+        priority: str | None = None,
+        shuffle_lines: bool | str | None = None,
+        use_processing_pipeline: bool | str | None = None,
+        name_marker: bool | str = True,
+        settle: float | str = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.document_type = document_type
+        self.name = name
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.mime_type = mime_type
+        self.encoding = encoding
+        self.priority = priority
+        self.shuffle_lines = shuffle_lines
+        self.use_processing_pipeline = use_processing_pipeline
+        self.name_marker = name_marker
+        self.settle = settle
+
+    def execute(self, context: Context) -> str:
+        """Create the import, or return the one an earlier try created."""
+        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.operators.import_arguments import ImportDefinition
+        from airflow_bulk.operators.import_creation import find_or_create
+        from airflow_bulk.operators.record import Continuation, Record
+
+        with told_to_airflow():
+            hook, datamart_id = self._hook()
+            given = {name: getattr(self, name) for name in self.template_fields}
+            definition = ImportDefinition.read(given)
+            record = Record.of(context)
+            continuation, _ = record.continuation()
+            if continuation is Continuation.CLEARED:
+                record.next_generation()
+            import_id = find_or_create(
+                definition,
+                hook,
+                record,
+                datamart_id,
+                marked=read.flag("name_marker", self.name_marker),
+                settle=read.number("settle", self.settle),
+            )
+            context["ti"].xcom_push(key="import_id", value=import_id)
+            if url := hook.console_url(import_id, datamart_id):
+                context["ti"].xcom_push(key="console_url", value=url)
+            record.write_end(good=True, result={"import_id": import_id})
+            return import_id
+
+
+class UpdateDocumentImportOperator(_StepOperator):
+    """Change fields of an import: read, merge, put the whole object back (mediarithmics.md section 2.2).
+
+    Safe to retry. Returns the import's id.
+
+    :param changes: fields and their new values: ``name``, ``priority``, ``shuffle_lines``,
+        ``use_processing_pipeline``. The format of an import with executions must not change.
+    """
+
+    template_fields: Sequence[str] = ("import_id", "datamart_id", "changes")
+    operator_extra_links = (DocumentImportLink(),)
+    CHANGEABLE = ("name", "priority", "shuffle_lines", "use_processing_pipeline")
+
+    def __init__(
+        self,
+        *,
+        import_id: str,
+        changes: Mapping[str, Any],
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.changes = changes
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+
+    def execute(self, context: Context) -> str:
+        """Put the changed import."""
+        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.operators.import_arguments import read_changes
+
+        with told_to_airflow():
+            hook, datamart_id = self._hook()
+            import_id = read.text("import_id", self.import_id)
+            changes = read_changes(self.changes, self.CHANGEABLE)
+            hook.update_document_import(import_id, changes, datamart_id)
+            self.log.info("Updated %s of document import %s.", ", ".join(changes), import_id)
+            return import_id
+
+
+class DeleteDocumentImportOperator(_StepOperator):
+    """Delete an import; refused while executions are PENDING or RUNNING, unless ``force=True``.
+
+    An import that is gone already is no error, so a retry is safe.
+
+    :param force: delete although executions are not over.
+    """
+
+    template_fields: Sequence[str] = ("import_id", "datamart_id", "force")
+
+    def __init__(
+        self,
+        *,
+        import_id: str,
+        force: bool | str = False,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.force = force
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+
+    def execute(self, context: Context) -> None:
+        """Delete the import."""
+        from airflow.sdk.exceptions import AirflowException
+
+        from airflow_bulk.hooks.executions import ImportExecutions
+        from airflow_bulk.judging import name_ids
+        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.platforms.errors import NotFound
+
+        with told_to_airflow():
+            hook, datamart_id = self._hook()
+            import_id = read.text("import_id", self.import_id)
+            try:
+                found = ImportExecutions(hook, datamart_id, import_id).look()
+                going = [one.id for one in found if not one.standing.over]
+                if going and not read.flag("force", self.force):
+                    raise AirflowException(
+                        f"Document import {import_id} was not deleted: {len(going)} executions are not over "
+                        f"({name_ids(going)}). A retry looks again; force=True deletes all the same."
+                    )
+                hook.delete_document_import(import_id, datamart_id)
+            except NotFound:
+                self.log.info("Document import %s is gone already.", import_id)
+
+
+class CancelDocumentImportExecutionsOperator(_StepOperator):
+    """Cancel what is still PENDING of an import: works as a teardown, to close the gap that hooks leave.
+
+    A task marked failed before the triggerer has its trigger, or while the triggerer is down, gets no
+    ``on_kill`` at all (airflow-crash-facts.md section 3). Run this one with ``trigger_rule="all_done"`` or as a
+    teardown on the ``import_id`` that the import pushes to XCom as soon as it is known.
+
+    Returns how many were cancelled, and the ids of those that still run: only PENDING ones can be cancelled.
+
+    :param import_id: the import; None or empty (the import was never created) does nothing.
+    :param execution_ids: only these; None cancels all of the import.
+    :param seconds: everything ends within them.
+    """
+
+    template_fields: Sequence[str] = ("import_id", "datamart_id", "execution_ids", "seconds")
+
+    def __init__(
+        self,
+        *,
+        import_id: str | None,
+        execution_ids: Sequence[str] | str | None = None,
+        seconds: float | str = 60.0,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.execution_ids = execution_ids
+        self.seconds = seconds
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Cancel, prove it by a list, and name what still runs."""
+        from airflow_bulk.hooks.executions import ImportExecutions
+        from airflow_bulk.judging import name_ids
+        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.platforms.standing import Standing
+
+        with told_to_airflow():
+            import_id = read.optional_text("import_id", self.import_id)
+            if import_id is None:
+                self.log.info("There is no import, so there is nothing to cancel.")
+                return {"canceled": 0, "still_running": []}
+            hook, datamart_id = self._hook()
+            executions = ImportExecutions(hook, datamart_id, import_id)
+            wanted = read.optional_texts("execution_ids", self.execution_ids)
+            pending = [
+                one.id
+                for one in executions.look()
+                if one.standing is Standing.PENDING and (wanted is None or one.id in wanted)
+            ]
+            left = executions.cancel_pending(pending, read.number("seconds", self.seconds, least=1))
+            running = [
+                one.id
+                for one in executions.look()
+                if not one.standing.over and (wanted is None or one.id in wanted)
+            ]
+            if running:
+                self.log.warning("Still running, only PENDING can be cancelled: %s.", name_ids(running))
+            return {"canceled": len(pending) - len(left), "still_running": running}

@@ -1,0 +1,23 @@
+"""Extract/load batches: expanded into tasks (``ExtractLoadTaskGroup``), or delegated to the server.
+
+This is the door; the rooms are ``extract_load_group`` (the graph as a task group), ``extract_load_steps`` (extract,
+snapshot, apply), ``extract_load_documents`` (a document import as destination), ``extract_load_batch`` (delegated)
+and ``watermark``.
+"""
+
+from airflow_bulk.operators.extract_load_batch import ExtractLoadBatchOperator
+from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
+from airflow_bulk.operators.extract_load_group import ExtractLoadTaskGroup
+from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
+from airflow_bulk.operators.watermark import WatermarkOperator
+
+__all__ = [
+    "ApplyDocumentsOperator",
+    "ApplyOperator",
+    "DocumentImportDestination",
+    "ExtractLoadBatchOperator",
+    "ExtractLoadTaskGroup",
+    "ExtractOperator",
+    "SnapshotOperator",
+    "WatermarkOperator",
+]

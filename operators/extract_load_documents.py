@@ -1,0 +1,97 @@
+"""A document import as a load's destination: extracted records become lines, and go through the nightly import.
+
+A platform of documents has no records to list, update or delete: a load is an import, everything accounted for and
+exactly once (``ImportDocumentsOperator``). The lines are made once and kept, so that every try imports the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_bulk.operators.document_import import ImportDocumentsOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_bulk.batches.mapping import LoadMapping, Record
+
+
+@dataclass(frozen=True)
+class DocumentImportDestination:
+    """Where each load object of a batch goes, as a document import.
+
+    :param documents: load object -> arguments of ``ImportDocumentsOperator`` (``document_type``, ``name``,
+        ``mediarithmics_conn_id``, ``datamart_id``, ``max_failures`` ...), all but ``source``.
+    """
+
+    documents: Mapping[str, Mapping[str, Any]]
+
+    def arguments(self, name: str) -> dict[str, Any]:
+        """Return the import's arguments for a load object.
+
+        :raises ValueError: it has none.
+        """
+        if name not in self.documents:
+            known = ", ".join(sorted(self.documents)) or "none"
+            raise ValueError(f"the document import declares no load object {name!r}; declared are: {known}")
+        return dict(self.documents[name])
+
+    def snapshot(self, name: str) -> Iterator[Record]:
+        """Read nothing: the platform lists no documents."""
+        return iter(())
+
+    def create(self, name: str, record: Record) -> Record:
+        """Refuse: lines go out as a file."""
+        raise NotImplementedError("documents are imported as a file, not record by record")
+
+    def update(self, name: str, record_id: object, record: Record) -> Record:
+        """Refuse: lines go out as a file."""
+        raise NotImplementedError("documents are imported as a file, not record by record")
+
+    def delete(self, name: str, record_id: object) -> None:
+        """Refuse: a deletion is a document of its own."""
+        raise NotImplementedError(
+            "a document import deletes nothing; a deletion is a document type of its own"
+        )
+
+
+class ApplyDocumentsOperator(ImportDocumentsOperator):
+    """Import what was extracted: each record becomes one line.
+
+    Returns what ``ImportDocumentsOperator`` returns, and makes its promises. A batch without any record is no failure:
+    ``on_empty`` is ``"ok"`` unless given.
+
+    :param object_name: the load object, for messages.
+    :param staging: folder for the lines; every worker reaches it, since a retry reads them again.
+    :param mapping: how a record becomes a line: ``fields`` (and nothing else) counts.
+    :param extracts: references to what feeds it: task ids, or results of ExtractOperator.
+    :param import_arguments: those of ``ImportDocumentsOperator``, all but ``source``.
+    """
+
+    template_fields: Sequence[str] = (*ImportDocumentsOperator.template_fields, "staging", "extracts")
+
+    def __init__(
+        self,
+        *,
+        object_name: str,
+        staging: str,
+        mapping: LoadMapping | Mapping[str, Any] | None = None,
+        extracts: Sequence[Any] = (),
+        **import_arguments: Any,
+    ) -> None:
+        import_arguments.setdefault("on_empty", "ok")
+        import_arguments.setdefault("name", f"{object_name} {{{{ run_id }}}}")
+        super().__init__(source="", **import_arguments)
+        self.object_name = object_name
+        self.staging = staging
+        self.mapping = mapping
+        self.extracts = extracts
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Make the lines, or find those of an earlier try, and import them."""
+        from airflow_bulk.operators.extract_load_work import write_lines
+
+        self.source = write_lines(self, context)
+        return super().execute(context)

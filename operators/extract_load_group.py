@@ -1,0 +1,299 @@
+"""An extract/load batch as a task group: the definition's graph, one task a node (extract_load.md section 6).
+
+Building it reads no network and no connection. A bad definition ends in ONE error with all its faults, which Airflow
+shows as the DAG file's import error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, TaskGroup
+
+from airflow_bulk.batches import BatchDefinitionError, BatchGraph, Problem, compile_batch
+from airflow_bulk.batches.deletions import read_deletions
+from airflow_bulk.batches.endpoints import Destination, Source
+from airflow_bulk.batches.graph import READ_ONLY
+from airflow_bulk.batches.task_ids import task_ids
+from airflow_bulk.batches.times import WATERMARK
+from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
+from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
+from airflow_bulk.operators.watermark import DEFAULT_OVERLAP, WatermarkOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+log = logging.getLogger(__name__)
+WATERMARK_TASK = "watermark"
+_INHERIT: Any = object()
+
+
+class ExtractLoadTaskGroup(TaskGroup):
+    """Run the jobs of a batch as tasks, in the order that their required objects ask for.
+
+    :param group_id: the group's id, and with the DAG's id the identity of its watermarks.
+    :param definition: the batch: ``load_definition("file.yaml")`` or a dict.
+    :param source: connection id or source object for all extracts, unless *connections* knows the definition's own.
+    :param destination: connection id or destination object for all loads, likewise.
+    :param connections: the server's connection id (``source_connection_id`` ...) -> connection id or object here.
+    :param mappings: load object -> :class:`airflow_bulk.batches.LoadMapping`, over those in the definition.
+    :param staging: folder for the records between tasks, reachable from every worker; may hold templates.
+    :param since: replaces the batch's ``since``; a job's own still wins.
+    :param updated_since: replaces the batch's ``updated_since``; ``"watermark"``: since the last success.
+    :param overlap: how far before the watermark to begin.
+    :param window: length of ``"window"`` where the run's data interval has none.
+    :param deletions: ``"off"``, a share such as ``"10%"``, a number such as 25, or ``"all"``.
+    :param read_only: load objects that are never written.
+    :param strict: what the definition says in vain is a fault, not a warning.
+    :param group_arguments: further arguments of ``TaskGroup``.
+    """
+
+    def __init__(
+        self,
+        group_id: str,
+        *,
+        definition: Mapping[str, Any],
+        staging: str,
+        source: str | Source | None = None,
+        destination: str | Destination | None = None,
+        connections: Mapping[str, Any] | None = None,
+        mappings: Mapping[str, Any] | None = None,
+        since: Any = _INHERIT,
+        updated_since: Any = _INHERIT,
+        overlap: timedelta = DEFAULT_OVERLAP,
+        window: timedelta | None = None,
+        deletions: Any = "off",
+        read_only: Iterable[str] = READ_ONLY,
+        strict: bool = False,
+        **group_arguments: Any,
+    ) -> None:
+        bounds = {"since": since, "updated_since": updated_since}
+        given = {key: value for key, value in bounds.items() if value is not _INHERIT}
+        graph = _compile(definition, given, read_only, mappings or {}, deletions, strict)
+        found = {
+            "source": _endpoint("source", graph, source, connections),
+            "destination": _endpoint("destination", graph, destination, connections),
+        }
+        ends = {side: end for side, (end, _) in found.items()}
+        _check_declared(graph, ends, deletions, getattr(definition, "source", None))
+        super().__init__(group_id=group_id, **group_arguments)
+        self.graph = graph
+        self.warnings = (*graph.warnings, *(warning for _, warning in found.values() if warning))
+        for warning in self.warnings:
+            log.warning("Task group %s: %s", group_id, warning)
+        with self:
+            self.tasks_by_node = _Tasks(self, graph, staging, ends, overlap, window, deletions).build()
+
+
+def _compile(
+    definition: Mapping[str, Any],
+    bounds: Mapping[str, Any],
+    read_only: Iterable[str],
+    mappings: Mapping[str, Any],
+    deletions: Any,
+    strict: bool,
+) -> BatchGraph:
+    problems: list[Problem] = []
+    try:
+        read_deletions(deletions)
+    except ValueError as error:
+        problems.append(Problem("option", str(error), kind="deletions"))
+    source = getattr(definition, "source", None)
+    try:
+        merged = {**definition, **bounds} if bounds and isinstance(definition, Mapping) else definition
+        graph = compile_batch(merged, read_only, mappings=mappings, strict=strict)
+    except BatchDefinitionError as error:
+        raise BatchDefinitionError([*error.problems, *problems], source) from None
+    if problems:
+        raise BatchDefinitionError(problems, source)
+    return graph
+
+
+def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, file: str | None) -> None:
+    """Ask ends that know their objects (SQL, document import) for those that they do not declare."""
+    problems: list[Problem] = []
+    if (undeclared := getattr(ends["source"], "undeclared", None)) is not None:
+        problems += [
+            Problem(
+                "undeclared", f"extract {job.object}: {missing}", (job.index,), kind="source", name=job.object
+            )
+            for job in sorted(graph.extracts.values(), key=lambda job: job.index)
+            if (missing := undeclared(job.object, job.grain)) is not None
+        ]
+    if isinstance(documents := ends["destination"], DocumentImportDestination):
+        for job in sorted(graph.loads.values(), key=lambda job: job.index):
+            try:
+                documents.arguments(job.object)
+            except ValueError as error:
+                problems.append(
+                    Problem("undeclared", str(error), (job.index,), kind="destination", name=job.object)
+                )
+        if not read_deletions(deletions).off:
+            message = "a document import deletes nothing: deletions must be off"
+            problems.append(Problem("option", message, kind="deletions"))
+    if problems:
+        raise BatchDefinitionError(problems, file)
+
+
+def _endpoint(
+    side: str, graph: BatchGraph, given: Any, connections: Mapping[str, Any] | None
+) -> tuple[Any, str]:
+    """Return what the definition's own connection id stands for here, else what the DAG names, with a warning."""
+    remote = getattr(graph.batch, f"{side}_connection_id")
+    if remote is not None and remote in (connections or {}):
+        return _checked(side, (connections or {})[remote]), ""
+    if given is None:
+        hint = f' or connections={{"{remote}": ...}}' if remote else ""
+        raise ValueError(f"no {side}: give {side}=...{hint}")
+    _checked(side, given)
+    if remote is None:
+        return given, ""
+    return (
+        given,
+        f"connections={{...}} does not know the {side} connection {remote} of the definition; {side}= is used",
+    )
+
+
+def _checked(side: str, end: Any) -> Any:
+    protocol = Source if side == "source" else Destination
+    if not isinstance(end, str | protocol):
+        raise TypeError(
+            f"{side}={end!r:.80}: give a connection id, or an object with the methods of {protocol.__name__}"
+        )
+    return end
+
+
+class _Tasks:
+    """Makes the tasks of one group."""
+
+    def __init__(
+        self,
+        group: TaskGroup,
+        graph: BatchGraph,
+        staging: str,
+        ends: Mapping[str, Any],
+        overlap: timedelta,
+        window: timedelta | None,
+        deletions: Any,
+    ) -> None:
+        self._group = group
+        self._graph = graph
+        self._staging = staging
+        self._ends = ends
+        self._overlap = overlap
+        self._window = window
+        self._deletions = deletions
+        self._ids = task_ids(graph.nodes)
+        self._nodes_of: dict[str, list[str]] = {}
+        for node, job in sorted(graph.extracts.items()):
+            self._nodes_of.setdefault(job.object, []).append(node)
+        self._watermark = self._watermark_asset()
+
+    def build(self) -> dict[str, BaseOperator]:
+        """Make all tasks and their edges; return them by logical name."""
+        tasks: dict[str, BaseOperator] = {}
+        for node in self._graph.extracts:
+            tasks[node] = self._extract(node)
+        for name, job in self._graph.loads.items():
+            tasks[job.snapshot] = self._snapshot(name)
+            tasks[job.apply] = self._apply(name)
+        upstream: dict[str, list[BaseOperator]] = {}
+        for before, after in sorted(self._graph.edges):
+            upstream.setdefault(after, []).append(tasks[before])
+        for after, before_all in upstream.items():
+            tasks[after].set_upstream(before_all)
+        if self._watermark is not None:
+            self._watermark_task(tasks)
+        return tasks
+
+    def _extract(self, node: str) -> ExtractOperator:
+        job = self._graph.extracts[node]
+        return ExtractOperator(
+            task_id=self._ids[node],
+            source=self._ends["source"],
+            object_name=job.object,
+            grain=job.grain,
+            since=job.since,
+            updated_since=job.updated_since,
+            watermark=self._watermark if job.updated_since == WATERMARK else None,
+            overlap=self._overlap,
+            window=self._window,
+            staging=self._staging,
+            doc_md=self._doc(node),
+        )
+
+    def _snapshot(self, name: str) -> SnapshotOperator:
+        node = self._graph.loads[name].snapshot
+        return SnapshotOperator(
+            task_id=self._ids[node],
+            destination=self._ends["destination"],
+            object_name=name,
+            staging=self._staging,
+            doc_md=self._doc(node),
+        )
+
+    def _apply(self, name: str) -> BaseOperator:
+        job, mapping = self._graph.loads[name], self._graph.mappings[name]
+        feeds = [feed for feed in mapping.feeding or () if feed in self._nodes_of]
+        required = [node for feed in feeds if feed in job.extract for node in self._nodes_of[feed]]
+        if isinstance(documents := self._ends["destination"], DocumentImportDestination):
+            return ApplyDocumentsOperator(
+                task_id=self._ids[job.apply],
+                object_name=name,
+                mapping=mapping,
+                extracts=[self._full_id(node) for node in required],
+                staging=self._staging,
+                doc_md=self._doc(job.apply),
+                **documents.arguments(name),
+            )
+        others = sorted(set(mapping.references.values()) - {name})
+        return ApplyOperator(
+            task_id=self._ids[job.apply],
+            destination=self._ends["destination"],
+            object_name=name,
+            mapping=mapping,
+            extracts=[self._full_id(node) for node in required],
+            snapshot=self._full_id(job.snapshot),
+            references={other: self._reference_task(name, other) for other in others},
+            reference_matches={other: self._graph.mappings[other].match_fields[0] for other in others},
+            deletions=self._deletions,
+            unrequired=[feed for feed in feeds if feed not in job.extract],
+            read_only=name in self._graph.read_only,
+            staging=self._staging,
+            doc_md=self._doc(job.apply),
+        )
+
+    def _reference_task(self, name: str, other: str) -> str:
+        """The other load's result if this one waits for it, else its snapshot (section 2.2 f)."""
+        job = self._graph.loads[other]
+        waits_for_result = other in self._graph.loads[name].load_result
+        return self._full_id(job.apply if waits_for_result else job.snapshot)
+
+    def _watermark_asset(self) -> Asset | None:
+        if all(job.updated_since != WATERMARK for job in self._graph.extracts.values()):
+            return None
+        dag_id = self._group.dag.dag_id if self._group.dag is not None else ""
+        return Asset(name=f"extract_load:{dag_id}.{self._group.group_id}"[:250])
+
+    def _watermark_task(self, tasks: dict[str, BaseOperator]) -> None:
+        assert self._watermark is not None  # noqa: S101 - asked before
+        needed_by: dict[str, list[str]] = {
+            self._full_id(node): []
+            for node, job in self._graph.extracts.items()
+            if job.updated_since == WATERMARK
+        }
+        for before, after in sorted(self._graph.edges):
+            if (task := self._full_id(before)) in needed_by:
+                needed_by[task].append(self._full_id(after))
+        last = WatermarkOperator(task_id=WATERMARK_TASK, asset=self._watermark, extracts=needed_by)
+        last.set_upstream([task for task in tasks.values() if not task.downstream_task_ids])
+
+    def _full_id(self, node: str) -> str:
+        return str(self._group.child_id(self._ids[node]))
+
+    def _doc(self, node: str) -> str:
+        tenant = self._graph.batch.tenant_id
+        return f"`{node}`" + (f" of tenant `{tenant}`" if tenant else "")

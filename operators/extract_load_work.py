@@ -1,0 +1,232 @@
+"""What the steps of an expanded batch do when they run: bounds, staging files, matching, writing.
+
+The operators are thin; the rules are in ``batches``. This is where the two meet Airflow's context and stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_bulk.arguments import optional_text
+from airflow_bulk.batches.applying import BadAnswer, Outcome, carry_out
+from airflow_bulk.batches.deletions import Feed, TooManyDeletions, read_deletions, refusal
+from airflow_bulk.batches.endpoints import Destination, Source, UnfilterableBound
+from airflow_bulk.batches.mapping import LoadMapping, Record, read_mapping
+from airflow_bulk.batches.planning import make_plan, reference_table
+from airflow_bulk.batches.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
+from airflow_bulk.batches.transforming import MappingFailed, made_records, wanted_records
+from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
+from airflow_bulk.operators.failures import TaskStopped, told_to_airflow
+from airflow_bulk.operators.staging import read_records, write_records
+from airflow_bulk.operators.supervision import ends_with_supervisor
+from airflow_bulk.operators.watermark import read_watermark
+from airflow_bulk.window import window
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator
+    from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
+
+_PERMIT_SECONDS = 1.0
+_FOR_GOOD = (MappingFailed, TooManyDeletions, UnfilterableBound)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Our errors as Airflow's: what the same records would bring again fails for good."""
+    try:
+        with told_to_airflow():
+            yield
+    except _FOR_GOOD as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def extract(task: ExtractOperator, context: Context) -> dict[str, Any]:
+    """Read an object's records into a staging file and return the reference to them."""
+    with _told():
+        started = datetime.now(UTC)
+        since = restart_of_grain(_bound(task, context, "since", task.since), task.grain)
+        updated_since = _bound(task, context, "updated_since", task.updated_since)
+        source = source_of(task.source)
+        seen = _LatestChange(source, task.object_name)
+        records = source.extract(task.object_name, since=since, updated_since=updated_since, grain=task.grain)
+        uri, count = write_records(task.staging, task.task_id, seen.watch(records))
+        task.log.info("%d records, since %s, updated since %s", count, since, updated_since)
+        if task.updated_since == WATERMARK and count and seen.latest is None:
+            task.log.warning("No record says when it was changed, so the watermark cannot move.")
+        return {
+            "node": task.node,
+            "object": task.object_name,
+            "grain": task.grain,
+            "uri": uri,
+            "records": count,
+            "since": since and to_text(since),
+            "updated_since": updated_since and to_text(updated_since),
+            "latest_change": seen.latest and to_text(seen.latest),
+            "started_at": to_text(started),
+        }
+
+
+def _bound(task: ExtractOperator, context: Context, field: str, value: Any) -> datetime | None:
+    if value == WINDOW:
+        return window(context, task.window)[0]
+    if value == WATERMARK and field == "updated_since" and task.watermark is not None:
+        return read_watermark(context, task.watermark, task.node, task.overlap)
+    return read_time(optional_text(field, value) if isinstance(value, str) else value)
+
+
+class _LatestChange:
+    """Remembers the largest time of change among the records that pass."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._source = source
+        self._name = name
+        self.latest: datetime | None = None
+
+    def watch(self, records: Iterator[Record]) -> Iterator[Record]:
+        for record in records:
+            changed = self._source.changed_at(self._name, record)
+            if changed is not None and (self.latest is None or changed > self.latest):
+                self.latest = changed
+            yield record
+
+
+def take_snapshot(task: SnapshotOperator) -> dict[str, Any]:
+    """Read what the destination holds into a staging file and return the reference to it."""
+    with _told():
+        records = destination_of(task.destination).snapshot(task.object_name)
+        uri, count = write_records(task.staging, task.task_id, records)
+        return {"object": task.object_name, "uri": uri, "records": count}
+
+
+def apply(task: ApplyOperator, context: Context) -> dict[str, Any]:
+    """Plan all changes, write them one at a time, and return the counts and the reference to the result."""
+    with _told(), ends_with_supervisor():
+        if task.read_only and task.snapshot is not None:
+            return {"object": task.object_name, **_reference(context, task.snapshot), "read_only": True}
+        try:
+            outcome = _outcome(task, context)
+        except BadAnswer as error:
+            raise AirflowException(f"{error}. A retry reads the destination again.") from None
+        uri, count = write_records(task.staging, task.task_id, outcome.records)
+        task.log.info("%s: %s", task.object_name, outcome.applied.as_dict())
+        return {"object": task.object_name, "uri": uri, "records": count, **outcome.applied.as_dict()}
+
+
+def _outcome(task: ApplyOperator, context: Context) -> Outcome:
+    destination = destination_of(task.destination)
+    mapping = read_mapping(task.mapping or LoadMapping())
+    limit = read_deletions(task.deletions)
+    extracts = [_reference(context, given) for given in task.extracts]
+    extracted: dict[str, Iterator[Record]] = {}
+    for one in extracts:
+        extracted[_name(one)] = chain(extracted.get(_name(one), ()), read_records(one["uri"]))
+    feeds = [
+        Feed(one["node"], one["records"], bool(one["since"] or one["updated_since"])) for one in extracts
+    ]
+    refused = refusal(limit, feeds, task.unrequired)
+    plan = make_plan(
+        task.object_name,
+        mapping,
+        wanted_records(task.object_name, mapping, extracted),
+        _current(task, context, destination),
+        _tables(task, context, mapping),
+        deleting=refused is None,
+    )
+    return carry_out(
+        task.object_name,
+        mapping,
+        plan,
+        destination,
+        limit=limit,
+        refused=refused,
+        permit=_Permit(context, task),
+    )
+
+
+def write_lines(task: ApplyDocumentsOperator, context: Context) -> str:
+    """Make the lines of an import, or find those that an earlier try made of the same records; return where they are."""
+    with _told():
+        mapping = read_mapping(task.mapping or LoadMapping())
+        extracts = [_reference(context, given) for given in task.extracts]
+        # The same records, the same lines: an import that was begun must not change under a retry.
+        key = "lines." + hashlib.sha256(" ".join(one["uri"] for one in extracts).encode()).hexdigest()[:16]
+        store = context["task_state_store"]
+        if (kept := store.get(key)) is not None:
+            return str(kept)
+
+        def lines() -> Iterator[Record]:
+            for one in extracts:
+                for _, _, line in made_records(
+                    task.object_name, mapping, _name(one), read_records(one["uri"])
+                ):
+                    yield line
+
+        uri, count = write_records(task.staging, f"{task.task_id}.lines", lines())
+        task.log.info("%d lines", count)
+        store.set(key, uri)
+        return uri
+
+
+def _name(reference: Mapping[str, Any]) -> str:
+    grain = reference.get("grain")
+    return f"{reference['object']}@{grain}" if grain else str(reference["object"])
+
+
+def _current(task: ApplyOperator, context: Context, destination: Destination) -> Iterator[Record]:
+    if context["ti"].try_number > 1:
+        task.log.info("A later try: the destination is read again, after %.1f s", task.settle)
+        time.sleep(task.settle)
+    elif task.snapshot is not None:
+        return read_records(_reference(context, task.snapshot)["uri"])
+    return destination.snapshot(task.object_name)
+
+
+def _tables(task: ApplyOperator, context: Context, mapping: LoadMapping) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for name in set(mapping.references.values()) - {task.object_name}:
+        if name not in task.references:
+            raise MappingFailed(f"load {task.object_name} refers to {name}, but references={{...}} lacks it")
+        match = LoadMapping(match_on=task.reference_matches.get(name, LoadMapping().match_fields[0]))
+        tables[name] = reference_table(match, read_records(_reference(context, task.references[name])["uri"]))
+    return tables
+
+
+class _Permit:
+    """May this try still write? A superseded try cannot write into Airflow's store, so it is asked there.
+
+    At most once a second: what an older try could still write meanwhile, a newer one waits for (``settle``).
+    """
+
+    def __init__(self, context: Context, task: ApplyOperator) -> None:
+        self._store = context.get("task_state_store")
+        self._task = task
+        self._asked = 0.0
+
+    def __call__(self) -> None:
+        if self._task.stopped:
+            raise TaskStopped(f"{self._task.task_id} was stopped")
+        if self._store is not None and time.monotonic() - self._asked >= _PERMIT_SECONDS:
+            self._store.set("apply.writing", datetime.now(UTC).isoformat())
+            self._asked = time.monotonic()
+
+
+def _reference(context: Context, given: Any) -> dict[str, Any]:
+    """Return the reference that *given* is, or that the task of this id returned."""
+    found = context["ti"].xcom_pull(task_ids=given) if isinstance(given, str) else given
+    if isinstance(found, Mapping) and "uri" in found:
+        return dict(found)
+    raise MappingFailed(
+        f"task {given} returned no reference to records"
+        if isinstance(given, str)
+        else "no reference to records"
+    )

@@ -1,0 +1,367 @@
+"""Integration batches of mediarithmics: ensure they exist, run them, pause and resume their cron.
+
+The builders of typed properties (``string_property`` and so on) can be imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, conf
+
+from airflow_bulk import arguments as read
+from airflow_bulk.links import IntegrationBatchLink
+from airflow_bulk.operators.advancing import AdvancingOperator
+from airflow_bulk.platforms.plugin_properties import (
+    PluginProperty,
+    ad_layout_property,
+    asset_file_property,
+    asset_folder_property,
+    asset_property,
+    boolean_property,
+    data_file_property,
+    double_property,
+    int_property,
+    native_property,
+    pixel_tag_property,
+    recommender_property,
+    string_property,
+    style_sheet_property,
+    url_property,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_bulk.operators.batch_run import ManualRun
+
+__all__ = [
+    "EnsureIntegrationBatchOperator",
+    "PauseIntegrationBatchOperator",
+    "PluginProperty",
+    "ResumeIntegrationBatchOperator",
+    "RunIntegrationBatchOperator",
+    "ad_layout_property",
+    "asset_file_property",
+    "asset_folder_property",
+    "asset_property",
+    "boolean_property",
+    "data_file_property",
+    "double_property",
+    "int_property",
+    "native_property",
+    "pixel_tag_property",
+    "recommender_property",
+    "string_property",
+    "style_sheet_property",
+    "url_property",
+]
+
+
+class EnsureIntegrationBatchOperator(BaseOperator):
+    """Make the plugin, the version and the instance exist as declared; safe to run and retry as often as you like.
+
+    It does **not** upload code, and it does **not** release a DRAFT version: both are done in the console. A version
+    that it creates is a DRAFT (mediarithmics.md section 7.2 [docs]).
+
+    Plugins and versions are create-only. When the version exists and its properties differ from the declared ones,
+    the task fails, lists the differences (never a value) and proposes the next ``version_id``. Of the instance, what
+    is declared is put back when it differs; what is left out stays as it is.
+
+    Returns a dictionary with ``plugin_id``, ``version_id`` (the row id), ``version``, ``instance_id``, ``created``,
+    ``updated`` and ``console_url``.
+
+    :param group_id: such as ``com.customer.plugintype``.
+    :param artifact_id: differs from ``group_id``.
+    :param version_id: as people write it (``1.0.0``), or the row id of a version that exists (conflict 3).
+    :param name: name of the instance, by which it is found again among those of the plugin.
+    :param plugin_properties: properties of the version, ``provider`` and ``name`` among them; None takes the version
+        as it is, and it must exist.
+    :param instance_properties: properties to set on the instance alone.
+    :param cron: five fields, in UTC; together with ``cron_status`` or not at all.
+    :param cron_status: ``ACTIVE`` or ``PAUSED``.
+    :param ram_size: ``LOW``, ``MEDIUM``, ``LARGE`` or ``EXTRA_LARGE`` (``XL`` too); None is LOW for a new instance and
+        leaves another as it is.
+    :param cpu_size: as ``ram_size``.
+    :param disk_size: as ``ram_size``.
+    :param size_fields: how sizes are spelled when sent: ``"seed"`` or ``"execution_container"`` (conflict 2).
+    :param organisation_id: None takes the connection's.
+    :param settle: seconds to wait for an object to show after the answer to its creation was lost.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    """
+
+    template_fields: Sequence[str] = (
+        "group_id",
+        "artifact_id",
+        "version_id",
+        "name",
+        "plugin_properties",
+        "instance_properties",
+        "cron",
+        "cron_status",
+        "ram_size",
+        "cpu_size",
+        "disk_size",
+        "size_fields",
+        "organisation_id",
+        "settle",
+    )
+    operator_extra_links = (IntegrationBatchLink(),)
+    ui_color = "#dcefcf"
+
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        artifact_id: str,
+        version_id: str,
+        name: str,
+        plugin_properties: Sequence[PluginProperty] | None = None,
+        instance_properties: Sequence[PluginProperty] = (),
+        cron: str | None = None,
+        cron_status: str | None = None,
+        ram_size: str | None = None,
+        cpu_size: str | None = None,
+        disk_size: str | None = None,
+        size_fields: str = "seed",
+        organisation_id: str | int | None = None,
+        settle: float | str = 5.0,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.group_id = group_id
+        self.artifact_id = artifact_id
+        self.version_id = version_id
+        self.name = name
+        self.plugin_properties = plugin_properties
+        self.instance_properties = instance_properties
+        self.cron = cron
+        self.cron_status = cron_status
+        self.ram_size = ram_size
+        self.cpu_size = cpu_size
+        self.disk_size = disk_size
+        self.size_fields = size_fields
+        self.organisation_id = organisation_id
+        self.settle = settle
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compare the declaration with the platform, create what is missing, put back what differs."""
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.operators.batch_arguments import read_declaration
+        from airflow_bulk.operators.batch_declaration import Ensuring
+        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.operators.record import Record
+
+        with told_to_airflow():
+            declared = read_declaration({name: getattr(self, name) for name in self.template_fields})
+            hook = MediarithmicsHook(self.mediarithmics_conn_id)
+            settle = read.number("settle", self.settle)
+            result = Ensuring(declared, hook, Record.of(context), settle=settle).run()
+            for key in ("instance_id", "console_url"):
+                if result[key] is not None:
+                    context["ti"].xcom_push(key=key, value=result[key])
+            return result
+
+
+class RunIntegrationBatchOperator(AdvancingOperator):
+    """Run a batch instance once, now or at a time, wait for its end, judge it: exactly one run over all tries.
+
+    Kill the task at any moment: a retry finds the execution again and goes on with it. The platform has no name or key
+    for an execution, so after a lost answer a newer MANUAL one with the start that was asked for is taken; where two
+    fit, the task fails and names them. A task that is stopped cancels the execution while it is PENDING.
+
+    An execution that ended FAILED or LOST fails the task for good: nobody documents what it has done. Clearing the
+    task runs the batch again; so does a retry, with ``run_again_after_failure``. One that was cancelled never ran, and
+    another is started, a few times.
+
+    Returns a dictionary with ``instance_id``, ``execution_id``, ``status``, ``execution_type``,
+    ``expected_start_date`` and ``start_date`` (ISO 8601, UTC), ``tasks`` and ``tasks_failed`` (as the platform counts them, or None), ``seconds`` and
+    ``console_url``.
+
+    :param instance_id: the instance.
+    :param expected_start_date: when it is to start: a datetime, or a text that pendulum reads (UTC unless it says
+        otherwise); the past is refused. None or empty starts it now.
+    :param organisation_id: None takes the instance's.
+    :param max_failures: failed tasks of the execution that are good enough: a count, or a share (``"0.1%"``).
+    :param on_clear: what clearing a success does: ``"run_again"``, or ``"keep"`` the recorded result.
+    :param run_again_after_failure: let a retry run the batch again after it FAILED.
+    :param wait_for_completion: False ends when the execution is created.
+    :param poll_interval: seconds between two looks once the work has aged; looks are closer at first.
+    :param timeout: deadline, counted from the expected start, the same over retries and deferral.
+    :param cancel_on_kill: cancel the execution while it is PENDING when the task is stopped or late.
+    :param cancel_ways: how to cancel, in order: ``put``, ``action``, ``delete``; none is documented (conflict 1).
+    :param settle: seconds to wait for an execution to show after its answer was lost.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    """
+
+    template_fields: Sequence[str] = (
+        "instance_id",
+        "expected_start_date",
+        "organisation_id",
+        "max_failures",
+        "on_clear",
+        "run_again_after_failure",
+        "wait_for_completion",
+        "poll_interval",
+        "timeout",
+        "cancel_on_kill",
+        "cancel_ways",
+        "settle",
+    )
+    operator_extra_links = (IntegrationBatchLink(),)
+    ui_color = "#dcefcf"
+
+    def __init__(
+        self,
+        *,
+        instance_id: str,
+        expected_start_date: datetime | str | None = None,
+        organisation_id: str | int | None = None,
+        max_failures: int | str = 0,
+        on_clear: str = "run_again",
+        run_again_after_failure: bool | str = False,
+        wait_for_completion: bool | str = True,
+        poll_interval: float | str = 30.0,
+        timeout: timedelta | float | str = timedelta(hours=6),
+        cancel_on_kill: bool | str = True,
+        cancel_ways: Sequence[str] | str = ("put", "action", "delete"),
+        settle: float | str = 5.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_id = instance_id
+        self.expected_start_date = expected_start_date
+        self.organisation_id = organisation_id
+        self.max_failures = max_failures
+        self.on_clear = on_clear
+        self.run_again_after_failure = run_again_after_failure
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.cancel_ways = cancel_ways
+        self.settle = settle
+        self.deferrable = deferrable
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+
+    def _open(self, context: Context) -> ManualRun:
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.operators.batch_arguments import read_run_arguments
+        from airflow_bulk.operators.batch_run import ManualRun
+        from airflow_bulk.operators.record import Record
+
+        args = read_run_arguments({name: getattr(self, name) for name in self.template_fields})
+        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        return ManualRun(args, hook, Record.of(context), tell=self._push(context))
+
+    def _trigger(self, run: ManualRun, first: float) -> BaseTrigger:
+        from airflow_bulk.triggers.integration_batch import IntegrationBatchTrigger
+
+        rules = run.rules()
+        return IntegrationBatchTrigger(
+            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            instance_id=run.args.instance_id,
+            executions=[str(run.execution_id)],
+            since=run.created_after,
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            cancel_on_kill=run.args.cancel_on_kill,
+            cancel_ways=run.args.cancel_ways,
+            # Stopping the task still cancels at once: that needs no look.
+            first=max(first, run.until_start()),
+        )
+
+
+class _ScheduleOperator(BaseOperator):
+    """What pausing and resuming share."""
+
+    template_fields: Sequence[str] = ("instance_id",)
+    operator_extra_links = (IntegrationBatchLink(),)
+    ui_color = "#dcefcf"
+
+    def __init__(
+        self, *, instance_id: str, mediarithmics_conn_id: str = "mediarithmics_default", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_id = instance_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+
+    def _open(self, context: Context) -> tuple[Any, str]:
+        """Return the hook and the instance's id, and push the link."""
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.operators.batch_arguments import instance_id
+
+        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        wanted = instance_id(self.instance_id)
+        if url := hook.batch_console_url(wanted):
+            context["ti"].xcom_push(key="console_url", value=url)
+        return hook, wanted
+
+
+class PauseIntegrationBatchOperator(_ScheduleOperator):
+    """Pause an instance's cron, which cancels its coming executions; fits as a setup, with Resume as its teardown.
+
+    Returns a dictionary with ``instance_id``, ``cron_status``, ``was_active`` (before), ``canceled`` (how many coming
+    executions the pause cancelled) and ``still_pending`` (ids that it did not). Running executions and MANUAL ones are
+    left alone. A retry reports what the first try found.
+
+    :param instance_id: an instance with a cron.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Pause, and count."""
+        from airflow_bulk.operators.batch_schedule import already_told, pause
+        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.operators.record import Record
+
+        with told_to_airflow():
+            record = Record.of(context)
+            if (told := already_told(record)) is not None:
+                return told
+            hook, instance_id = self._open(context)
+            result = pause(hook, record, instance_id)
+            record.write_end(good=True, result=result)
+            return result
+
+
+class ResumeIntegrationBatchOperator(_ScheduleOperator):
+    """Resume an instance's cron; what was missed while it was paused is not caught up with.
+
+    Returns a dictionary with ``instance_id``, ``cron_status`` and ``next_run`` (ISO 8601, UTC; None when it was left
+    as it is).
+
+    :param instance_id: an instance with a cron.
+    :param only_if: False (or the text of it) leaves the instance as it is. Give
+        ``"{{ ti.xcom_pull(task_ids='pause')['was_active'] }}"`` so that an instance that somebody had paused before
+        stays paused.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    """
+
+    template_fields: Sequence[str] = ("instance_id", "only_if")
+
+    def __init__(self, *, only_if: bool | str = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.only_if = only_if
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Resume."""
+        from airflow_bulk.operators.batch_schedule import resume
+        from airflow_bulk.operators.failures import told_to_airflow
+
+        with told_to_airflow():
+            hook, instance_id = self._open(context)
+            if not read.flag("only_if", self.only_if):
+                self.log.info("Batch instance %s was paused before; it is left as it is.", instance_id)
+                status = hook.get_batch_instance(instance_id).cron_status
+                return {"instance_id": instance_id, "cron_status": status, "next_run": None}
+            return resume(hook, instance_id)

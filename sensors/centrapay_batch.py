@@ -1,0 +1,167 @@
+"""Wait for a Centrapay batch that another party created. EXPERIMENTAL, as Centrapay's batches are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_bulk.sensors.watching import WatchingSensor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_bulk import judging
+    from airflow_bulk.hooks.centrapay import CentrapayHook
+    from airflow_bulk.judging import Tolerance
+    from airflow_bulk.platforms.centrapay import Batch
+
+log = logging.getLogger(__name__)
+
+
+class BatchWatch:
+    """One sensor's view of one batch.
+
+    :param batch_id: the batch.
+    :param hook: the platform.
+    :param tolerance: records in error that are good enough.
+    :param started: seconds since 1970 of the first look.
+    :param timeout: seconds from then to the deadline.
+    :param poll_interval: seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        batch_id: str,
+        hook: CentrapayHook,
+        tolerance: Tolerance,
+        *,
+        started: float,
+        timeout: float,
+        poll_interval: float,
+    ) -> None:
+        from airflow_bulk import judging
+
+        self.batch_id = batch_id
+        self.deadline = started + timeout
+        self.rules = judging.Rules(started=started, deadline=self.deadline, poll_interval=poll_interval)
+        self.progress = judging.WaitingProgress(log)
+        self._hook = hook
+        self._tolerance = tolerance
+        self._batch: Batch | None = None
+
+    def look(self) -> judging.Verdict:
+        """Ask the platform once and judge what it shows.
+
+        :raises Forbidden: there is no such batch, or no permission to read it.
+        """
+        from airflow_bulk import judging
+        from airflow_bulk.platforms.centrapay import seen
+
+        self._batch = self._hook.get_batch(self.batch_id)
+        return judging.judge([seen(self._batch)], self.rules, time.time())
+
+    def wait_on(self) -> judging.KeepWaiting:
+        """Go on without having seen anything."""
+        from airflow_bulk import judging
+
+        seconds = judging.next_look(self.rules, time.time())
+        return judging.KeepWaiting(seconds, judging.add_up(()), "the platform could not be asked")
+
+    def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
+        """Say why a batch that is over is not good; empty when it is."""
+        from airflow_bulk.hooks import centrapay_batches as words
+
+        assert self._batch is not None  # noqa: S101
+        words.tell_errors(self._batch)
+        return words.why_not_good(self._batch, self._tolerance)
+
+    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
+        """Say that it is too late, and what still goes on."""
+        from airflow_bulk.hooks import centrapay_batches as words
+
+        late = words.say_late(self.batch_id, verdict, timeout, "the first look")
+        return f"{late} Airflow does not retry a sensor that timed out; clearing the task waits anew."
+
+    def result(self, verdict: judging.Verdict) -> dict[str, Any]:
+        """Make the sensor's result, with exactly the documented names."""
+        from airflow_bulk.hooks import centrapay_batches as words
+
+        assert self._batch is not None  # noqa: S101
+        return words.numbers(self._batch)
+
+
+class CentrapayBatchSensor(WatchingSensor):
+    """Wait until a batch is over, and judge it; it may have been created by anybody.
+
+    ``complete`` is not success: ``max_failures`` decides over the records in error. ``error`` fails: nothing was
+    processed. A batch that does not exist and one that may not be read look alike, and fail at once.
+
+    ``timeout``, ``soft_fail`` and the modes mean what they mean for
+    :class:`~airflow_bulk.sensors.document_import.DocumentImportSensor`.
+
+    Returns a dictionary with ``batch_id``, ``status``, ``type``, ``count``, ``lines_accepted`` and ``lines_failed``.
+
+    :param batch_id: the batch.
+    :param max_failures: records in error that are good enough: a count, or a share of those counted (``"0.5%"``).
+    :param centrapay_conn_id: connection of type ``centrapay``.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "max_failures")
+    ui_color = "#d7ecd9"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str,
+        max_failures: int | str = 0,
+        centrapay_conn_id: str = "centrapay_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.max_failures = max_failures
+        self.centrapay_conn_id = centrapay_conn_id
+        self.deferrable = deferrable
+
+    def _open(self, context: Context) -> BatchWatch:
+        from airflow_bulk import arguments as read
+        from airflow_bulk.hooks.centrapay import CentrapayHook
+        from airflow_bulk.judging import Tolerance
+        from airflow_bulk.sensors.waiting_since import waiting_since
+
+        try:
+            batch_id = read.optional_text("batch_id", self.batch_id)
+            if batch_id is None:
+                raise read.ArgumentError("batch_id", "must be the id of a batch, and is empty")
+            tolerance = Tolerance.parse(self.max_failures)
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from None
+        return BatchWatch(
+            batch_id,
+            CentrapayHook(self.centrapay_conn_id),
+            tolerance,
+            started=waiting_since(context),
+            timeout=self.timeout,
+            poll_interval=self.poke_interval,
+        )
+
+    def _trigger(self, watch: BatchWatch, first: float) -> BaseTrigger:
+        from airflow_bulk.triggers.centrapay_batch import CentrapayBatchTrigger
+
+        rules = watch.rules
+        return CentrapayBatchTrigger(
+            centrapay_conn_id=self.centrapay_conn_id,
+            batch_id=watch.batch_id,
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            first=first,
+        )

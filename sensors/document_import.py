@@ -1,0 +1,126 @@
+"""Wait for a document import that another party feeds: poke, reschedule or deferrable, all with one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_bulk.links import DocumentImportLink
+from airflow_bulk.sensors.watching import WatchingSensor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_bulk.sensors.import_watch import ImportWatch
+
+
+class DocumentImportSensor(WatchingSensor):
+    """Wait until the executions of a document import are over, and judge them.
+
+    ``SUCCEEDED`` is not success: it can hold nothing but failed lines (mediarithmics.md section 4.2 [seed]), so
+    ``max_failures`` decides. An execution that is FAILED or LOST fails the sensor. One that is CANCELED took no line:
+    it fails the sensor when ``execution_ids`` names it; when the whole import is watched it is left out, unless
+    nothing else is there.
+
+    ``timeout`` counts from the first look of the first try: over pokes, reschedules, deferrals and retries; clearing
+    the task starts it anew. ``soft_fail`` skips a wait that timed out, and an import that failed or cannot be read
+    for good (403, 404); trouble that passes (429, 5xx, no connection) fails the try, and a retry looks again. Both
+    mean the same in every mode.
+
+    Returns a dictionary with ``import_id``, ``execution_ids`` (those that count), ``executions`` (how many ended
+    how), ``lines_counted = lines_accepted + lines_failed``, ``error_file_uris``, ``possible_issue_on_identifiers``
+    and ``console_url``.
+
+    :param import_id: the document import.
+    :param execution_ids: only these; None watches every execution of the import.
+    :param datamart_id: None takes the connection's.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    :param min_executions: so many must be there before anything is over, cancelled ones left out; 0 accepts an import
+        that stays empty. Not used with ``execution_ids``: all of those must be there.
+    :param quiet_for: seconds (or a timedelta) that must have passed since the newest execution was created, for
+        imports that others still feed.
+    :param max_failures: failed lines that are good enough: a count, or a share of the lines counted (``"0.1%"``).
+        ``"100%"`` never fails.
+    :param deferrable: wait in the triggerer, without a worker slot; ``mode``, ``exponential_backoff`` and ``max_wait``
+        then mean nothing. Looks are ``poke_interval`` apart once the wait has aged, and closer at first.
+    """
+
+    template_fields: Sequence[str] = (
+        "import_id",
+        "execution_ids",
+        "datamart_id",
+        "min_executions",
+        "quiet_for",
+        "max_failures",
+    )
+    operator_extra_links = (DocumentImportLink(),)
+    ui_color = "#cfe8ef"
+
+    def __init__(
+        self,
+        *,
+        import_id: str,
+        execution_ids: Sequence[str] | str | None = None,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        min_executions: int | str = 1,
+        quiet_for: timedelta | float | str = 0.0,
+        max_failures: int | str = 0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.import_id = import_id
+        self.execution_ids = execution_ids
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.min_executions = min_executions
+        self.quiet_for = quiet_for
+        self.max_failures = max_failures
+        self.deferrable = deferrable
+
+    def _trigger(self, watch: ImportWatch, first: float) -> BaseTrigger:
+        from airflow_bulk.triggers.document_import import DocumentImportTrigger
+
+        rules = watch.rules
+        return DocumentImportTrigger(
+            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            datamart_id=watch.datamart_id,
+            import_id=watch.import_id,
+            executions=watch.execution_ids,
+            without_canceled=True,
+            expected=rules.expected,
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            quiet_for=rules.quiet_for,
+            cancel_on_kill=False,
+            first=first,
+        )
+
+    def _open(self, context: Context) -> ImportWatch:
+        from airflow_bulk.arguments import ArgumentError
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.sensors.import_watch import ImportWatch, read_arguments
+        from airflow_bulk.sensors.waiting_since import waiting_since
+
+        try:
+            args = read_arguments({name: getattr(self, name) for name in self.template_fields})
+            hook = MediarithmicsHook(self.mediarithmics_conn_id)
+            datamart_id = hook.datamart(args.datamart_id)
+        except ArgumentError as error:
+            raise AirflowFailException(str(error)) from None
+        return ImportWatch(
+            args,
+            hook,
+            datamart_id,
+            started=waiting_since(context),
+            timeout=self.timeout,
+            poll_interval=self.poke_interval,
+            tell=self._push(context),
+        )

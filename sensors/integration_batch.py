@@ -1,0 +1,113 @@
+"""Wait for the run that a batch instance's own cron made: follow a job that Airflow did not start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_bulk.links import IntegrationBatchLink
+from airflow_bulk.sensors.watching import WatchingSensor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_bulk.sensors.batch_watch import BatchWatch
+
+
+class IntegrationBatchSensor(WatchingSensor):
+    """Wait until the runs that the instance's cron made for this DAG run's window are over, and judge them.
+
+    A run belongs to the window in which it was to start (``expected_start_date``), its beginning included, its end
+    not. All runs in the window must be over. While none is there, the sensor says so and waits until its timeout;
+    cancelled ones never ran and count as none (a pause cancels coming runs, and a resume does not catch up).
+
+    The window is the DAG run's data interval if it has length; else ``window`` up to the run's ``run_after``; else from
+    the previous run's ``run_after`` to this one's. A DAG that runs at the very minute of the batch's cron therefore
+    follows the run before; give such a DAG a later minute.
+
+    ``timeout``, ``soft_fail`` and the modes mean what they mean for
+    :class:`~airflow_bulk.sensors.document_import.DocumentImportSensor`.
+
+    Returns a dictionary with ``instance_id``, ``execution_ids``, ``runs`` (oldest first, each with ``execution_id``,
+    ``status``, ``expected_start_date``, ``start_date``, ``tasks``, ``tasks_failed``), ``window`` (two times, ISO 8601,
+    UTC) and ``console_url``.
+
+    :param instance_id: the instance.
+    :param window: length of the window where the data interval has none: a timedelta, or seconds.
+    :param max_failures: failed tasks that are good enough, over all runs: a count, or a share (``"0.1%"``).
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    """
+
+    template_fields: Sequence[str] = ("instance_id", "window", "max_failures")
+    operator_extra_links = (IntegrationBatchLink(),)
+    ui_color = "#dcefcf"
+
+    def __init__(
+        self,
+        *,
+        instance_id: str,
+        window: timedelta | float | str | None = None,
+        max_failures: int | str = 0,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_id = instance_id
+        self.window = window
+        self.max_failures = max_failures
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.deferrable = deferrable
+
+    def _open(self, context: Context) -> BatchWatch:
+        from airflow_bulk import arguments as read
+        from airflow_bulk.arguments import ArgumentError
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+        from airflow_bulk.judging import Tolerance
+        from airflow_bulk.sensors.batch_watch import BatchWatch
+        from airflow_bulk.sensors.waiting_since import waiting_since
+        from airflow_bulk.window import window
+
+        try:
+            instance_id = read.text("instance_id", self.instance_id)
+            if not instance_id.isdigit():
+                raise ArgumentError("instance_id", f"must be made of digits, not {instance_id[:40]!r}")
+            length = None
+            if self.window not in (None, "", "None"):
+                length = timedelta(seconds=read.duration("window", self.window))
+            start, end = window(context, length)
+            tolerance = Tolerance.parse(self.max_failures)
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from None
+        return BatchWatch(
+            instance_id,
+            MediarithmicsHook(self.mediarithmics_conn_id),
+            (start.timestamp(), end.timestamp()),
+            tolerance,
+            started=waiting_since(context),
+            timeout=self.timeout,
+            poll_interval=self.poke_interval,
+            tell=self._push(context),
+        )
+
+    def _trigger(self, watch: BatchWatch, first: float) -> BaseTrigger:
+        from airflow_bulk.triggers.integration_batch import IntegrationBatchTrigger
+
+        rules = watch.rules
+        return IntegrationBatchTrigger(
+            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            instance_id=watch.instance_id,
+            since=watch.window[0],
+            window=watch.window,
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            cancel_on_kill=False,
+            first=first,
+        )

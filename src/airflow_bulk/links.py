@@ -1,0 +1,33 @@
+"""Extra links into the platforms' consoles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+
+class DocumentImportLink(BaseOperatorLink):
+    """The import in the mediarithmics console; shown once the task knows it (mediarithmics.md section 10)."""
+
+    name = "Document import"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where the task pushes the link."""
+        return "console_url"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the link that the task pushed, or nothing."""
+        from airflow.sdk import BaseXCom
+
+        return BaseXCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""  # type: ignore[arg-type]
+
+
+class IntegrationBatchLink(DocumentImportLink):
+    """The batch instance in the computing console; shown when its base URL is configured (section 10)."""
+
+    name = "Integration batch"

@@ -1,0 +1,380 @@
+"""The operator over real HTTP: a file in an object store, fetched by the platform, judged; in the store and beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from loading import account, accounts, loading, loads, posts
+
+from airflow_bulk.emulator.centrapay_handle import ACCOUNT, TEST_ACCOUNT
+from airflow_bulk.operators.failures import TaskStopped
+
+FILE = "s3://aws_partner@crm/accounts.jsonl"
+
+
+def test_a_file_of_an_object_store(centrapay: Any, s3: Any, task: Any, said: list[str]) -> None:
+    s3.put("accounts.jsonl", accounts(200).encode())
+    one = task(loading(file=FILE, account_id=ACCOUNT))
+    result = one.run()
+    assert {k: v for k, v in result.items() if k not in ("batch_id", "seconds")} == {
+        "status": "complete",
+        "type": "farmlands-external-asset",
+        "count": 200,
+        "lines_read": 200,
+        "lines_accepted": 200,
+        "lines_failed": 0,
+        "lines_breaking_rules": 0,
+        "rejects_uri": None,
+        "errors_uri": None,
+    }
+    assert one.pushed == {"batch_id": result["batch_id"]}
+    (batch,) = centrapay.batches()
+    assert batch["url"].startswith(f"{s3.url}/crm/accounts.jsonl?") and "Signature" in batch["url"]
+    assert len(centrapay.assets()) == 200 and loads(centrapay) == {1}
+    query = batch["url"].partition("?")[2]
+    for told in ("".join(said), str(one.store.values), str(result)):
+        assert query not in told and "Signature=" not in told
+    assert any(f"will fetch {s3.url}/crm/accounts.jsonl, until" in line for line in said)
+
+
+def test_the_signed_url_lives_as_long_as_asked(centrapay: Any, s3: Any, task: Any) -> None:
+    from airflow_bulk.platforms.centrapay import expiry
+
+    s3.put("accounts.jsonl", accounts(1).encode())
+    task(loading(file=FILE, url_expires_in="1800")).run()
+    left = (expiry(centrapay.batches()[0]["url"]) or 0) - time.time()
+    assert 1500 < left <= 1801
+
+
+def test_templates_are_coerced(centrapay: Any, s3: Any, task: Any) -> None:
+    s3.put("accounts.jsonl", accounts(2).encode())
+    text = {
+        "type": "{{ params.type }}",
+        "file": "s3://aws_partner@crm/{{ params.name }}.jsonl",
+        "test": "{{ params.test }}",
+        "account_id": "{{ params.account }}",
+        "poll_interval": "0.1",
+        "timeout": "60",
+        "check": "true",
+        "max_failures": "0",
+    }
+    result = task(loading(**text)).run(
+        type="farmlands-external-asset", name="accounts", test=True, account=TEST_ACCOUNT
+    )
+    assert result["lines_accepted"] == 2
+    assert centrapay.batches()[0]["test"] is True
+
+
+# -- A URL -----------------------------------------------------------------------------------------------------
+
+
+def test_a_url_is_rendered_late_and_shown_nowhere(
+    centrapay: Any, files: Any, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    files.put("/a.jsonl", accounts(3))
+    one = task(loading(url="{{ params.base }}/a.jsonl?sig=canary-signature-0001"))
+    result = one.run(base=files.url)
+    assert (result["count"], result["lines_read"]) == (3, None)
+    assert files.fetched == {"/a.jsonl?sig=canary-signature-0001": 1}
+    assert "url" not in one.operator.template_fields
+    assert "canary" not in caplog.text + str(one.store.values) + str(result)
+    assert one.operator.url == "{{ params.base }}/a.jsonl?sig=canary-signature-0001"
+
+
+def test_a_url_is_masked_before_any_log_line(centrapay: Any, files: Any, task: Any) -> None:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    task(loading(url=files.put("/a.jsonl", accounts(1)) + "?sig=canary-signature-0002")).run()
+    assert redact("GET /a.jsonl?sig=canary-signature-0002") == "GET /a.jsonl?***"
+    assert redact("it was canary-signature-0002") == "it was ***"
+
+
+def test_the_serialized_dag_does_not_hold_the_url(centrapay: Any) -> None:
+    from airflow.sdk import DAG
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+
+    with DAG("secret_url", schedule=None) as dag:
+        loading(url="https://bucket.example.test/x?sig=canary-signature-0003")()
+    assert "canary" not in json.dumps(LazyDeserializedDAG.from_dag(dag).data, default=str)
+
+
+def test_an_expired_url_is_refused_by_its_date(centrapay: Any, task: Any) -> None:
+    url = "https://bucket.example.test/x.jsonl?Signature=canary-signature-0004&Expires=1600000000"
+    with pytest.raises(AirflowFailException, match=r"stopped working at 2020-09-13 12:26:40 UTC") as caught:
+        task(loading(url=url)).run()
+    assert "canary" not in str(caught.value)
+    assert posts(centrapay) == 0
+
+
+def test_an_expired_url_does_not_matter_to_a_batch_that_stands(centrapay: Any, files: Any, task: Any) -> None:
+    centrapay.settings(step_seconds=100_000)
+    base, until = files.put("/a.jsonl", accounts(1)), {"Expires": 4_000_000_000}
+    one = task(lambda: loading(url=f"{base}?Expires={until['Expires']}", timeout=0.2)())
+    with pytest.raises(AirflowException, match="was not over"):
+        one.run()
+    until["Expires"] = 1_600_000_000
+    centrapay.settings(step_seconds=0)
+    assert one.run()["lines_accepted"] == 1
+    assert posts(centrapay) == 1
+
+
+# -- Records that break a rule ---------------------------------------------------------------------------------
+
+
+def test_too_many_broken_records_and_nothing_is_created(
+    centrapay: Any, s3: Any, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    s3.put("accounts.jsonl", accounts(100, bad=(3, 77)).encode())
+    one = task(loading(file=FILE, max_failures=1, errors_path=str(tmp_path)))
+    with pytest.raises(AirflowFailException, match=r"2 of 100 lines \(2%\) break a rule.*Nothing was sent"):
+        one.run()
+    assert posts(centrapay) == 0
+    (file,) = tmp_path.glob("*.rejects.ndjson")
+    rows = [json.loads(row) for row in file.read_text().splitlines()]
+    assert [row["line"] for row in rows] == [3, 77]
+    assert "barcode has to be a string of 9 digits" in rows[0]["reasons"][0]
+    assert not any("raw" in row for row in rows)
+    assert "line 3, rejected" in caplog.text
+
+
+def test_a_few_broken_records_stay_in_the_file(
+    centrapay: Any, s3: Any, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Centrapay fetches the file as it lies there, so it judges them, too."""
+    s3.put("accounts.jsonl", accounts(1000, bad=(3, 77)).encode())
+    result = task(loading(file=FILE, max_failures="0.5%", errors_path=str(tmp_path))).run()
+    assert (result["lines_read"], result["lines_breaking_rules"]) == (1000, 2)
+    assert (result["count"], result["lines_accepted"], result["lines_failed"]) == (1000, 998, 2)
+    rows = [json.loads(row) for row in Path(result["errors_uri"]).read_text().splitlines()]
+    assert rows == [
+        {
+            "batch_id": result["batch_id"],
+            "index": str(n - 1),
+            "external_id": f"acc-{n}",
+            "message": "INVALID_BARCODE_LENGTH",
+        }
+        for n in (3, 77)
+    ]
+    assert Path(result["errors_uri"]).stat().st_mode & 0o777 == 0o600
+    assert "index 2, externalId acc-3: INVALID_BARCODE_LENGTH" in caplog.text
+
+
+def test_errors_go_to_a_store_and_are_capped_in_the_log(
+    centrapay: Any, s3: Any, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    s3.put("accounts.jsonl", accounts(60, bad=tuple(range(1, 51))).encode())
+    folder = "s3://aws_partner@crm/errors/{{ run_id }}/"
+    result = task(loading(file=FILE, max_failures="100%", errors_path=folder)).run()
+    assert result["errors_uri"].startswith("s3://aws_partner@crm/errors/r/")
+    rows = s3.body(result["errors_uri"].partition("crm/")[2]).splitlines()
+    assert len(rows) == 50
+    assert caplog.text.count("Error of batch") == 10
+    assert "has 50 errors in all" in caplog.text
+
+
+def test_what_removes_is_warned_about(
+    centrapay: Any, s3: Any, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    lines = [
+        account(1, contacts=[]),
+        account(2, contacts=[]),
+        json.dumps({"externalId": "acc-3"}),
+        account(4),
+    ]
+    s3.put("accounts.jsonl", "\n".join(lines).encode())
+    task(loading(file=FILE)).run()
+    assert "Hint, 2 times: contacts is an empty array" in caplog.text
+    assert "Hint, 1 times: availableBalance is left out" in caplog.text
+
+
+def test_a_dry_run_creates_nothing(centrapay: Any, s3: Any, task: Any, tmp_path: Path) -> None:
+    s3.put("accounts.jsonl", accounts(10, bad=(4,)).encode())
+    one = task(loading(file=FILE, dry_run=True, max_failures=1))
+    result = one.run()
+    assert (result["batch_id"], result["lines_read"], result["lines_breaking_rules"]) == (None, 10, 1)
+    assert one.store.values == {}
+    local = tmp_path / "accounts.jsonl"
+    local.write_text(accounts(5))
+    assert task(loading(file=str(local), dry_run=True)).run()["lines_read"] == 5
+    assert centrapay.emulator.requests() == []
+
+
+def test_unchecked_records_are_left_to_centrapay(centrapay: Any, s3: Any, task: Any) -> None:
+    s3.put("accounts.jsonl", accounts(10, bad=(4,)).encode())
+    with pytest.raises(AirflowFailException, match=r"1 of 10 records failed \(10%\).*INVALID_BARCODE_LENGTH"):
+        task(loading(file=FILE, check=False)).run()
+
+
+@pytest.mark.parametrize(
+    ("batch_type", "name", "body"),
+    [
+        (
+            "ticketek-ticket",
+            "tickets.jsonl",
+            (
+                '{"quantity":-1,"priceTypeCode":"A","productId":"G","orderId":"1","priceTypeName":"Adult",'
+                '"barcodeClear":"5"}\r\n\r\n'
+            ),
+        ),
+        (
+            "business-onboard",
+            "shops.csv",
+            (
+                "companyName,contactName,primaryContactEmail,externalBusinessId,categoryCode,settlementAccountNumber,"
+                "assetProgramId,merchantName,merchantCountry,merchantType,externalMerchantId,salesChannelId,deviceId\n"
+                'Acme,Ann,a@example.test,b1,5411,12-3,ap_1,"Acme, Ltd",NZ,e-commerce,m1,sc_1,d1\n'
+            ),
+        ),
+    ],
+)
+def test_the_other_types(centrapay: Any, s3: Any, task: Any, batch_type: str, name: str, body: str) -> None:
+    s3.put(name, body.encode())
+    result = task(loading(type=batch_type, file=f"s3://aws_partner@crm/{name}")).run()
+    assert (result["lines_read"], result["count"], result["lines_failed"]) == (1, 1, 0)
+
+
+# -- Ends ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [(404, b"", "404"), (302, b"/elsewhere", "302"), (200, b"\xff\xfe", "NOT_UTF")],
+)
+def test_a_file_that_cannot_be_fetched_or_read(
+    centrapay: Any, files: Any, task: Any, status: int, body: bytes, code: str
+) -> None:
+    one = task(loading(url=files.put("/a.jsonl", body, status)))
+    with pytest.raises(AirflowFailException, match="so nothing was processed") as caught:
+        one.run()
+    assert "reachable for Centrapay's servers" in str(caught.value)
+    with pytest.raises(AirflowFailException, match="so nothing was processed"):
+        one.run()  # a retry finds the recorded end
+    assert posts(centrapay) == 1
+    files.put("/a.jsonl", accounts(2))
+    one.clear()
+    assert one.run()["lines_accepted"] == 2
+    assert posts(centrapay) == 2
+
+
+def test_the_error_names_an_url_past_its_expiry(centrapay: Any, files: Any, task: Any) -> None:
+    centrapay.settings(step_seconds=100_000)
+    one = task(loading(url=files.url + "/missing.jsonl?Expires=4000000000", timeout=0.2))
+    with pytest.raises(AirflowException, match="was not over"):
+        one.run()
+    # As if the time had come since.
+    one.store.values = {key: v.replace("4000000000.0", "1600000000.0") for key, v in one.store.values.items()}
+    centrapay.settings(step_seconds=0)
+    with pytest.raises(AirflowFailException, match=r"worked until 2020-09-13 12:26:40 UTC, which is past"):
+        one.run()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"total_count": True},
+        {"bare_numbers": True},
+        {"skip": ["copied", "chunked"]},
+        {"skip": ["created"]},
+        {"step_seconds": 1.5, "unknown_status": "hibernating"},
+    ],
+)
+def test_what_the_documentation_leaves_open(
+    centrapay: Any, files: Any, task: Any, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    centrapay.settings(**settings)
+    result = task(loading(url=files.put("/a.jsonl", accounts(3)))).run()
+    assert (result["count"], result["lines_accepted"], result["lines_failed"]) == (3, 3, 0)
+    assert ("not documented: 'hibernating'" in caplog.text) is ("unknown_status" in settings)
+
+
+@pytest.mark.parametrize(
+    ("shown", "max_failures", "problem"),
+    [
+        ({"errorCount": "-1"}, 0, "errorCount cannot be read"),
+        ({"errorCount": "lots"}, "50%", "errorCount cannot be read"),
+        ({"count": "1.5"}, 0, "count cannot be read"),
+        ({"count": None}, 0, r"count cannot be read \(nothing is said"),
+        ({"errorCount": "5"}, 4, "5 of 10 records failed"),
+        ({"count": "0", "errorCount": "1"}, "99%", r"1 of 0 records failed \(100%\)"),
+        ({"errors": [{"message": "x"}] * 3}, 2, "3 of 10 records failed"),
+    ],
+)
+def test_odd_counts(
+    centrapay: Any, files: Any, task: Any, shown: dict[str, Any], max_failures: Any, problem: str
+) -> None:
+    centrapay.settings(step_seconds=100_000)
+    options: dict[str, Any] = {"max_failures": max_failures}
+    one = task(lambda: loading(url=files.put("/a.jsonl", accounts(10)), timeout=0.1, **options)())
+    with pytest.raises(AirflowException, match="was not over"):
+        one.run()
+    (batch,) = centrapay.batches()
+    centrapay.show_as(batch["id"], status="complete", **{"count": "10", "errorCount": "0", **shown})
+    with pytest.raises(AirflowFailException, match=problem):
+        one.run()
+    options["max_failures"] = "100%"
+    one.clear()
+    assert one.run()["batch_id"] == batch["id"]
+    assert posts(centrapay) == 1
+
+
+def test_the_sum_has_to_close(centrapay: Any, s3: Any, task: Any) -> None:
+    s3.put("accounts.jsonl", accounts(10).encode())
+    centrapay.settings(step_seconds=100_000)
+    one = task(loading(file=FILE, timeout=0.1))
+    with pytest.raises(AirflowException, match="was not over"):
+        one.run()
+    (batch,) = centrapay.batches()
+    centrapay.show_as(batch["id"], status="complete", count="7", errorCount="0")
+    with pytest.raises(AirflowFailException, match=r"has 10 records, 7 were counted.*3 are missing"):
+        one.run()
+
+
+def test_a_deadline_keeps_the_record(centrapay: Any, files: Any, task: Any) -> None:
+    centrapay.settings(step_seconds=100_000)
+    one = task(loading(url=files.put("/a.jsonl", accounts(1)), timeout=0.2))
+    with pytest.raises(
+        AirflowException, match=r"was not over 0.2 s after its submission.*no batch can be cancelled"
+    ):
+        one.run()
+    centrapay.settings(step_seconds=0)
+    assert one.run()["lines_accepted"] == 1
+    assert posts(centrapay) == 1
+
+
+def test_without_waiting(centrapay: Any, files: Any, task: Any) -> None:
+    result = task(loading(url=files.put("/a.jsonl", accounts(1)), wait_for_completion=False)).run()
+    assert result["batch_id"] and result["status"] is None and result["lines_accepted"] is None
+
+
+def test_retry_and_clear_after_a_success(centrapay: Any, files: Any, task: Any) -> None:
+    one = task(loading(url=files.put("/a.jsonl", accounts(2))))
+    first = one.run()
+    assert one.run() == first
+    one.clear()
+    assert one.run()["batch_id"] != first["batch_id"]
+    assert loads(centrapay) == {2}
+    keeping = task(loading(url=files.put("/a.jsonl", accounts(2)), on_clear="keep"))
+    kept = keeping.run()
+    keeping.clear()
+    assert keeping.run() == kept
+
+
+def test_on_kill_says_that_the_batch_goes_on(
+    centrapay: Any, files: Any, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    centrapay.settings(step_seconds=100_000)
+    one = task(loading(url=files.put("/a.jsonl", accounts(1)), timeout=0.2))
+    with pytest.raises(AirflowException):
+        one.run()
+    with pytest.raises(TaskStopped):
+        one.operator.on_kill()
+    (batch,) = centrapay.batches()
+    assert f"Batch {batch['id']} goes on at Centrapay. No batch can be cancelled." in caplog.text

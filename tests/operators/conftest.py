@@ -1,0 +1,21 @@
+"""The emulator behind the default connection, and a task over its tries."""
+
+from __future__ import annotations
+
+import pytest
+from one_task import Task
+
+from airflow_bulk.emulator.handle import Emulator
+
+
+@pytest.fixture
+def emulator(bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator, reached by the default connection; executions are over at once."""
+    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
+    bulk_emulator.settings(start_delay=0, run_seconds=0)
+    return bulk_emulator
+
+
+@pytest.fixture
+def task() -> type[Task]:
+    return Task

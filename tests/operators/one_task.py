@@ -1,0 +1,111 @@
+"""A task without a scheduler: the real operator, the real HTTP, and a task state that survives tries.
+
+What only a scheduler can do (kill, clear, defer and resume) is tested in ``tests/crash`` and ``tests/dags``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+
+class MemoryStore:
+    """The task state store's contract: values are JSON, a superseded try is refused."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.refused = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        assert value is not None
+        if self.refused:
+            raise BrokenPipeError("a newer try exists")
+        self.values[key] = json.dumps(value)
+
+
+class Task:
+    """One task instance over its tries: each ``run`` builds the operator anew, as a worker does.
+
+    :ivar pushed: what was pushed to XCom.
+    """
+
+    def __init__(self, make: Any, store: MemoryStore | None = None) -> None:
+        self.make = make
+        self.store = store or MemoryStore()
+        self.pushed: dict[str, Any] = {}
+        self.try_number = 0
+        self.max_tries = 2
+        self.clear_number = 0
+        self.operator: Any = None
+
+    def context(self, **params: Any) -> dict[str, Any]:
+        ti = SimpleNamespace(
+            dag_id="d",
+            task_id="t",
+            run_id="r",
+            map_index=-1,
+            try_number=self.try_number,
+            max_tries=self.max_tries,
+            xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
+        )
+        run = SimpleNamespace(clear_number=self.clear_number, run_id="r")
+        return {"ti": ti, "dag_run": run, "task_state_store": self.store, "run_id": "r", "params": params}
+
+    def run(self, **params: Any) -> Any:
+        """One try."""
+        self.try_number += 1
+        self.operator = self.make()
+        context = self.context(**params)
+        self.operator.render_template_fields(context)
+        return self.operator.execute(context)
+
+    def clear(self) -> None:
+        """What a person's clear does to the numbers (airflow-crash-facts.md section 2)."""
+        self.max_tries = self.try_number + 2
+        self.clear_number += 1
+
+
+def importing(source: Path | str, **more: Any) -> Any:
+    """A DAG author's operator over profiles, in parts of some hundred lines."""
+    from airflow_bulk.operators.document_import import ImportDocumentsOperator, SendingOptions
+
+    return lambda: ImportDocumentsOperator(
+        **{
+            "task_id": "t",
+            "document_type": "USER_PROFILE",
+            "name": "profiles",
+            "source": str(source),
+            "sending": SendingOptions(max_part_bytes=20_000, settle=0.2),
+            "poll_interval": 0.2,
+            **more,
+        }
+    )
+
+
+def profile(number: int, **more: Any) -> str:
+    """A good USER_PROFILE line."""
+    line = {
+        "operation": "UPSERT",
+        "compartment_id": "4100",
+        "user_account_id": f"crm-{number}",
+        "user_profile": {"score": number},
+    }
+    return json.dumps(line | more, separators=(",", ":"))
+
+
+def write_profiles(path: Path, count: int, bad: tuple[int, ...] = ()) -> list[str]:
+    """Write profiles; the lines whose 1-based number is in ``bad`` break a rule. Returns the good lines."""
+    lines = [profile(n) if n not in bad else '{"operation":"UPSERT"}' for n in range(1, count + 1)]
+    path.write_text("\n".join(lines) + "\n")
+    return [line for n, line in enumerate(lines, 1) if n not in bad]
+
+
+def once(lines: list[str]) -> Counter[str]:
+    """Each line held exactly once."""
+    return Counter(dict.fromkeys(lines, 1))

@@ -1,0 +1,235 @@
+"""The table of bad input: the verdict of each, through the operator, with the platform as witness."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException
+from one_task import importing, once, profile
+
+from airflow_bulk.arguments import ArgumentError, SendingOptions
+from airflow_bulk.operators.document_import import ImportDocumentsOperator
+
+GOOD = profile(1)
+HEADER = "operation,user_account_id,segment_id,expiration_duration"
+
+
+def refused(emulator: Any, one: Any, match: str) -> str:
+    with pytest.raises(AirflowException, match=match) as raised:
+        one.run()
+    assert emulator.imports() == []
+    assert not [call for call in emulator.requests() if call["method"] == "POST"]
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("missing.ndjson", None, r"missing\.ndjson: no such file"),
+        ("folder.ndjson/", b"", r"directory"),
+        ("cut.ndjson.gz", gzip.compress(GOOD.encode() * 1000)[:-20], r"cut\.ndjson\.gz.*(truncated|ends)"),
+        ("plain.ndjson.gz", GOOD.encode(), r"not gzip"),
+        ("array.ndjson", f"[{GOOD}]".encode(), r"array\.ndjson.*jq -c"),
+        ("pretty.ndjson", json.dumps(json.loads(GOOD), indent=2).encode(), r"pretty\.ndjson.*jq -c"),
+        ("profiles.csv", GOOD.encode(), r"profiles\.csv.*check_extension"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value and "\\" not in value else "",
+)
+def test_refused_files(
+    emulator: Any, task: Any, tmp_path: Path, name: str, content: bytes | None, match: str
+) -> None:
+    path = tmp_path / name
+    if name.endswith("/"):
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    message = refused(emulator, task(importing(path)), match)
+    assert "othing was sent" in message
+
+
+def test_unreadable_file(emulator: Any, task: Any, tmp_path: Path) -> None:
+    """As another user would meet it: root may read everything, so a name that no system call accepts stands in."""
+    message = refused(emulator, task(importing(tmp_path / ("x" * 300 + ".ndjson"))), "x{50}")
+    assert "othing was sent" in message
+
+
+@pytest.mark.parametrize(
+    ("header", "match"),
+    [
+        ("UPDATE,crm-1,880,0", r"header"),
+        (f"{HEADER},segment_id", r"segment_id"),
+        (f"{HEADER},favourite_colour", r"column"),
+        ("", r"header|no line|empty"),
+    ],
+    ids=["missing", "doubled", "unknown", "empty"],
+)
+def test_csv_header(emulator: Any, task: Any, tmp_path: Path, header: str, match: str) -> None:
+    path = tmp_path / "segments.csv"
+    path.write_text(f"{header}\nUPDATE,crm-1,880,0\n")
+    refused(emulator, task(importing(path, document_type="USER_SEGMENT")), match)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"document_type": "USER_THING"}, "document_type"),
+        ({"mime_type": "TEXT_CSV"}, "mime_type"),
+        ({"mime_type": "APPLICATION_JSON"}, "mime_type"),
+        ({"name": "  "}, "name"),
+        ({"sending": SendingOptions(max_part_bytes=999)}, "max_part_bytes"),
+        ({"sending": SendingOptions(max_part_bytes="{{ 'many' }}")}, "max_part_bytes"),
+        ({"sending": SendingOptions(csv_delimiter="||")}, "csv_delimiter"),
+        ({"max_failures": None}, "max_failures"),
+        ({"max_failures": "{{ '101%' }}"}, "max_failures"),
+        ({"encoding": "latin-1"}, "encoding"),
+        ({"priority": "URGENT"}, "priority"),
+        ({"shuffle_lines": "{{ 'perhaps' }}"}, "shuffle_lines"),
+        ({"on_empty": "shrug"}, "on_empty"),
+        ({"datamart_id": "{{ 'my-datamart' }}"}, "datamart_id"),
+        ({"timeout": 0}, "timeout"),
+        ({"document_type": "USER_POINTS_DELETION"}, "allow_deletion"),
+        ({"document_type": "USER_POINTS_DELETION", "allow_deletion": "yes"}, "allow_deletion"),
+        (
+            {"document_type": "USER_POINTS_DELETION", "allow_deletion": "USER_POINTS_DELETION"},
+            "max_deletions",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_refused_arguments(
+    emulator: Any, task: Any, tmp_path: Path, arguments: dict[str, Any], field: str
+) -> None:
+    path = tmp_path / "profiles.ndjson"
+    path.write_text(f"{GOOD}\n")
+    refused(emulator, task(importing(path, **arguments)), field)
+
+
+def test_deletion_guards_are_no_templates() -> None:
+    with pytest.raises(ArgumentError, match="allow_deletion must not be a template"):
+        importing(Path("x"), allow_deletion="{{ params.type }}")()
+    assert not {"allow_deletion", "max_deletions"} & set(ImportDocumentsOperator.template_fields)
+
+
+def test_deletions_are_counted_first(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "points.ndjson"
+    lines = [f'{{"type":"USER_ACCOUNT","user_account_id":"{n}"}}' for n in range(5)]
+    path.write_text("\n".join([*lines, "secret-and-bad"]))
+    kind = "USER_POINTS_DELETION"
+    guards = {
+        "document_type": kind,
+        "allow_deletion": kind,
+        "max_failures": 1,
+        "rejects_path": str(tmp_path / "rejects"),
+    }
+    refused(
+        emulator, task(importing(path, max_deletions=4, **guards)), "5 deletions, more than max_deletions=4"
+    )
+    result = task(importing(path, max_deletions=5, **guards)).run()
+    assert emulator.held(result["import_id"]) == once(lines)
+    assert "secret-and-bad" not in Path(result["rejects_uri"]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "held", "blank"),
+    [
+        (f"{GOOD}\r\n{profile(2)}\r\n", 2, 0),
+        (GOOD, 1, 0),
+        (f"\ufeff{GOOD}\n", 1, 0),
+        (f"\n{GOOD}\n  \n\r\n{profile(2)}\n\n", 2, 4),
+    ],
+    ids=["crlf", "no final newline", "bom", "blank lines"],
+)
+def test_accepted(emulator: Any, task: Any, tmp_path: Path, content: str, held: int, blank: int) -> None:
+    path = tmp_path / "profiles.ndjson"
+    path.write_bytes(content.encode())
+    result = task(importing(path)).run()
+    assert (result["lines_accepted"], result["lines_read"], result["blank_lines"]) == (held, held, blank)
+    assert {line.strip(): n for line, n in emulator.held().items()} == {
+        profile(n): 1 for n in range(1, held + 1)
+    }
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"operation":"UPSERT","user_account_id":"\xff","user_profile":{}}',
+        GOOD.replace("crm-1", "crm\x00").encode(),
+        profile(9, padding="x" * 20_000).encode(),
+        profile(9, email_hash="5b0f").encode(),
+        b'{"operation":"UPSERT","user_account_id":"1"}',
+        GOOD.encode() + GOOD.encode(),
+        b"NaN",
+    ],
+    ids=["utf-8", "NUL", "too long", "two identifiers", "no profile", "two objects", "no object"],
+)
+def test_rejected_line_the_rest_goes(emulator: Any, task: Any, tmp_path: Path, bad: bytes) -> None:
+    path = tmp_path / "profiles.ndjson"
+    path.write_bytes(b"\n".join([GOOD.encode(), bad, profile(2).encode(), b""]))
+    result = task(importing(path, max_failures=1, rejects_path=str(tmp_path / "rejects"))).run()
+    assert (result["lines_rejected"], result["lines_accepted"]) == (1, 2)
+    assert emulator.held() == once([GOOD, profile(2)])
+    (row,) = [json.loads(row) for row in Path(result["rejects_uri"]).read_text().splitlines()]
+    assert row["line"] == 2
+
+
+@pytest.mark.parametrize("row", ["UPDATE,crm-2,880", "UPDATE,crm-2,880,0,more"], ids=["too few", "too many"])
+def test_rejected_row(emulator: Any, task: Any, tmp_path: Path, row: str) -> None:
+    path = tmp_path / "segments.csv"
+    path.write_text(f"{HEADER}\nUPDATE,crm-1,880,0\n{row}\n")
+    result = task(importing(path, document_type="USER_SEGMENT", max_failures=1)).run()
+    assert (result["lines_read"], result["lines_rejected"], result["lines_accepted"]) == (2, 1, 1)
+    (made,) = emulator.imports()
+    assert made["mime_type"] == "TEXT_CSV"
+
+
+@pytest.mark.parametrize("how", ["rate_limited", "server_error"])
+def test_past_the_retries_the_record_is_kept(emulator: Any, task: Any, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "profiles.ndjson"
+    lines = [profile(n) for n in range(500)]
+    path.write_text("\n".join(lines))
+    params = {"retry_after": 0} if how == "rate_limited" else {"when": "before"}
+    emulator.fault(how, path=r"/executions$", method="POST", skip=1, **params)
+    one = task(importing(path, sending=SendingOptions(max_part_bytes=20_000, settle=0)))
+    with pytest.raises(AirflowException, match=r"part 2.*(429|503)"):
+        one.run()
+    emulator.clear_faults()
+    assert one.run()["lines_accepted"] == 500
+    assert emulator.held() == once(lines)
+
+
+def test_import_that_is_gone(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "profiles.ndjson"
+    path.write_text(GOOD)
+    emulator.settings(start_delay=1000)
+    one = task(importing(path, timeout=0.5, cancel_on_kill=False))
+    with pytest.raises(AirflowException, match="Still running"):
+        one.run()
+    emulator.settings(start_delay=0, strict=False)
+    import airflow_bulk.hooks.mediarithmics as hooks
+
+    hooks.MediarithmicsHook().delete_document_import(one.pushed["import_id"])
+    calls = len(emulator.requests())
+    with pytest.raises(AirflowException, match=r"404.*A retry cannot help"):
+        one.run()
+    assert not [call for call in emulator.requests()[calls:] if call["method"] == "POST"]
+
+
+def test_cancelled_too_often(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "profiles.ndjson"
+    path.write_text(GOOD)
+    emulator.settings(start_delay=1000)
+    one = task(importing(path, timeout=0.4))
+    for _ in range(4):
+        with pytest.raises(AirflowException, match="was not over"):
+            one.run()
+        one.store.values = {
+            key: value for key, value in one.store.values.items() if not key.endswith("started")
+        }
+    with pytest.raises(
+        AirflowException, match=r"Part 1 .* ended CANCELED 4 times: executions \d+, \d+, \d+, \d+"
+    ):
+        one.run()

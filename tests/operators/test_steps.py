@@ -1,0 +1,122 @@
+"""The single steps: create once, update, delete only what is over, cancel as a teardown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException
+from one_task import importing, once, write_profiles
+
+from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.operators.document_import import (
+    CancelDocumentImportExecutionsOperator,
+    CreateDocumentImportOperator,
+    DeleteDocumentImportOperator,
+    UpdateDocumentImportOperator,
+    UploadDocumentsOperator,
+)
+
+
+def creating(**more: Any) -> Any:
+    return lambda: CreateDocumentImportOperator(
+        task_id="t", document_type="USER_PROFILE", name="by hand", settle=0.5, **more
+    )
+
+
+@pytest.mark.parametrize("fault", ["lost_answer", "late", "html_answer"])
+def test_create_once(emulator: Any, task: Any, fault: str) -> None:
+    emulator.fault(fault, path=r"/document_imports$", method="POST", times=1, **late(fault))
+    one = task(creating(priority="LOW"))
+    import_id = one.run()
+    assert one.run() == import_id  # a retry after the end
+    (made,) = emulator.imports()
+    assert (made["id"], made["priority"]) == (import_id, "LOW")
+    one.clear()
+    assert one.run() != import_id
+    assert len(emulator.imports()) == 2
+
+
+def late(fault: str) -> dict[str, Any]:
+    return {"seconds": 0.2} if fault == "late" else {}
+
+
+def test_update_puts_the_whole_object(emulator: Any, task: Any) -> None:
+    import_id = task(creating(priority="LOW", shuffle_lines=False)).run()
+    changes = {"name": "renamed", "priority": "{{ params.priority }}"}
+    updating = task(
+        lambda: UpdateDocumentImportOperator(task_id="t", import_id=import_id, changes=dict(changes))
+    )
+    updating.run(priority="HIGH")
+    (made,) = emulator.imports()
+    assert (made["name"], made["priority"], made["shuffle_lines"]) == ("renamed", "HIGH", False)
+    changes["document_type"] = "USER_CHOICE"
+    with pytest.raises(AirflowException, match=r"changes may hold name, .*not document_type"):
+        updating.run(priority="HIGH")
+
+
+def test_delete_refuses_what_is_not_over(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "profiles.ndjson"
+    write_profiles(path, 3)
+    emulator.settings(start_delay=1000, strict=False)
+    import_id = task(importing(path, wait_for_completion=False)).run()["import_id"]
+    options: dict[str, Any] = {"force": False}
+    deleting = task(lambda: DeleteDocumentImportOperator(task_id="t", import_id=import_id, **options))
+    with pytest.raises(AirflowException, match=r"1 executions are not over \(\d+\).*force=True"):
+        deleting.run()
+    options["force"] = "true"
+    deleting.run()
+    assert emulator.imports() == []
+    deleting.run()  # gone already: a retry is safe
+
+
+def test_delete_with_an_empty_answer(emulator: Any, task: Any) -> None:
+    import_id = task(creating()).run()
+    emulator.fault("empty_delete", times=1)
+    task(lambda: DeleteDocumentImportOperator(task_id="t", import_id=import_id)).run()
+    assert emulator.imports() == []
+
+
+def test_cancel_as_teardown(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "profiles.ndjson"
+    write_profiles(path, 500)
+    emulator.settings(start_delay=1000, run_seconds=1000)
+    sent = task(importing(path, wait_for_completion=False)).run()
+    emulator.change_execution(sent["execution_ids"][0], start=True)
+    cancelling = task(
+        lambda: CancelDocumentImportExecutionsOperator(task_id="t", import_id=sent["import_id"])
+    )
+    assert cancelling.run() == {
+        "canceled": sent["parts"] - 1,
+        "still_running": sent["execution_ids"][:1],
+    }
+    never_created = task(lambda: CancelDocumentImportExecutionsOperator(task_id="t", import_id="None"))
+    assert never_created.run() == {"canceled": 0, "still_running": []}
+
+
+def test_steps_compose(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "profiles.ndjson"
+    lines = write_profiles(path, 500)
+    import_id = task(creating()).run()
+    sending = SendingOptions(max_part_bytes=20_000, workers=2)
+    uploading = task(
+        lambda: UploadDocumentsOperator(
+            task_id="t", import_id=import_id, source=str(path), sending=sending, poll_interval=0.2
+        )
+    )
+    result = uploading.run()
+    assert (result["import_id"], result["lines_accepted"]) == (import_id, 500)
+    assert emulator.held(import_id) == once(lines)
+
+
+def test_upload_into_an_import_that_deletes(emulator: Any, task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "points.ndjson"
+    path.write_text('{"type":"USER_ACCOUNT","user_account_id":"1"}\n')
+    made = task(
+        lambda: CreateDocumentImportOperator(task_id="t", document_type="USER_POINTS_DELETION", name="gdpr")
+    ).run()
+    uploading = task(lambda: UploadDocumentsOperator(task_id="t", import_id=made, source=str(path)))
+    with pytest.raises(AirflowException, match="allow_deletion must be 'USER_POINTS_DELETION' spelled out"):
+        uploading.run()
+    assert emulator.executions(made) == []
