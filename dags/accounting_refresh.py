@@ -1,0 +1,72 @@
+"""Accounting refresh: a batch of 14 jobs keeps a warehouse in step with an accounting system.
+
+**What runs.** Each extract of `batches/accounting.yaml` is one task, each load two: `snapshot` reads what the
+warehouse holds, `apply` creates and updates what differs. Records travel as files under the staging folder, only
+their names through XCom. `watermark` comes last: the next run reads what was changed since this one.
+
+**Deletions are off.** Each apply reports how many records it would delete.
+
+**Clearing.** Clear any task: an apply reads the warehouse again first and creates nothing twice.
+
+Needs the connections `accounting_source` and `accounting_warehouse` of type `extract_load`.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Param
+
+from airflow_bulk.batches import LoadMapping, load_definition
+from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
+
+
+def transaction(record: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Make one warehouse transaction of an invoice, a bill or a payment; their ids count apart by kind."""
+    return {
+        "qbd_id": record["Id"],
+        "kind": kind,
+        "amount": record["TotalAmt"],
+        "date": record["TxnDate"],
+        "customer_id": record.get("CustomerRef", {}).get("value"),
+        "vendor_id": record.get("VendorRef", {}).get("value"),
+    }
+
+
+with DAG(
+    "accounting_refresh",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+    params={
+        "staging": Param(
+            str(Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "accounting_refresh"),
+            type="string",
+            minLength=1,
+            title="Staging",
+            description="Folder for the records between tasks. All workers must reach it.",
+        )
+    },
+    tags=["bulk", "extract/load", "example"],
+    doc_md=__doc__,
+) as dag:
+    ExtractLoadTaskGroup(
+        "accounting",
+        definition=load_definition("batches/accounting.yaml"),
+        source="accounting_source",
+        destination="accounting_warehouse",
+        mappings={
+            "financial_transactions": LoadMapping(
+                match_on=["qbd_id", "kind"],
+                fields=transaction,
+                references={"customer_id": "customers", "vendor_id": "vendors"},
+            )
+        },
+        staging="{{ params.staging }}/{{ run_id }}",
+        updated_since="watermark",
+        deletions="off",
+    )

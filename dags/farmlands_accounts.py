@@ -1,0 +1,149 @@
+"""Accounts into Centrapay: what real customers spent becomes the balance of an account each, loaded as one batch.
+
+**What runs.** `write_accounts` writes one farmlands-external-asset record for each customer into an object store.
+`load_accounts` checks every record, has the store sign a URL, creates the batch and waits in the triggerer.
+`check_assets` reads some of the assets back by the customers' ids and compares their balances.
+
+**Where the errors are.** What Centrapay refuses is in one file below the run's own `errors` folder; positions of
+records that break a rule before are in a second one beside it.
+
+**The store must be reachable for Centrapay.** Its servers fetch the file; nothing is sent to them.
+
+EXPERIMENTAL, as Centrapay's batches are. Needs the connections `centrapay_default` and the one named in the folder.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath, Param, dag, task
+
+from airflow_bulk.operators.centrapay_batch import CentrapayBatchOperator
+
+PURCHASES = Path(__file__).parent / "data" / "cdnow_purchases.txt.gz"
+#: How many assets are read back: each is one of the 200 calls a minute.
+SAMPLE = 20
+
+PARAMS = {
+    "folder": Param(
+        "s3://aws_partner@partner/farmlands",
+        type="string",
+        minLength=1,
+        title="Folder",
+        description="In an object store that Centrapay can reach: scheme://connection@bucket/folder.",
+        section="Where from",
+    ),
+    "customers": Param(
+        1000,
+        type="integer",
+        minimum=1,
+        title="Customers",
+        description="How many of the 23,570 customers become accounts.",
+        section="Where from",
+    ),
+    "account_id": Param(
+        None,
+        type=["null", "string"],
+        title="Account",
+        description="Centrapay account that owns the batch. Empty: the connection's own.",
+        section="Where to",
+    ),
+    "test": Param(
+        False,
+        type="boolean",
+        title="Test account",
+        description="On: the account is a test account. It must be what the account is.",
+        section="Where to",
+    ),
+    "max_failures": Param(
+        "0.5%",
+        type="string",
+        title="Failures allowed",
+        description="A count, or a share of the records.",
+        section="Where to",
+    ),
+}
+
+
+def balances(customers: int, path: Path = PURCHASES) -> dict[str, int]:
+    """What each of the first customers spent, in cents."""
+    spent: Counter[str] = Counter()
+    with gzip.open(path, "rt", encoding="ascii") as lines:
+        next(lines)
+        for line in lines:
+            customer, _, _, dollars = line.split()
+            if customer not in spent and len(spent) == customers:
+                break
+            spent[customer] += int(Decimal(dollars) * 100)
+    return dict(spent)
+
+
+def record(customer: str, cents: int) -> dict[str, Any]:
+    """One customer as a farmlands-external-asset record: contacts are left out, so those that are there stay."""
+    return {
+        "externalId": f"cdnow-{customer}",
+        "accountNumber": customer,
+        "availableBalance": str(cents),
+    }
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    params=PARAMS,
+    doc_md=__doc__,
+    tags=["bulk", "centrapay", "example"],
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+)
+def farmlands_accounts() -> None:
+    """Load what customers spent as the balances of their accounts."""
+
+    @task
+    def write_accounts(params: dict[str, Any], run_id: str) -> str:
+        """Write the run's records; return the file. An object takes its name only when it is complete."""
+        file = ObjectStoragePath(params["folder"]) / run_id / "accounts.jsonl"
+        spent = balances(int(params["customers"]))
+        with file.open("wb") as lines:
+            for customer, cents in spent.items():
+                lines.write(json.dumps(record(customer, cents), separators=(",", ":")).encode() + b"\n")
+        return str(file)
+
+    file = write_accounts()
+    loaded = CentrapayBatchOperator(
+        task_id="load_accounts",
+        type="farmlands-external-asset",
+        file=file,
+        account_id="{{ params.account_id or '' }}",
+        test="{{ params.test }}",
+        url_expires_in=timedelta(hours=6),
+        max_failures="{{ params.max_failures }}",
+        errors_path="{{ params.folder }}/{{ run_id }}/errors/",
+        poll_interval=2.0,
+        deferrable=True,
+    )
+
+    @task
+    def check_assets(batch: dict[str, Any], params: dict[str, Any]) -> dict[str, int]:
+        """Read some assets back by external id; fail when a balance is not what was loaded."""
+        from airflow_bulk.hooks.centrapay import CentrapayHook
+        from airflow_bulk.platforms.centrapay import FARMLANDS_ASSETS
+
+        hook = CentrapayHook()
+        spent = balances(int(params["customers"]))
+        sample = list(spent.items())[:: max(1, len(spent) // SAMPLE)][:SAMPLE]
+        for customer, cents in sample:
+            asset = hook.get_asset_by_external_id(FARMLANDS_ASSETS[bool(params["test"])], f"cdnow-{customer}")
+            if int(asset.available_balance or 0) != cents:
+                raise ValueError(f"The asset of cdnow-{customer} has another balance than was loaded.")
+        return {"records": batch["count"], "compared": len(sample)}
+
+    check_assets(loaded.output)
+
+
+farmlands_accounts()

@@ -1,0 +1,328 @@
+"""A whole Airflow on this machine: API server, scheduler, DAG processor and triggerer, each a process of its own.
+
+It promises to leave nothing behind: every component is the leader of a session of its own, and ``stop`` ends
+exactly the processes of these sessions; on Linux the components also end when the process that started them dies.
+SQLite and the local executor; everything lies in one home folder, logs in files there.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import psutil
+
+from airflow_api import AirflowApi, AirflowApiError
+
+#: What a component says last when SQLite's lock brought it down, and how often it is started again.
+SQLITE_BUSY = "database is locked"
+MOST_RESTARTS = 10
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    # Logs are read from the files; nobody has to serve them over a port.
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+
+class StackError(RuntimeError):
+    """The stack did not start, or a component died."""
+
+
+class TaskProcesses(NamedTuple):
+    """The two processes of a running task: ``child`` runs ``execute``, ``supervisor`` talks to the API server."""
+
+    child: int
+    supervisor: int
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would change an Airflow that is started from it."""
+    bites = ("AIRFLOW_", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(bites)}
+    kept["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", os.defpath)))
+    # Loopback never goes through a proxy of the shell's.
+    for name in ("NO_PROXY", "no_proxy"):
+        kept[name] = ",".join(filter(None, (kept.get(name), "127.0.0.1,localhost")))
+    return kept
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What a child runs so that it gets SIGTERM when its parent dies; None where the system has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    pr_set_pdeathsig = 1
+
+    def ask() -> None:
+        prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+    return ask
+
+
+class AirflowStack:
+    """Start, watch and stop one Airflow. A context manager: entered means healthy, left means stopped.
+
+    :param home: AIRFLOW_HOME, made if missing; nothing in it is deleted.
+    :param dags: folders of DAG files, by bundle name.
+    :param environment: more variables, e.g. ``AIRFLOW_CONN_...`` or other settings; they win over the defaults.
+    :param port: of the API server and pages; 0 takes a free one.
+    :param parallelism: how many tasks run at once; each slot is a process.
+    :param python: the interpreter in whose environment Airflow and this package are installed.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags: Mapping[str, Path],
+        environment: Mapping[str, str] | None = None,
+        *,
+        port: int = 0,
+        parallelism: int = 4,
+        python: str = sys.executable,
+    ) -> None:
+        self.home = home.resolve()
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.logs = self.home / "component-logs"
+        self._database = self.home / "airflow.db"
+        self.environment = {
+            **clean_environment(),
+            **self._settings(dags, parallelism),
+            **(environment or {}),
+        }
+        self.api = AirflowApi(self.url, self.check_alive)
+        self._looking = threading.Lock()
+        self._restarts = 0
+        self._python = python
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
+        self._began = 0.0
+        self.seconds_to_start = 0.0
+
+    def _settings(self, dags: Mapping[str, Path], parallelism: int) -> dict[str, str]:
+        bundles = [
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(folder), "refresh_interval": 5},
+            }
+            for name, folder in dags.items()
+        ]
+        settings: dict[str, Any] = {
+            "CORE__LOAD_EXAMPLES": False,
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": parallelism,
+            "CORE__MAX_ACTIVE_TASKS_PER_DAG": parallelism,
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
+            "CORE__TEST_CONNECTION": "Enabled",
+            # Not with a longer timeout: the API server's event loop waits for locks that its own threads hold.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": self.port,
+            "API__BASE_URL": self.url,
+            "API__SECRET_KEY": secrets.token_hex(32),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+            # Changed files are seen at each refresh; this is for those that did not change.
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 60,
+            "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": 1,
+            # A deferred task whose trigger fires at once would else be failed by the scheduler now and then:
+            # it hears of the worker's exit up to 5 s late.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
+            "TRIGGERER__JOB_HEARTBEAT_SEC": 1,
+            "USAGE_DATA_COLLECTION__ENABLED": False,
+        }
+        return {
+            "AIRFLOW_HOME": str(self.home),
+            **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
+        }
+
+    # -- start and stop ----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """Start everything; raise with the logs' ends if it does not become healthy."""
+        try:
+            self.start()
+            self.wait_healthy()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop everything."""
+        self.stop()
+
+    def start(self) -> None:
+        """Make the database and start all components; returns before they are ready."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._began = time.monotonic()
+        # The API server takes longest to load and touches no table before it is asked something, so it loads
+        # while the database is made. The others wait for the tables.
+        self.start_component("api-server", AIRFLOW__DATABASE__CHECK_MIGRATIONS="False")
+        with (self.logs / "db-migrate.log").open("ab") as output:
+            done = subprocess.run(
+                self._command("db", "migrate"),
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+        if done.returncode:
+            raise StackError(f"airflow db migrate failed ({done.returncode}):\n{self.log_tail('db-migrate')}")
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            # Readers do not hold up writers then; Airflow answers "database is locked" with status 500.
+            database.execute("PRAGMA journal_mode=WAL")
+        for name in COMPONENTS:
+            if name not in self._processes:
+                self.start_component(name)
+
+    def wait_healthy(self, timeout: float = 180.0) -> None:
+        """Wait until all four parts say healthy; ``seconds_to_start`` then tells how long the start took."""
+
+        def look() -> bool | None:
+            with contextlib.suppress(AirflowApiError):
+                return set(self.api.health().values()) == {"healthy"} or None
+            return None
+
+        try:
+            self.api.wait_for("Airflow to be healthy", look, timeout, pause=0.2)
+        except AirflowApiError as error:
+            tails = "\n".join(self.log_tail(name) for name in COMPONENTS)
+            raise StackError(f"{error}\n{tails}") from error
+        self.seconds_to_start = time.monotonic() - self._began
+
+    def start_component(self, name: str, **environment: str) -> int:
+        """Start one of ``COMPONENTS``; return its pid, which is its session's id as well."""
+        if name != "api-server":
+            # On a busy machine 5 s are not enough, and a scheduler that does not get the lock ends.
+            patient = f"{self.environment['AIRFLOW__DATABASE__SQL_ALCHEMY_CONN']}?timeout=60"
+            environment = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": patient, **environment}
+        with (self.logs / f"{name}.log").open("ab") as output:
+            process = subprocess.Popen(
+                self._command(*COMPONENTS[name]),
+                env=self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # One prctl call, in a process that has no threads of its own yet.
+                preexec_fn=_end_with_parent(),  # noqa: PLW1509
+                cwd=self.home,
+            )
+        self._processes[name] = process
+        self._sessions.add(process.pid)
+        return process.pid
+
+    def kill(self, name: str, signal_number: int = signal.SIGKILL) -> int:
+        """Send a signal to one component's own process, not to its children; return the pid it had.
+
+        Waits for the end when the signal is one that ends; ``check_alive`` then does not miss the component.
+        """
+        process = self._processes[name]
+        process.send_signal(signal_number)
+        if signal_number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            process.wait(timeout=30)
+            del self._processes[name]
+        return process.pid
+
+    def restart(self, name: str, signal_number: int = signal.SIGKILL) -> int:
+        """Kill a component and start it again; return the new pid."""
+        if name in self._processes:
+            self.kill(name, signal_number)
+        return self.start_component(name)
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End all processes of this stack's sessions: SIGTERM, and SIGKILL to what is left after ``grace`` s."""
+        self.api.close()
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        deadline = time.monotonic() + grace
+        while list(self.own_processes()) and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.1)
+        for left in self.own_processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        self._reap(timeout=5)
+        self._processes.clear()
+
+    def own_processes(self) -> Iterator[psutil.Process]:
+        """Every living process of this stack: the components, and whatever they started in their sessions."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                if os.getsid(process.pid) in self._sessions and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process
+
+    def _reap(self, timeout: float = 0.0) -> None:
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=timeout)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [self._python, "-m", "airflow", *arguments]
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def check_alive(self) -> None:
+        """Raise, with the end of its log, if a component has died that nobody killed on purpose.
+
+        One that SQLite's lock brought down on a busy machine is started again, as any deployment would do.
+        """
+        with self._looking:
+            for name, process in list(self._processes.items()):
+                if process.poll() is None:
+                    continue
+                tail = self.log_tail(name, lines=60)
+                if SQLITE_BUSY not in tail or self._restarts >= MOST_RESTARTS:
+                    raise StackError(f"{name} ended with {process.returncode}:\n{tail}")
+                self._restarts += 1
+                self.start_component(name)
+
+    def log_tail(self, name: str, lines: int = 25) -> str:
+        """The end of a component's log, under its name."""
+        path = self.logs / f"{name}.log"
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return "\n".join((f"--- {path}", *text.splitlines()[-lines:]))
+
+    def task_processes(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> TaskProcesses:
+        """The two processes of a running task; waits until both exist."""
+
+        def look() -> TaskProcesses | None:
+            ti = self.api.task(dag_id, run_id, task_id, map_index)
+            if ti["state"] != "running" or not ti["pid"]:
+                return None
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return TaskProcesses(ti["pid"], psutil.Process(ti["pid"]).ppid())
+            return None
+
+        return self.api.wait_for(f"{task_id} to run", look, timeout=60, pause=0.1)

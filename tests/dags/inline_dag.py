@@ -1,0 +1,72 @@
+"""Run a DAG that no DAG folder holds, in the test's own process.
+
+``DAG.test()`` needs a serialized DAG in the database. The calls that put it there are internals of Airflow 3.3;
+they stand in this file and in no other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk import DAG
+
+BUNDLE = "inline"
+
+
+def run_dag(dag: DAG, **options: Any) -> DagRun:
+    """Serialize ``dag`` and run all its tasks; triggers of deferred tasks run in this process, too.
+
+    :param options: arguments of ``DAG.test``: ``logical_date``, ``run_after``, ``run_conf``, ...
+    :return: the DagRun, over; ``run.get_task_instance(task_id)`` and ``state_of`` tell about its tasks.
+    """
+    register(dag)
+    return dag.test(**options)
+
+
+def register(dag: DAG) -> None:
+    """Write ``dag`` into the database as if a DAG processor had parsed it."""
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.definitions.dag import SerializedDAG
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+
+    serialized = LazyDeserializedDAG.from_dag(dag)
+    with create_session() as session:
+        if session.get(DagBundleModel, BUNDLE) is None:
+            session.add(DagBundleModel(name=BUNDLE))
+            session.flush()
+        SerializedDAG.bulk_write_to_db(BUNDLE, None, [serialized], session=session)
+        SerializedDagModel.write_dag(serialized, bundle_name=BUNDLE, session=session)
+
+
+def states(run: DagRun) -> dict[tuple[str, int], str | None]:
+    """The end state of each task of a run, by task id and map index (-1: not mapped)."""
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return {
+            (ti.task_id, ti.map_index): ti.state and str(ti.state)
+            for ti in run.get_task_instances(session=session)
+        }
+
+
+def pulled(run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+    """What a task of a run pushed to XCom; None when it pushed nothing."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        row = session.scalars(
+            select(XComModel).where(
+                XComModel.dag_id == run.dag_id,
+                XComModel.run_id == run.run_id,
+                XComModel.task_id == task_id,
+                XComModel.key == key,
+                XComModel.map_index == map_index,
+            )
+        ).one_or_none()
+        return None if row is None else XComModel.deserialize_value(row)

@@ -1,0 +1,161 @@
+"""Integration batches on a real Airflow: the example DAG, runs over kills, the cron followed over a restart."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
+from airflow_stack import AirflowStack
+
+#: Seconds to wait for anything at most: the machine may be busy with other tests.
+LONG = 300.0
+EXAMPLES = ("batch_around_import", "batch_around_import_deferred")
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator.start(start_delay=0.2, run_seconds=0.5) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def batches(emulator: Emulator) -> IntegrationBatchEmulator:
+    return IntegrationBatchEmulator(emulator)
+
+
+@pytest.fixture(scope="module")
+def watched(batches: IntegrationBatchEmulator) -> str:
+    """An instance whose cron fires once a day, and whenever a test moves the clock there."""
+    return batches.add("watched", cron="0 3 * * *", cron_status="ACTIVE")
+
+
+@pytest.fixture(scope="module")
+def stack(
+    emulator: Emulator, watched: str, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowStack]:
+    home = tmp_path_factory.mktemp("batches")
+    connection = emulator.connection_json(computing_console_base_url="https://computing.example")
+    environment = {
+        "AIRFLOW_CONN_MEDIARITHMICS_DEFAULT": connection,
+        "WATCHED_BATCH": watched,
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    }
+    folders = {"examples": home / "examples", "tests": Path(__file__).parent / "batch_dags"}
+    folders["examples"].mkdir()
+    (folders["examples"] / "data").symlink_to(repository / "dags" / "data")
+    (folders["examples"] / "batch_around_import.py").symlink_to(
+        repository / "dags" / "batch_around_import.py"
+    )
+    with AirflowStack(home, folders, environment) as running:
+        for dag_id in (*EXAMPLES, "batch_watched", "batch_followed", "batch_run"):
+            running.api.wait_for_dag(dag_id)
+            running.api.unpause(dag_id)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_faults(emulator: Emulator) -> Iterator[None]:
+    yield
+    emulator.clear_faults()
+
+
+def fire(emulator: Emulator, batches: IntegrationBatchEmulator, instance: str) -> str:
+    """Let the cron's coming run start and end now; return it."""
+    coming = next(one for one in batches.executions(instance) if one["status"] == "PENDING")
+    emulator.clock.freeze()
+    expected = coming["parameters"]["expected_start_date"]
+    emulator.clock.advance((expected - emulator.clock.now()) / 1000 + 5)
+    emulator.clock.resume()
+    return str(coming["id"])
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_the_example_runs(
+    dag_id: str, stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator, tmp_path: Path
+) -> None:
+    run_id = stack.api.trigger(dag_id, conf={"folder": str(tmp_path), "half_life_days": 30.0})
+    assert stack.api.wait_for_run(dag_id, run_id, LONG) == "success"
+    ensured = stack.api.xcom(dag_id, run_id, "ensure_batch")
+    instance = ensured["instance_id"]
+    shown = next(one for one in batches.instances() if one["id"] == instance)
+    assert (shown["name"], shown["cron_status"], shown["ram_size"]) == ("Customer scores", "ACTIVE", "MEDIUM")
+    paused = stack.api.xcom(dag_id, run_id, "pause_batch")
+    assert (paused["was_active"], paused["canceled"], paused["still_pending"]) == (True, 1, [])
+    imported = stack.api.xcom(dag_id, run_id, "import_profiles")
+    assert imported["lines_read"] == imported["lines_accepted"] == 23_570
+    scored = stack.api.xcom(dag_id, run_id, "score_once")
+    assert (scored["status"], scored["execution_type"]) == ("SUCCEEDED", "MANUAL")
+    manual = [
+        one["id"] for one in batches.executions(instance) if one["parameters"]["execution_type"] == "MANUAL"
+    ]
+    assert scored["execution_id"] == manual[-1]
+    assert len(manual) == EXAMPLES.index(dag_id) + 1
+    link = f"https://computing.example/#/o/900/jobs/integration_batch_instances/{instance}"
+    assert stack.api.links(dag_id, run_id, "score_once") == {"Integration batch": link}
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_the_example_resumes_the_batch_when_the_import_failed(
+    dag_id: str, stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator, tmp_path: Path
+) -> None:
+    emulator.fault("forced_failed", path="/document_imports/.*/executions$")
+    run_id = stack.api.trigger(dag_id, conf={"folder": str(tmp_path)})
+    assert stack.api.wait_for_run(dag_id, run_id, LONG) == "failed"
+    states = {task: state for (task, _), state in stack.api.states(dag_id, run_id).items()}
+    assert states["import_profiles"] == "failed"
+    assert states["score_once"] == "upstream_failed"
+    assert states["resume_batch"] == "success"
+    instance = stack.api.xcom(dag_id, run_id, "ensure_batch")["instance_id"]
+    assert next(one for one in batches.instances() if one["id"] == instance)["cron_status"] == "ACTIVE"
+
+
+def test_a_worker_killed_between_the_creation_and_its_record_runs_the_batch_once(
+    stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator
+) -> None:
+    instance = batches.add("killed")
+    # The executions are made, and their answers take their time.
+    emulator.fault("slow", method="POST", path=rf"{instance}/executions$", answer_delay=50.0)
+    run_id = stack.api.trigger("batch_run", conf={"instance": instance})
+    children = [stack.task_processes("batch_run", run_id, one).child for one in ("on_a_worker", "deferred")]
+    stack.api.wait_for("both to be made", lambda: len(batches.executions(instance)) == 2 or None, LONG)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    emulator.clear_faults()
+    assert stack.api.wait_for_run("batch_run", run_id, LONG) == "success"
+    results = [stack.api.xcom("batch_run", run_id, task_id) for task_id in ("on_a_worker", "deferred")]
+    assert [one["status"] for one in results] == ["SUCCEEDED"] * 2
+    made = [one["id"] for one in batches.executions(instance)]
+    assert sorted(one["execution_id"] for one in results) == sorted(made)
+    assert len(made) == 2
+
+
+def test_tasks_that_are_marked_failed_cancel_what_is_pending(
+    stack: AirflowStack, batches: IntegrationBatchEmulator
+) -> None:
+    instance = batches.add("stopped")
+    at = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    run_id = stack.api.trigger("batch_run", conf={"instance": instance, "at": at})
+    stack.api.wait_for("both to be made", lambda: len(batches.executions(instance)) == 2 or None, LONG)
+    stack.api.wait_for_task("batch_run", run_id, "deferred", {"deferred"}, timeout=LONG)
+    stack.api.wait_for_task("batch_run", run_id, "on_a_worker", {"running"}, timeout=LONG)
+    # The trigger has to have come up: a task that is marked before gets no on_kill at all.
+    stack.api.wait_for("the trigger to run", lambda: _picked_up(stack, run_id) or None, LONG)
+    for task_id in ("on_a_worker", "deferred"):
+        stack.api.set_task_state("batch_run", run_id, task_id, "failed")
+    stack.api.wait_for(
+        "both to be cancelled",
+        lambda: {one["status"] for one in batches.executions(instance)} == {"CANCELED"} or None,
+        LONG,
+    )
+
+
+def _picked_up(stack: AirflowStack, run_id: str) -> bool:
+    return "starting" in stack.api.log("batch_run", run_id, "deferred")

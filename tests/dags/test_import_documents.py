@@ -1,0 +1,115 @@
+"""The operator inside DAGs: mapped, deferred, every field from a template, without a logical date."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Param
+from one_task import once, profile, write_profiles
+
+from airflow_bulk.operators.document_import import ImportDocumentsOperator, SendingOptions
+from inline_dag import pulled, states
+
+
+@pytest.fixture
+def emulator(bulk_emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
+    return bulk_emulator
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_mapped_over_sources(run_dag: Any, emulator: Any, tmp_path: Path, deferrable: bool) -> None:
+    lines = []
+    for number in range(3):
+        some = [profile(number * 100 + n) for n in range(50)]
+        lines += some
+        (tmp_path / f"{number}.ndjson").write_text("\n".join(some))
+    emulator.settings(start_delay=0.5, run_seconds=0.5)
+    with DAG(f"mapped_{deferrable}", schedule=None) as dag:
+        ImportDocumentsOperator.partial(
+            task_id="load",
+            document_type="USER_PROFILE",
+            name="part {{ ti.map_index }}",
+            poll_interval=0.5,
+            deferrable=deferrable,
+        ).expand(source=[str(tmp_path / f"{number}.ndjson") for number in range(3)])
+    run = run_dag(dag, logical_date=None)
+    assert states(run) == {("load", index): "success" for index in range(3)}
+    assert emulator.held() == once(lines)
+    assert sorted(one["name"].partition(" [")[0] for one in emulator.imports()) == [
+        "part 0",
+        "part 1",
+        "part 2",
+    ]
+    result = pulled(run, "load", map_index=1)
+    assert (result["lines_accepted"], len(result["execution_ids"])) == (50, 1)
+
+
+def test_every_field_from_a_template(run_dag: Any, emulator: Any, tmp_path: Path) -> None:
+    """A trigger form's values arrive as text; what is not given arrives as 'None'."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 400, bad=(5,))
+    values = {
+        "document_type": "USER_PROFILE",
+        "source": str(source),
+        "name": "from a form",
+        "datamart_id": emulator.datamart_id,
+        "mime_type": None,
+        "encoding": "utf-8",
+        "priority": "HIGH",
+        "shuffle_lines": False,
+        "use_processing_pipeline": None,
+        "max_failures": "1%",
+        "rejects_path": str(tmp_path / "rejects"),
+        "rejects_content": "position",
+        "on_empty": "fail",
+        "on_clear": "keep",
+        "on_source_change": "fail",
+        "dry_run": False,
+        "wait_for_completion": True,
+        "poll_interval": 0.5,
+        "timeout": 600,
+        "cancel_on_kill": True,
+    }
+    sending = {"part": "20000", "workers": 1, "overlap": False}
+    params = {name: Param(value) for name, value in (values | sending).items()}
+    with DAG("from_a_form", schedule=None, params=params) as dag:
+        ImportDocumentsOperator(
+            task_id="load",
+            sending=SendingOptions(
+                max_part_bytes="{{ params.part }}",
+                workers="{{ params.workers }}",
+                overlap="{{ params.overlap }}",
+            ),
+            **{name: f"{{{{ params.{name} }}}}" for name in values},  # type: ignore[arg-type]
+        )
+    run = run_dag(dag, logical_date=None)
+    assert states(run) == {("load", -1): "success"}
+    result = pulled(run, "load")
+    assert (result["lines_read"], result["lines_rejected"], result["parts"] > 1) == (400, 1, True)
+    assert emulator.held() == once(lines)
+    (made,) = emulator.imports()
+    assert (made["priority"], made["shuffle_lines"]) == ("HIGH", False)
+
+
+def test_deferred_import_that_is_late(run_dag: Any, emulator: Any, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    write_profiles(source, 5)
+    emulator.settings(start_delay=1000)
+    with DAG("late", schedule=None) as dag:
+        ImportDocumentsOperator(
+            task_id="load",
+            document_type="USER_PROFILE",
+            name="late",
+            source=str(source),
+            timeout=timedelta(seconds=2),
+            poll_interval=0.5,
+            deferrable=True,
+        )
+    run = run_dag(dag)
+    assert states(run) == {("load", -1): "failed"}
+    (execution,) = emulator.executions(pulled(run, "load", key="import_id"))
+    assert execution["status"] == "CANCELED"
