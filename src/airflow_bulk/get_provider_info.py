@@ -1,0 +1,162 @@
+"""What Airflow learns about this package without importing any of it: connection types and their forms, links.
+
+The form of a connection type is declared here and nowhere else; the hook reads the same names out of
+``Connection.extra`` (the token stands in the password, the API's base URL in the host).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT = ["string", "null"]
+
+
+def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
+    """One field of a connection form; ``schema`` is JSON Schema, ``type`` defaults to optional text."""
+    return {"label": label, "description": description, "schema": {"type": _TEXT, **schema}}
+
+
+# Fields that every connection type of this package has: how to reach a server, and how patiently.
+_TRANSPORT_FIELDS: dict[str, dict[str, Any]] = {
+    "connect_timeout": _field(
+        "Connect timeout",
+        "Seconds to wait for a connection.",
+        type=["number", "null"],
+        exclusiveMinimum=0,
+        default=10,
+    ),
+    "read_timeout": _field(
+        "Read timeout",
+        "Seconds to wait for an answer, or for the next bytes of one.",
+        type=["number", "null"],
+        exclusiveMinimum=0,
+        default=60,
+    ),
+    "verify": _field(
+        "Verify TLS", "Check the server's certificate. Leave it on.", type=["boolean", "null"], default=True
+    ),
+    "ca_path": _field("CA path", "A file of certificate authorities to trust instead of the system's."),
+    "requests_per_minute": _field(
+        "Requests a minute",
+        "At most so many calls a minute over this connection; empty: no limit of ours.",
+        type=["integer", "null"],
+        minimum=1,
+    ),
+}
+
+_MEDIARITHMICS: dict[str, Any] = {
+    "connection-type": "mediarithmics",
+    "hook-class-name": "airflow_bulk.hooks.mediarithmics.MediarithmicsHook",
+    "hook-name": "mediarithmics",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login", "port"],
+        "relabeling": {"host": "Base URL", "password": "API token"},
+        "placeholders": {
+            "host": "https://api.mediarithmics.com",
+            "password": "an API token; session tokens and passwords do not work",
+        },
+    },
+    "conn-fields": {
+        "datamart_id": _field("Datamart", "Id of the datamart that operators use when they are given none."),
+        "organisation_id": _field("Organisation", "Id of the organisation; needed for links to the console."),
+        "token_prefix": _field(
+            "Token prefix", "Goes before the token in the Authorization header; empty: the token alone."
+        ),
+        "console_base_url": _field(
+            "Console URL",
+            "Base URL of the console (navigator).",
+            format="url",
+            default="https://navigator.mediarithmics.com",
+        ),
+        "computing_console_base_url": _field(
+            "Computing console URL",
+            "Base URL of the computing console, where batches are shown; empty: no links to batches.",
+            format="url",
+        ),
+        **_TRANSPORT_FIELDS,
+    },
+}
+
+_EXTRACT_LOAD: dict[str, Any] = {
+    "connection-type": "extract_load",
+    "hook-class-name": "airflow_bulk.hooks.extract_load.ExtractLoadHook",
+    "hook-name": "Extract/load batches",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login"],
+        "relabeling": {"host": "Base URL", "password": "Token"},
+        "placeholders": {"password": "optional: no authentication of this API is documented"},
+    },
+    "conn-fields": {
+        "api": _field(
+            "API",
+            "What answers there: a batch server, a source (quickbooks, json), or a destination (activecell).",
+            enum=["batches", "quickbooks", "json", "activecell", None],
+        ),
+        "prefix": _field("Prefix", "What stands before every path of the batch server."),
+        "realm": _field("Realm", "The company of a QuickBooks source."),
+        **_TRANSPORT_FIELDS,
+    },
+}
+
+_CENTRAPAY: dict[str, Any] = {
+    "connection-type": "centrapay",
+    "hook-class-name": "airflow_bulk.hooks.centrapay.CentrapayHook",
+    "hook-name": "Centrapay",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login", "port"],
+        "relabeling": {"host": "Base URL", "password": "API key or user token"},
+        "placeholders": {"host": "https://service.centrapay.com"},
+    },
+    "conn-fields": {
+        "credentials": _field(
+            "Credentials",
+            "What the password is: an API key (default), or a user's token, which lives for an hour.",
+            enum=["api-key", "user", None],
+            default="api-key",
+        ),
+        "account_id": _field(
+            "Account", "Account that operators use when they are given none; a user's token needs it."
+        ),
+        **_TRANSPORT_FIELDS,
+        "requests_per_minute": _field(
+            "Requests a minute",
+            "At most so many calls a minute with these credentials; empty: 200, the platform's limit.",
+            type=["integer", "null"],
+            minimum=1,
+        ),
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Metadata after Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-bulk",
+        "name": "Bulk",
+        "description": "Bulk imports and batches: everything accounted for, exactly once, waiting is free.",
+        "integrations": [
+            {
+                "integration-name": "mediarithmics",
+                "external-doc-url": "https://developer.mediarithmics.io/",
+                "tags": ["service"],
+            },
+            {
+                "integration-name": "Centrapay",
+                "external-doc-url": "https://docs.centrapay.com/",
+                "tags": ["service"],
+            },
+        ],
+        "connection-types": [_MEDIARITHMICS, _EXTRACT_LOAD, _CENTRAPAY],
+        "cli": ["airflow_bulk.cli.commands.get_cli_commands"],
+        "sensors": [
+            {
+                "integration-name": "mediarithmics",
+                "python-modules": [
+                    "airflow_bulk.sensors.document_import",
+                    "airflow_bulk.sensors.integration_batch",
+                ],
+            },
+            {"integration-name": "Centrapay", "python-modules": ["airflow_bulk.sensors.centrapay_batch"]},
+        ],
+        "extra-links": ["airflow_bulk.links.DocumentImportLink", "airflow_bulk.links.IntegrationBatchLink"],
+    }

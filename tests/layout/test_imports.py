@@ -1,0 +1,238 @@
+"""Imports run one way: dags -> operators, sensors -> triggers -> hooks -> judging -> platforms, documents, batches.
+
+The tests read source text, so that an import inside a function or under TYPE_CHECKING counts as well; one more
+imports the pure rooms in a fresh interpreter, so that what their libraries bring counts, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "airflow_bulk"
+PURE = {"platforms", "documents", "batches"}
+TOP_LEVEL = ("hooks", "operators", "sensors", "triggers")
+
+# What each room may import of the package, besides itself. A room that is not listed here fails the first test.
+_JUDGING = {"judging"} | PURE
+_TRIGGERS = {"triggers", "hooks"} | _JUDGING
+_ABOVE = {"operators", "sensors", "links", "arguments", "window"} | _TRIGGERS
+ALLOWED: dict[str, set[str]] = {
+    "platforms": set(),
+    "documents": set(),
+    "batches": set(),
+    "judging": PURE,
+    "hooks": _JUDGING,
+    "triggers": {"hooks"} | _JUDGING,
+    # An operator names its link in a class attribute; a link reads XCom and imports no operator.
+    "links": {"hooks"} | _JUDGING,
+    # How text from a template becomes a value: operators and sensors read it alike, and neither imports the other.
+    "arguments": set(),
+    # Which stretch of time a run stands for: the same for both, too.
+    "window": {"arguments"},
+    "operators": {"links", "arguments", "window"} | _TRIGGERS,
+    "sensors": {"links", "arguments", "window"} | _TRIGGERS,
+    "decorators": _ABOVE,
+    "notifications": _ABOVE,
+    "plugin": _ABOVE,
+    "cli": _ABOVE,
+    # A mistake shared by the client and its judge would not show, so the emulator knows none of the rooms it tests.
+    "emulator": set(),
+    "pytest_plugin": {"emulator"},
+    "get_provider_info": set(),
+    "__init__": set(),
+    "dags": _ABOVE | {"decorators", "notifications"},
+}
+
+
+def sources(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every Python file of the package and of dags/, with its room."""
+    package = root / "src" / PACKAGE
+    for path in sorted(package.glob("*.py")):
+        yield path.stem, path
+    for folder in sorted(path for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"):
+        # A linked room is read through its folder at the top: rglob does not follow links.
+        for path in sorted(folder.resolve().rglob("*.py")):
+            yield folder.name, path
+    for path in sorted((root / "dags").rglob("*.py")):
+        yield "dags", path
+
+
+def imported(path: Path) -> set[str]:
+    """The dotted names that a file imports, wherever in it; `from a import b` counts as a and as a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    """The rooms of the package among dotted names."""
+    return {name.split(".")[1] for name in names if name.startswith(f"{PACKAGE}.")}
+
+
+def breaches(room: str, names: set[str]) -> list[str]:
+    """What a file of ``room`` imports and must not."""
+    found = [f"relative import {name}" for name in names if name.startswith(".")]
+    found += [f"bare {name}" for name in names if name.split(".")[0] in TOP_LEVEL]
+    allowed = ALLOWED.get(room, set()) | {room, "__init__"}
+    known = set(ALLOWED) - {"dags"}
+    # `from airflow_bulk import __version__` is a name of the package itself, not a room.
+    found += [f"{PACKAGE}.{other}" for other in rooms_of(names) & known if other not in allowed]
+    if room in PURE | {
+        "judging",
+        "arguments",
+        "window",
+        "emulator",
+        "pytest_plugin",
+        "get_provider_info",
+        "__init__",
+    }:
+        found += [name for name in names if name.split(".")[0] == "airflow"]
+    if room in PURE:
+        # A pure room may use what another offers at its door, not what lies inside.
+        found += [
+            name for name in names if name.startswith(f"{PACKAGE}.") and name.split(".")[1] in PURE - {room}
+        ]
+    return sorted(found)
+
+
+def test_every_room_has_its_place_in_the_order(repository: Path) -> None:
+    assert {room for room, _ in sources(repository)} <= set(ALLOWED)
+
+
+def test_imports_run_one_way(repository: Path) -> None:
+    wrong = {
+        str(path.relative_to(repository)): found
+        for room, path in sources(repository)
+        if (found := breaches(room, imported(path)))
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        ("documents", "from airflow.sdk import ObjectStoragePath"),
+        ("documents", "def f():\n    import airflow.sdk"),
+        ("documents", "from airflow_bulk.platforms import call"),
+        ("platforms", "from airflow_bulk.hooks.transport import x"),
+        ("judging", "import airflow_bulk.hooks"),
+        ("hooks", "from airflow_bulk import triggers"),
+        ("hooks", "if TYPE_CHECKING:\n    from airflow_bulk.operators.record import x"),
+        ("triggers", "import airflow_bulk.operators.record"),
+        ("emulator", "from airflow_bulk.documents import check_line"),
+        ("operators", "from airflow_bulk.emulator.handle import Emulator"),
+        ("operators", "import hooks.transport"),
+        ("operators", "from . import record"),
+        ("links", "from airflow_bulk.operators.document_import import x"),
+    ],
+)
+def test_a_wrong_import_is_seen(tmp_path: Path, room: str, text: str) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(text)
+    assert breaches(room, imported(file))
+
+
+def test_init_modules_import_nothing(repository: Path) -> None:
+    # A helper process of a task must be able to import what lies below hooks without importing Airflow.
+    for init in (repository / "src" / PACKAGE / "__init__.py", repository / "hooks" / "__init__.py"):
+        assert imported(init) <= {"__future__", "__future__.annotations"}, init
+
+
+def fresh(code: str, *arguments: str) -> str:
+    """Run code in a fresh interpreter and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pure_rooms_load_no_airflow(repository: Path) -> None:
+    modules = [
+        ".".join((PACKAGE, *path.relative_to(repository / "src" / PACKAGE).with_suffix("").parts))
+        for room, path in sources(repository)
+        if room in PURE | {"judging", "arguments", "window"} and path.name != "__main__.py"
+    ]
+    assert modules
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name.removesuffix('.__init__'))\n"
+        "print(*sorted(name for name in sys.modules if name == 'airflow' or name.startswith('airflow.')))"
+    )
+    assert fresh(code, *modules).split() == []
+
+
+def test_the_pytest_plugin_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, airflow_bulk.pytest_plugin\n"
+        "print(*({'airflow', 'fastapi', 'msgspec', 'requests', 'uvicorn', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    assert fresh(code).split() == []
+
+
+def defines(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file defines a public class whose name ends in one of ``suffixes``."""
+    return any(
+        isinstance(node, ast.ClassDef) and node.name.endswith(suffixes) and not node.name.startswith("_")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+def test_operator_modules_add_at_most_twenty_modules(repository: Path) -> None:
+    # A DAG file is parsed every few seconds; what only a running task needs loads when a task runs.
+    names = [
+        f"{PACKAGE}.{room}.{path.stem}"
+        for room in ("operators", "sensors")
+        for path in sorted((repository / room).glob("*.py"))
+        if defines(path, ("Operator", "Sensor"))
+    ]
+    # Each is imported in a process of its own, forked when airflow.sdk is there: that import takes seconds.
+    code = (
+        "import importlib, os, sys\n"
+        "from airflow.sdk import BaseOperator\n"
+        "before = set(sys.modules)\n"
+        "for name in sys.argv[1:]:\n"
+        "    if os.fork() == 0:\n"
+        "        importlib.import_module(name)\n"
+        "        print(name, *sorted(set(sys.modules) - before), flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    added = {words[0]: words[1:] for line in fresh(code, *names).splitlines() if (words := line.split())}
+    assert set(added) == set(names)
+    assert {name: modules for name, modules in added.items() if len(modules) > 20} == {}
+
+
+def test_ruff_bans_the_bare_rooms(repository: Path, tmp_path: Path) -> None:
+    for room in TOP_LEVEL:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "ruff",
+                "check",
+                "--config",
+                str(repository / "pyproject.toml"),
+                "--no-cache",
+                "-",
+            ],
+            input=f'"""A module."""\n\nimport {room}\n\nprint({room})\n',
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            timeout=60,
+        )
+        assert "TID251" in done.stdout, done.stdout + done.stderr
