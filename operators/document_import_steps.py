@@ -35,6 +35,7 @@ class CreateDocumentImportOperator(_StepOperator):
     Clearing the task after a success creates another one. Parameters as in
     :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`.
 
+    :param mime_type: None is ``APPLICATION_X_NDJSON``: there is no source whose name could say CSV.
     :param name_marker: end the name in a random word, by which a later try finds the import again.
     :param settle: seconds to wait for an import to show after the answer to its creation was lost.
     """

@@ -115,13 +115,16 @@ def tolerance(value: object) -> Tolerance:
 
 
 def mime_type(value: object, document_type: str, source: tuple[str, ...]) -> str:
-    """Read the mime type, or take it from the type; a USER_SEGMENT is CSV when its files end in ``.csv``."""
+    """Read the mime type, or take it from the type; a USER_SEGMENT is CSV when all its files end in ``.csv``.
+
+    :param source: empty where an import is created alone: nothing says CSV then.
+    """
     given = read.optional_choice("mime_type", value, tuple(api.CONTENT_TYPES))
     if given is None:
         names = [PurePosixPath(entry.rstrip("/")) for entry in source]
         plain = [PurePosixPath(name.stem) if name.suffix in COMPRESSED else name for name in names]
-        csv = document_type == "USER_SEGMENT" and all(name.suffix.lower() == ".csv" for name in plain)
-        return "TEXT_CSV" if csv else "APPLICATION_X_NDJSON"
+        csv = bool(plain) and all(name.suffix.lower() == ".csv" for name in plain)
+        return "TEXT_CSV" if csv and document_type == "USER_SEGMENT" else "APPLICATION_X_NDJSON"
     if given == "TEXT_CSV" and document_type not in ("USER_SEGMENT", ""):
         raise ArgumentError("mime_type", f"TEXT_CSV is for USER_SEGMENT alone, not for {document_type}")
     return given
@@ -166,9 +169,20 @@ def read_arguments(given: Mapping[str, Any], sending: SendingOptions) -> ImportA
 def read_upload_arguments(
     given: Mapping[str, Any], sending: SendingOptions, imported: api.DocumentImport
 ) -> ImportArguments:
-    """Read the arguments of an upload into an import given from outside: its own fields decide the format."""
+    """Read the arguments of an upload into an import given from outside: its own fields decide the format.
+
+    :raises ArgumentError: naming the field; also for an import of a type or format that nobody here knows, whether
+        or not its lines are to be checked: they may delete.
+    """
+    document_type = api.SPELLINGS.get(imported.document_type, imported.document_type)
+    if document_type not in api.DOCUMENT_TYPES or imported.mime_type not in api.CONTENT_TYPES:
+        raise ArgumentError(
+            "import_id",
+            f"names document import {imported.id}, of type {imported.document_type!r} and format "
+            f"{imported.mime_type!r}: what its lines do is not known here",
+        )
     definition = ImportDefinition(
-        document_type=imported.document_type,
+        document_type=document_type,
         name=imported.name,
         mime_type=imported.mime_type,
         encoding=imported.encoding or "utf-8",

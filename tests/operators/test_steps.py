@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from one_task import importing, once, write_profiles
 
 from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.operators.document_import import (
     CancelDocumentImportExecutionsOperator,
     CreateDocumentImportOperator,
@@ -120,3 +121,77 @@ def test_upload_into_an_import_that_deletes(emulator: Any, task: Any, tmp_path: 
     with pytest.raises(AirflowException, match="allow_deletion must be 'USER_POINTS_DELETION' spelled out"):
         uploading.run()
     assert emulator.executions(made) == []
+
+
+def made_by_hand(document_type: str, mime_type: str = "APPLICATION_X_NDJSON") -> str:
+    """An import of a type or format that no operator of ours would create."""
+    hook = MediarithmicsHook()
+    made = hook.create_document_import(
+        document_type=document_type, name="by hand", mime_type=mime_type, encoding="utf-8"
+    )
+    return made.id
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_other_spelling_of_a_deletion_has_the_same_guards(
+    emulator: Any, task: Any, tmp_path: Path, check: bool
+) -> None:
+    """The platform may know the type in the singular (mediarithmics.md section 12, row 7)."""
+    path = tmp_path / "points.ndjson"
+    line = '{"type":"USER_AGENT","user_agent_id":"udp:1"}'
+    path.write_text(f"{line}\n")
+    made = made_by_hand("USER_DEVICE_POINT_DELETION")
+    guards: dict[str, Any] = {}
+    uploading = task(
+        lambda: UploadDocumentsOperator(
+            task_id="t",
+            import_id=made,
+            source=str(path),
+            sending=SendingOptions(check=check),
+            poll_interval=0.2,
+            **guards,
+        )
+    )
+    with pytest.raises(AirflowFailException, match="allow_deletion must be 'USER_DEVICE_POINTS_DELETION'"):
+        uploading.run()
+    guards.update(allow_deletion="USER_DEVICE_POINTS_DELETION", max_deletions=0)
+    with pytest.raises(AirflowFailException, match="1 deletions, more than" if check else r"sending\.check"):
+        uploading.run()
+    assert emulator.executions(made) == []
+    if check:
+        guards["max_deletions"] = 1
+        assert uploading.run()["lines_accepted"] == 1
+        assert emulator.held(made) == once([line])
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_upload_into_an_import_of_an_unknown_type(
+    emulator: Any, task: Any, tmp_path: Path, check: bool
+) -> None:
+    """Nobody knows what its lines do: they may delete."""
+    emulator.settings(strict=False)
+    path = tmp_path / "lines.ndjson"
+    write_profiles(path, 1)
+    made = made_by_hand("USER_THINGS_DELETION")
+    sending = SendingOptions(check=check)
+    uploading = task(
+        lambda: UploadDocumentsOperator(task_id="t", import_id=made, source=str(path), sending=sending)
+    )
+    with pytest.raises(AirflowFailException, match=r"import_id .*'USER_THINGS_DELETION'.*Nothing was sent"):
+        uploading.run()
+    assert emulator.executions(made) == []
+
+
+def test_created_import_is_csv_only_when_told(emulator: Any, task: Any) -> None:
+    """There is no source whose name could say so."""
+    options: dict[str, Any] = {}
+    creating = task(
+        lambda: CreateDocumentImportOperator(
+            task_id="t", document_type="USER_SEGMENT", name="members", **options
+        )
+    )
+    creating.run()
+    options["mime_type"] = "TEXT_CSV"
+    creating.clear()
+    creating.run()
+    assert [one["mime_type"] for one in emulator.imports()] == ["APPLICATION_X_NDJSON", "TEXT_CSV"]

@@ -36,6 +36,8 @@ DOCUMENT_TYPES = (
     "USER_POINTS_DELETION",
     "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS",
 )
+#: Other spellings of a type that an import may have: the docs' own sample says it in the singular (section 12, row 7).
+SPELLINGS = {"USER_DEVICE_POINT_DELETION": "USER_DEVICE_POINTS_DELETION"}
 #: Types whose lines delete what cannot be brought back (sections 6.5, 6.7, 6.8).
 DELETIONS = ("USER_IDENTIFIERS_DELETION", "USER_DEVICE_POINTS_DELETION", "USER_POINTS_DELETION")
 PRIORITIES = ("LOW", "MEDIUM", "HIGH")
