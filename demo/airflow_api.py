@@ -57,6 +57,8 @@ class AirflowApi:
             except httpx.HTTPError as error:
                 cut = isinstance(error, httpx.ReadError | httpx.RemoteProtocolError)
                 if again and cut and method == "GET":
+                    self._is_alive()
+                    time.sleep(2.0 / again)  # a server that is busy, or being started again
                     continue
                 raise AirflowApiError(f"{method} {path}: {error!r}") from error
             # SQLite under load: the lock was not to be had, the transaction was rolled back, nothing was done.
@@ -115,9 +117,16 @@ class AirflowApi:
         """Let the scheduler run a DAG."""
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
-    def trigger(self, dag_id: str, run_id: str | None = None, conf: dict[str, Any] | None = None) -> str:
-        """Start a run without a logical date, as the form does; return its id."""
-        body = {"logical_date": None, "conf": conf or {}} | ({"dag_run_id": run_id} if run_id else {})
+    def trigger(
+        self, dag_id: str, run_id: str | None = None, conf: dict[str, Any] | None = None, **fields: Any
+    ) -> str:
+        """Start a run without a logical date, as the form does; return its id.
+
+        :param fields: more of the call, for example ``logical_date`` and the data interval.
+        """
+        body = (
+            {"logical_date": None, "conf": conf or {}} | ({"dag_run_id": run_id} if run_id else {}) | fields
+        )
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:

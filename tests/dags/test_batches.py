@@ -69,12 +69,17 @@ def _no_faults(emulator: Emulator) -> Iterator[None]:
 
 def fire(emulator: Emulator, batches: IntegrationBatchEmulator, instance: str) -> str:
     """Let the cron's coming run start and end now; return it."""
-    coming = next(one for one in batches.executions(instance) if one["status"] == "PENDING")
+    coming, expected = _coming(batches, instance)
     emulator.clock.freeze()
-    expected = coming["parameters"]["expected_start_date"]
     emulator.clock.advance((expected - emulator.clock.now()) / 1000 + 5)
     emulator.clock.resume()
-    return str(coming["id"])
+    return coming
+
+
+def _coming(batches: IntegrationBatchEmulator, instance: str) -> tuple[str, int]:
+    """The cron's coming run, and the milliseconds of its expected start."""
+    coming = next(one for one in batches.executions(instance) if one["status"] == "PENDING")
+    return str(coming["id"]), coming["parameters"]["expected_start_date"]
 
 
 @pytest.mark.parametrize("dag_id", EXAMPLES)
@@ -115,6 +120,61 @@ def test_the_example_resumes_the_batch_when_the_import_failed(
     assert states["resume_batch"] == "success"
     instance = stack.api.xcom(dag_id, run_id, "ensure_batch")["instance_id"]
     assert next(one for one in batches.instances() if one["id"] == instance)["cron_status"] == "ACTIVE"
+
+
+def test_runs_of_the_cron_are_told_and_followed_once_each_over_a_restart(
+    stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator, watched: str
+) -> None:
+    stack.api.wait_for("the watcher's first look", lambda: _kept(stack, watched), LONG)
+    first = fire(emulator, batches, watched)
+    stack.api.wait_for("the first run to be told", lambda: first in _kept(stack, watched) or None, LONG)
+
+    coming, expected = _coming(batches, watched)
+    begin = datetime.fromtimestamp(expected / 1000, UTC) - timedelta(minutes=30)
+    interval = {"data_interval_start": begin, "data_interval_end": begin + timedelta(hours=1)}
+    # The scheduler starts no run of a later date, but the interval may be anything.
+    times = {name: at.isoformat() for name, at in {"logical_date": datetime.now(UTC), **interval}.items()}
+    run_id = stack.api.trigger("batch_followed", **times)
+    for task_id, state in WAITING.items():
+        stack.api.wait_for_task("batch_followed", run_id, task_id, {state}, timeout=LONG)
+    for component in ("scheduler", "dag-processor", "triggerer", "api-server"):
+        stack.kill(component)
+    second = fire(emulator, batches, watched)  # nobody of Airflow is there to see it
+    assert second == coming
+    for component in ("api-server", "scheduler", "dag-processor", "triggerer"):
+        stack.start_component(component)
+    stack.wait_healthy()
+
+    assert stack.api.wait_for_run("batch_followed", run_id, LONG) == "success"
+    for task_id in WAITING:
+        assert stack.api.xcom("batch_followed", run_id, task_id)["execution_ids"] == [second]
+    stack.api.wait_for("the second run to be told", lambda: second in _kept(stack, watched) or None, LONG)
+    third = fire(emulator, batches, watched)
+    stack.api.wait_for("the third run to be told", lambda: third in _kept(stack, watched) or None, LONG)
+    told = stack.api.wait_for("three runs of the DAG behind the asset", lambda: _told(stack, 3), LONG)
+    assert sorted(told) == sorted([first, second, third])
+
+
+#: In which state each sensor of ``batch_followed`` waits.
+WAITING = {"poking": "running", "rescheduling": "up_for_reschedule", "deferring": "deferred"}
+
+
+def _kept(stack: AirflowStack, instance: str) -> set[str] | None:
+    """The runs that the asset's own state says were told; None before the watcher's first look."""
+    assets = stack.api.call("GET", "/assets", params={"name_pattern": "customer_scores"})["assets"]
+    entries = stack.api.call("GET", f"/assets/{assets[0]['id']}/state-store")["asset_state_store"]
+    kept = {entry["key"]: entry["value"] for entry in entries}.get(f"integration_batch.{instance}")
+    return None if kept is None else set(kept["told"])
+
+
+def _told(stack: AirflowStack, least: int) -> list[str] | None:
+    """What the runs of ``batch_watched`` were told, when at least so many events have become runs that are over."""
+    runs = stack.api.runs("batch_watched")
+    if {run["state"] for run in runs} != {"success"}:
+        return None
+    results = [stack.api.xcom("batch_watched", run["dag_run_id"], "tell") for run in runs]
+    told = [execution for result in results for execution in result]
+    return told if len(told) >= least else None
 
 
 def test_a_worker_killed_between_the_creation_and_its_record_runs_the_batch_once(
