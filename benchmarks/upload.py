@@ -1,7 +1,8 @@
 """File in, bodies out: the crew's plan, check and send beside ``split`` + ``curl``, which check nothing.
 
-Every case runs in a process of its own over one generated file of USER_PROFILE lines (mean 353 bytes) in the page
-cache; the cases of a round are interleaved; printed are medians and ratios of one run. The receiver (a process of
+Every case runs in a process of its own over generated USER_PROFILE lines (mean 353 bytes) in the page cache: all with
+one kind of identifier, as one system exports them, or with three kinds mixed line by line. The cases of a round are
+interleaved; printed are medians and ratios of one run. The receiver (a process of
 its own, on the same cores) counts the lines of each body and looks at its last byte; a wrong count fails the run.
 Type rules and content hashes are on. Memory is the proportional set size of all processes of a case over that of a
 bare interpreter; temporary bytes are files with and without a name.
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import shutil
@@ -22,13 +22,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from check_lines import KINDS, corpus, naive_rules
+from check_lines import naive_rules
+from process_memory import Watch, idle_memory
 from upload_sink import receive
+from upload_sources import make_certificate, make_sources
 
 PART = 100_000_000
 SPLIT = "100MB"  # 100,000,000 bytes, so that both sides send equally large bodies
@@ -166,7 +167,7 @@ def bench(folder: Path, size: int, rounds: int, only: str, wait: float) -> None:
     lines = make_sources(size)
     make_certificate()
     print(
-        f"{size / 1e9:.2f} GB, {lines:,} lines, {rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+        f"{size / 1e9:.2f} GB, {lines['source.ndjson']:,} lines, {rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
     with sink("plain") as plain, sink("TLS") as tls:
         cases = [case for case in all_cases(plain, tls) if only in case.name]
@@ -183,9 +184,8 @@ def bench(folder: Path, size: int, rounds: int, only: str, wait: float) -> None:
             for case in cases:
                 loud += not quiet(wait)
                 run = run_case(case)
-                expected = lines if "bad" not in case.name else None
-                if expected is not None and run.lines != expected:
-                    raise SystemExit(f"{case.name}: {run.lines} lines arrived, not {expected}")
+                if run.lines != lines[case.source]:
+                    raise SystemExit(f"{case.name}: {run.lines} lines arrived, not {lines[case.source]}")
                 results.setdefault(case.name, []).append(run)
             print(f"round {number + 1} of {rounds} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     report(results, idle_memory())
@@ -224,48 +224,11 @@ def all_cases(plain: str, tls: str) -> list[Case]:
     ]
     for way in ("two passes", "overlap"):
         found.append(Case(f"{way}, 2 workers, gzip", "source.ndjson.gz", plain, 2, way == "overlap"))
-        found.append(Case(f"{way}, 2 workers, 1 % bad", "bad.ndjson", plain, 2, way == "overlap"))
-        found.append(Case(f"{way}, 1 worker, 1 % bad", "bad.ndjson", plain, 1, way == "overlap"))
+        for count in (1, 2):
+            workers = f"{count} worker{'s' * (count > 1)}"
+            for what, source in (("mixed kinds", "mixed.ndjson"), ("1 % bad", "bad.ndjson")):
+                found.append(Case(f"{way}, {workers}, {what}", source, plain, count, way == "overlap"))
     return [*found, Case("naive loop", "source.ndjson", plain)]
-
-
-def make_sources(size: int) -> int:
-    """Write the good file, the same one compressed, and one with 1 % bad lines; returns the good one's lines."""
-    piece = corpus(min(size, 50_000_000), KINDS)
-    bad = corpus(min(size, 50_000_000), KINDS, bad=0.01)
-    times = max(1, round(size / sum(map(len, piece))))
-    for name, lines in (("source.ndjson", piece), ("bad.ndjson", bad)):
-        data = b"".join(lines)
-        with open(name, "wb") as file:
-            file.writelines(data for _ in range(times))
-    subprocess.run("gzip -1 -k source.ndjson", shell=True, check=True)
-    return len(piece) * times
-
-
-def make_certificate() -> None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    Path("cert.pem").write_bytes(certificate.public_bytes(pem))
-    private = serialization.PrivateFormat.PKCS8
-    Path("key.pem").write_bytes(key.private_bytes(pem, private, serialization.NoEncryption()))
 
 
 @contextlib.contextmanager
@@ -309,58 +272,6 @@ def run_case(case: Case) -> Run:
     seconds, lines = json.loads(process.communicate()[0])
     watch.stop()
     return Run(seconds, lines, watch.memory, watch.temporary)
-
-
-class Watch(threading.Thread):
-    """Samples a process and its children: memory, and bytes in files without a name."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.pid, self.memory, self.temporary = pid, 0, 0
-        self._over = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self._over.wait(0.1):
-            pids = [self.pid, *children(self.pid)]
-            self.memory = max(self.memory, sum(map(proportional, pids)))
-            self.temporary = max(self.temporary, sum(map(nameless, pids)))
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join()
-
-
-def children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def proportional(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def nameless(pid: int) -> int:
-    total = 0
-    with contextlib.suppress(OSError):
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(entry.readlink()).endswith("(deleted)"):
-                    total += entry.stat().st_size
-    return total
-
-
-def idle_memory() -> int:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    time.sleep(0.5)
-    memory = proportional(process.pid)
-    process.communicate(b"\n")
-    return memory
 
 
 def report(results: dict[str, list[Run]], idle: int) -> None:
