@@ -116,8 +116,12 @@ def _open_sum(result: dict[str, Any], pairs: Pairs) -> str:
     if not left and not odd:
         return ""
     kind = "missing" if left > 0 else "too many"
-    by = f"{abs(left)} lines {kind}" if left else "parts differ from each other's counts"
-    return f"The sum does not close: {by}. {'; '.join(odd[: judging.NAMED])}."
+    by = f"{abs(left)} lines {kind}" if left else "parts are counted wrong, though the totals agree"
+    where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
+    return (
+        f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
+        "the task asks the platform once more."
+    )
 
 
 def _too_many_failures(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:

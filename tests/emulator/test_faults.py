@@ -216,6 +216,19 @@ def test_failed_and_lost_may_have_taken_lines(api, emulator, name, status, taken
     assert emulator.held().total() == held
 
 
+@pytest.mark.parametrize(("by", "said"), [(-1, 2), (4, 7), (-9, 0)])
+def test_miscount(api, emulator, by, said):
+    import_id = api.create()
+    emulator.fault("miscount", times=1, by=by)
+    wrong, right = api.uploaded(import_id, api.lines(1, 2, 3)), api.uploaded(import_id, api.lines(4))
+    emulator.clock.advance(1)
+    shown = api.execution(import_id, wrong)
+    assert (shown["result"]["total_success"], shown["completed_tasks"]) == (said, said)
+    assert (shown["result"]["total_failure"], shown["parameters"]["number_of_lines"]) == (0, 3)
+    assert api.execution(import_id, right)["result"]["total_success"] == 1
+    assert emulator.held_totals(import_id)["lines"] == 4
+
+
 def test_unknown_status(api, emulator):
     import_id = api.create()
     execution_id = api.uploaded(import_id, api.lines(1))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
-from one_task import importing, once, profile
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from one_task import importing, once, profile, write_profiles
 
 from airflow_bulk.arguments import ArgumentError, SendingOptions
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
@@ -233,3 +233,38 @@ def test_cancelled_too_often(emulator: Any, task: Any, tmp_path: Path) -> None:
         AirflowException, match=r"Part 1 .* ended CANCELED 4 times: executions \d+, \d+, \d+, \d+"
     ):
         one.run()
+
+
+def posts(emulator: Any) -> int:
+    return sum(call["method"] == "POST" for call in emulator.requests())
+
+
+@pytest.mark.parametrize(
+    ("faults", "match"),
+    [
+        ([{"by": -1}], r"1 lines missing\. part 1 \(execution \d+\): (\d+) lines sent, (?!\1)\d+ counted"),
+        ([{"by": 3}], r"3 lines too many\. part 1 "),
+        (
+            [{"by": -1}, {"by": 1, "skip": 1}],
+            r"parts are counted wrong, though the totals agree\. part 1 .*; part 2 \(execution \d+\): \d+ lines",
+        ),
+    ],
+    ids=["missing", "too many", "only the parts"],
+)
+def test_sum_that_does_not_close(
+    emulator: Any, task: Any, tmp_path: Path, faults: list[dict[str, int]], match: str
+) -> None:
+    path = tmp_path / "profiles.ndjson"
+    lines = write_profiles(path, 500)
+    for fault in faults:
+        emulator.fault("miscount", times=1, **fault)
+    one = task(importing(path, max_failures="100%"))
+    with pytest.raises(AirflowFailException, match=f"The sum does not close: {match}") as first:
+        one.run()
+    off = sum(fault["by"] for fault in faults)
+    assert f"500 lines read = 0 rejected + {500 + off} accepted + 0 failed." in str(first.value)
+    before = posts(emulator)
+    with pytest.raises(AirflowFailException, match=f"The sum does not close: {match}.*Recorded by try 1"):
+        one.run()
+    assert posts(emulator) == before
+    assert emulator.held() == once(lines)

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS executions (
     cancelled_at INTEGER,
     fate TEXT NOT NULL,
     taken REAL NOT NULL,
+    miscounted INTEGER NOT NULL DEFAULT 0,
     document_type TEXT NOT NULL,
     mime_type TEXT NOT NULL,
     delimiter TEXT NOT NULL,

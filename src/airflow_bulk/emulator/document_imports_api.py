@@ -100,7 +100,7 @@ async def create_execution(request: Request, datamart_id: str, import_id: str) -
         fault = struck(request, name)
         if fault is not None:
             fate, share = wanted, float(fault.params.get("taken", 1.0))
-    late = struck(request, "late")
+    late, miscount = struck(request, "late"), struck(request, "miscount")
     number = service.executions.create(
         datamart_id,
         import_id,
@@ -113,6 +113,7 @@ async def create_execution(request: Request, datamart_id: str, import_id: str) -
             late_by=float(late.params["seconds"]) if late else 0.0,
             fate=fate,
             taken=share,
+            miscounted=int(miscount.params["by"]) if miscount else 0,
         ),
     )
     row = service.executions.row(number)

@@ -28,6 +28,7 @@ class Upload:
     :param late_by: seconds until the execution shows.
     :param fate: one of :data:`FATES`.
     :param taken: share of the good lines that a failed or lost execution imported all the same.
+    :param miscounted: lines by which its result is wrong about what it imported.
     """
 
     document_type: str
@@ -38,6 +39,7 @@ class Upload:
     late_by: float = 0.0
     fate: str = "succeeded"
     taken: float = 1.0
+    miscounted: int = 0
 
 
 def status_of(row: sqlite3.Row, now: int) -> str:
@@ -67,8 +69,8 @@ class Executions:
         start = created + int(world.settings.start_delay * 1000)
         return world.database.run(
             "INSERT INTO executions (import_id, datamart_id, created_at, start_at, end_at, fate, taken,"
-            " document_type, mime_type, delimiter, strict, body, body_bytes, file_name, uri_stem)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " miscounted, document_type, mime_type, delimiter, strict, body, body_bytes, file_name, uri_stem)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             int(import_id),
             datamart_id,
             created,
@@ -76,6 +78,7 @@ class Executions:
             start + int(world.settings.run_seconds * 1000),
             upload.fate,
             upload.taken,
+            upload.miscounted,
             upload.document_type,
             upload.mime_type,
             world.settings.csv_delimiter,
@@ -210,7 +213,7 @@ class Executions:
             "is_retryable": False,
             "permalink_uri": None if status == "CANCELED" else key,
             "num_tasks": row["number_of_lines"] if started else None,
-            "completed_tasks": row["lines"] - row["failures"] if judged else None,
+            "completed_tasks": _successes(row) if judged else None,
             "erroneous_tasks": row["failures"] if judged else None,
             "retry_count": 0,
             "job_type": "DOCUMENT_IMPORT",
@@ -226,7 +229,7 @@ class Executions:
 
     def _result(self, row: sqlite3.Row) -> dict[str, Any]:
         return {
-            "total_success": row["lines"] - row["failures"],
+            "total_success": _successes(row),
             "total_failure": row["failures"],
             "input_file_name": row["file_name"],
             "input_file_uri": row["uri_stem"] + ".json",
@@ -250,6 +253,10 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 def _stamp(at: int) -> str:
     return datetime.datetime.fromtimestamp(at / 1000, datetime.UTC).strftime("%Y-%m-%d_%H.%M.%S")
+
+
+def _successes(row: sqlite3.Row) -> int:
+    return max(0, int(row["lines"] - row["failures"] + row["miscounted"]))
 
 
 def _parameters(row: sqlite3.Row) -> dict[str, Any]:

@@ -69,6 +69,12 @@ KINDS: dict[str, Kind] = {
         {"taken": 1.0},
     ),
     "lost_status": Kind("the new execution ends LOST", "POST", UPLOADS, {"taken": 1.0}),
+    "miscount": Kind(
+        "the new execution says total_success wrong, by so many lines; what it imported is right",
+        "POST",
+        UPLOADS,
+        {"by": -1},
+    ),
     "unknown_status": Kind(
         "executions in the answer show `status`; over=true: finished ones too",
         "GET",
@@ -234,7 +240,9 @@ def _own_params(name: str, kind: Kind, wanted: dict[str, Any]) -> dict[str, Any]
         elif choices is not None or isinstance(default, str):
             right = isinstance(value, str) and (choices is None or value in choices)
         else:
-            right = (value is None and key in NULLABLE) or (isinstance(value, (int, float)) and value >= 0)
+            right = (value is None and key in NULLABLE) or (
+                isinstance(value, (int, float)) and (value >= 0 or key in SIGNED)
+            )
         if not right:
             raise ValueError(
                 f"fault {name}: {key} takes {' or '.join(choices or ('a value',))} like {default!r}"
@@ -244,6 +252,7 @@ def _own_params(name: str, kind: Kind, wanted: dict[str, Any]) -> dict[str, Any]
 
 CHOICES = {"how": ("close", "reset"), "when": ("before", "after")}
 NULLABLE = ("retry_after", "bytes_per_second")
+SIGNED = ("by",)
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
