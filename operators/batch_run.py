@@ -1,8 +1,7 @@
 """The life of one MANUAL run of a batch instance over all tries of its task: start, re-attach, look, judge, end.
 
-``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8). An
-execution has no name, so the platform cannot be asked for ours: the intent holds the newest execution before the
-act and each start that was asked for, and a later try looks for a newer MANUAL one with such a start.
+``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8); how an
+execution is created once and found again is in ``batch_creation``.
 """
 
 from __future__ import annotations
@@ -16,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk import judging
-from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.executions import BatchExecutions
-from airflow_bulk.judging import KeepWaiting, WaitingProgress, id_order, name_ids, share_of
-from airflow_bulk.operators.adoption import create_once
-from airflow_bulk.operators.batch_arguments import refuse_past
+from airflow_bulk.judging import KeepWaiting, WaitingProgress, name_ids, share_of
+from airflow_bulk.operators.batch_creation import ExecutionCreation
 from airflow_bulk.operators.failures import DeadlinePassed, TaskStopped
 from airflow_bulk.operators.record import Continuation, End, Record
 from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.mediarithmics import standing
-from airflow_bulk.platforms.mediarithmics_batches import MANUAL, BatchRun, run_report
+from airflow_bulk.platforms.mediarithmics_batches import BatchRun, run_report
 from airflow_bulk.platforms.standing import Standing
 
 if TYPE_CHECKING:
@@ -36,8 +33,6 @@ log = logging.getLogger(__name__)
 
 #: How often a run is started again after its execution was cancelled.
 STARTS_AGAIN = 3
-#: Posts at most of one creation while the platform says that nothing was carried out.
-POSTS = 5
 #: Poll intervals between two looks at an execution that is to start later.
 RARELY = 10
 #: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (crash facts, item 4).
@@ -74,6 +69,7 @@ class ManualRun:
         self._waiting = WaitingProgress(log)
         self._submitted = False
         self._executions = BatchExecutions(hook, args.instance_id, cancel_ways=args.cancel_ways)
+        self._creation = ExecutionCreation(args, hook, record, self._executions)
         self._intended: dict[str, Any] = {}
         # What on_kill needs, in memory: the store and connections would deadlock there.
         self._live: str | None = None
@@ -137,14 +133,7 @@ class ManualRun:
     def _start(self) -> None:
         """Create the execution, or find the one that an earlier try created."""
         number = int((self.record.read("runs") or {}).get("number", 1))
-        self.execution_id, intent = create_once(
-            self.record,
-            f"execution.{number}",
-            self._intent,
-            lambda stored: self._create(f"execution.{number}", stored),
-            self._look_for,
-            settle=self.args.settle,
-        )
+        self.execution_id, intent = self._creation.run(number)
         self._intended = intent
         self.expected_start = intent["starts"][-1] / 1000
         # By the platform's own clock, which may differ from ours.
@@ -153,72 +142,6 @@ class ManualRun:
         self._tell("instance_id", self.args.instance_id)
         self._tell("execution_id", self.execution_id)
         self._tell("console_url", self._console_url(None))
-
-    def _intent(self) -> dict[str, Any]:
-        """What is needed to create the execution and to find it again."""
-        instance = self.hook.get_batch_instance(self.args.instance_id)
-        if instance.archived:
-            raise ArgumentError(
-                "instance_id", f"names the archived instance {instance.id}, which runs nothing"
-            )
-        start = self.args.expected_start
-        if start is not None and self.record.generation == 1 and not self.record.read("runs"):
-            # A run that a clear or a retry asks for once more starts now: its time has come and gone.
-            refuse_past("expected_start_date", start)
-        known = self._executions.look()
-        newest = max((one.id for one in known), key=id_order, default="0")
-        owner = self.args.organisation_id or instance.organisation_id
-        return {
-            "instance_id": self.args.instance_id,
-            "conn_id": self.hook.conn_id,
-            "organisation_id": None if owner is None else str(owner),
-            "newest": newest,
-            "created_after": max((one.created or 0.0 for one in known), default=0.0),
-            "starts": [int(max(start or 0.0, time.time()) * 1000)],
-            "posts": 0,
-        }
-
-    def _create(self, name: str, stored: dict[str, Any]) -> str:
-        """Create the execution: one POST, and again only while the platform says that it did nothing.
-
-        Each POST comes after a write that returned, so a superseded try cannot begin one: a run of a batch cannot be
-        taken back.
-        """
-        for post in range(POSTS):
-            now = int(time.time() * 1000)
-            if stored["starts"][-1] < now - now % 60_000:
-                # Time has passed since the intent, and the platform refuses past minutes: ask for now, findable too.
-                stored["starts"].append(now)
-            stored["posts"] += 1
-            self.record.write(name, stored)
-            try:
-                made = self.hook.create_batch_execution(
-                    self.args.instance_id,
-                    stored["starts"][-1],
-                    organisation_id=stored["organisation_id"],
-                    tries=1,
-                )
-            except TryLater as error:
-                if post == POSTS - 1:
-                    raise
-                log.info("%s", error)
-                time.sleep(max(error.retry_after or 0.0, self.args.settle))
-                continue
-            log.info("Created execution %s of batch instance %s.", made.id, self.args.instance_id)
-            return made.id
-        raise AssertionError("unreachable")  # pragma: no cover
-
-    def _look_for(self, stored: dict[str, Any]) -> list[str]:
-        """The executions that an act with this intent may have made."""
-        starts = set(stored["starts"])
-        return [
-            one.id
-            for one in self._executions.look()
-            if one.execution_type == MANUAL
-            and one.expected_start is not None
-            and round(one.expected_start * 1000) in starts
-            and id_order(one.id) > id_order(stored["newest"])
-        ]
 
     # Waiting and judging.
 
@@ -310,7 +233,7 @@ class ManualRun:
         """Nothing may be there that this task asked for besides: an answer lost long ago, come true late."""
         if self._intended["posts"] < 2:
             return ""
-        others = [one for one in self._look_for(self._intended) if one != seen.id]
+        others = [one for one in self._creation.look_for(self._intended) if one != seen.id]
         if not others:
             return ""
         return (

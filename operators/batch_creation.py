@@ -1,0 +1,137 @@
+"""The execution of a batch run: created once over all tries of a task, and found again after a lost answer.
+
+An execution has no name and the platform no idempotency key (mediarithmics.md sections 1.6 and 9), so it cannot be
+asked for ours: the intent holds the newest execution before the act and each start that was asked for, and a later
+try looks for a newer MANUAL one with such a start.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.judging import id_order
+from airflow_bulk.operators.adoption import create_once
+from airflow_bulk.operators.batch_arguments import refuse_past
+from airflow_bulk.platforms.errors import TryLater
+from airflow_bulk.platforms.mediarithmics_batches import MANUAL, BatchRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_bulk.hooks.executions import BatchExecutions
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.operators.batch_arguments import RunArguments
+    from airflow_bulk.operators.record import Record
+
+log = logging.getLogger(__name__)
+
+#: Posts at most of one creation while the platform says that nothing was carried out.
+POSTS = 5
+
+
+class ExecutionCreation:
+    """Creates executions of one run, each once.
+
+    :param args: what was asked for.
+    :param hook: the platform.
+    :param record: the task's memory.
+    :param executions: those of the instance.
+    """
+
+    def __init__(
+        self, args: RunArguments, hook: MediarithmicsHook, record: Record, executions: BatchExecutions
+    ) -> None:
+        self._args = args
+        self._hook = hook
+        self._record = record
+        self._executions = executions
+
+    def run(self, number: int) -> tuple[str, dict[str, Any]]:
+        """Create an execution, or find the one that an earlier try created.
+
+        :param number: which of the run's executions, from 1.
+        :returns: its id, and the intent.
+        """
+        name = f"execution.{number}"
+        return create_once(
+            self._record,
+            name,
+            self._intent,
+            lambda stored: self._create(name, stored),
+            self.look_for,
+            settle=self._args.settle,
+        )
+
+    def look_for(self, stored: dict[str, Any]) -> list[str]:
+        """The executions that an act with this intent may have made."""
+        return fitting(stored, self._executions.look())
+
+    def _intent(self) -> dict[str, Any]:
+        """What is needed to create the execution and to find it again."""
+        instance = self._hook.get_batch_instance(self._args.instance_id)
+        if instance.archived:
+            raise ArgumentError(
+                "instance_id", f"names the archived instance {instance.id}, which runs nothing"
+            )
+        start = self._args.expected_start
+        if start is not None and self._record.generation == 1 and not self._record.read("runs"):
+            # A run that a clear or a retry asks for once more starts now: its time has come and gone.
+            refuse_past("expected_start_date", start)
+        known = self._executions.look()
+        newest = max((one.id for one in known), key=id_order, default="0")
+        owner = self._args.organisation_id or instance.organisation_id
+        return {
+            "instance_id": self._args.instance_id,
+            "conn_id": self._hook.conn_id,
+            "organisation_id": None if owner is None else str(owner),
+            "newest": newest,
+            "created_after": max((one.created or 0.0 for one in known), default=0.0),
+            "starts": [int(max(start or 0.0, time.time()) * 1000)],
+            "posts": 0,
+        }
+
+    def _create(self, name: str, stored: dict[str, Any]) -> str:
+        """Create the execution: one POST, and again only while the platform says that it did nothing.
+
+        Each POST comes after a write that returned, so a superseded try cannot begin one: a run of a batch cannot be
+        taken back.
+        """
+        for post in range(POSTS):
+            now = int(time.time() * 1000)
+            if stored["starts"][-1] < now - now % 60_000:
+                # Time has passed since the intent, and the platform refuses past minutes: ask for now, findable too.
+                stored["starts"].append(now)
+            stored["posts"] += 1
+            self._record.write(name, stored)
+            try:
+                made = self._hook.create_batch_execution(
+                    self._args.instance_id,
+                    stored["starts"][-1],
+                    organisation_id=stored["organisation_id"],
+                    tries=1,
+                )
+            except TryLater as error:
+                if post == POSTS - 1:
+                    raise
+                log.info("%s", error)
+                time.sleep(max(error.retry_after or 0.0, self._args.settle))
+                continue
+            log.info("Created execution %s of batch instance %s.", made.id, self._args.instance_id)
+            return made.id
+        raise AssertionError("unreachable")  # pragma: no cover
+
+
+def fitting(stored: dict[str, Any], found: Sequence[BatchRun]) -> list[str]:
+    """Those of a list that an act with this intent may have made."""
+    starts = set(stored["starts"])
+    return [
+        one.id
+        for one in found
+        if one.execution_type == MANUAL
+        and one.expected_start is not None
+        and round(one.expected_start * 1000) in starts
+        and id_order(one.id) > id_order(stored["newest"])
+    ]
