@@ -84,3 +84,140 @@ def test_an_odd_required_object_is_refused():
     problem = refusal({"type": "load", "object": "accounts", "required_object": {"extract": "Account"}})
     assert (problem.code, problem.jobs) == ("older-format", (0,))
     assert "write required_objects.extract" in str(problem)
+
+
+def refusals(*jobs):
+    with pytest.raises(BatchDefinitionError) as caught:
+        compile_batch({"jobs": list(jobs)})
+    return [(problem.code, problem.jobs, problem.kind, problem.name) for problem in caught.value.problems]
+
+
+def nested(extract="Bill", load="bills", **beside):
+    return {"extract": {"object": extract}, "load": {"object": load}, **beside}
+
+
+@pytest.mark.parametrize(
+    ("required", "fault"),
+    [
+        ({"required_objects": "Account"}, ("not-an-object", "required_objects", None)),
+        ({"required_objects": 5}, ("not-an-object", "required_objects", None)),
+        ({"required_objects": {"extract": "Acc"}}, ("not-a-list", "extract", "Acc")),
+        ({"required_objects": {"extracts": ["Acc"]}}, ("unknown-requirement", "extracts", "extracts")),
+        ({"required_objects": {"load": "vendors"}}, ("not-a-list", "load", "vendors")),
+        ({"required_objects": {"load_result": ["vendors"]}}, ("missing", "load_result", "vendors")),
+        ({"required_objects": ["Account", 7]}, ("not-a-name", "extract", "7")),
+        ({"required_object": ["Bill"]}, ("older-format", "required_object", None)),
+    ],
+)
+@pytest.mark.parametrize("place", ["beside", "load"])
+def test_faulty_requirements_of_a_nested_job_are_told(required, fault, place):
+    job = nested(**required) if place == "beside" else {**nested(), "load": {"object": "bills", **required}}
+    code, kind, name = fault
+    jobs = [{"type": "extract", "object": "Account"}, job]
+    assert refusals(*jobs) == [(code, (1,), kind, name)]
+
+
+def test_all_requirements_of_nested_jobs_are_carried_onto_the_one_load():
+    graph = compile_batch(
+        {
+            "jobs": [
+                nested("Account", "accounts", required_objects={"load": ["vendors"]}),
+                nested("Bill", "bills", required_objects={"load_result": ["accounts"]}),
+                nested("Credit", "bills", required_objects=["Vendor"], required_object="Account"),
+                {"load": {"object": "vendors"}, "extract": {"object": "Vendor"}},
+            ]
+        }
+    )
+    assert graph.upstream("apply:accounts") == {"extract:Account", "snapshot:accounts", "snapshot:vendors"}
+    assert graph.upstream("apply:bills") == {
+        *("extract:Bill", "extract:Credit", "extract:Vendor", "extract:Account"),
+        *("apply:accounts", "snapshot:bills"),
+    }
+    bills = graph.loads["bills"]
+    assert bills.extract == ("Bill", "Credit", "Account", "Vendor")
+    assert bills.load_result == ("accounts",)
+
+
+def test_a_required_object_does_not_hide_a_faulty_list_beside_it():
+    job = {
+        "type": "load",
+        "object": "accounts",
+        "required_object": "Nowhere",
+        "required_objects": {"extract": "B"},
+    }
+    assert sorted(refusals(job)) == [
+        ("missing", (0,), "extract", "Nowhere"),
+        ("not-a-list", (0,), "extract", "B"),
+    ]
+
+
+def test_every_key_and_bound_of_nested_parts_is_checked():
+    jobs = [
+        {"extract": {"object": "Bill", "updatedsince": "2012-04-01"}, "load": {"object": "bills"}},
+        {"extract": {"object": "Bill"}, "load": {"object": "bills", "since": "yesterday", "obiect": "x"}},
+        {"extract": {"object": "Bill", "grain": 5, "type": "load"}, "load": {"object": "bills"}},
+        nested(since="2012-04-01"),
+        nested(requiredobjects={}),
+        {"extract": "Account", "load": {"object": "accounts"}},
+        {"extract": {"object": "Bill"}, "load": ["bills"]},
+    ]
+    assert sorted(refusals(*jobs), key=lambda fault: (fault[1], fault[0])) == [
+        ("unknown-key", (0,), "key", "updatedsince"),
+        ("not-a-time", (1,), "since", "yesterday"),
+        ("not-text", (2,), "grain", "5"),
+        ("older-format", (2,), "type", "load"),
+        ("older-format", (3,), "since", None),
+        ("unknown-key", (4,), "key", "requiredobjects"),
+        ("not-an-object", (5,), "extract", None),
+        ("missing-object", (6,), "object", None),
+        ("not-an-object", (6,), "load", None),
+    ]
+
+
+def test_foreign_keys_of_nested_parts_warn():
+    job = {"extract": {"object": "Bill", "colour": "red"}, "load": {"object": "bills", "shape": 1}, "size": 2}
+    foreign = [warning for warning in compile_batch({"jobs": [job]}).warnings if "unknown key" in warning]
+    assert foreign == [
+        "job 0: unknown key 'size' of the nested job has no effect",
+        "job 0: unknown key 'colour' of the job has no effect",
+        "job 0: unknown key 'shape' of the job has no effect",
+    ]
+
+
+def test_a_fault_of_one_of_the_jobs_that_become_one_load_keeps_its_index():
+    jobs = [nested(), nested("Credit", required_objects={"load_result": ["bills", "nowhere"]})]
+    assert sorted(refusals(*jobs)) == [
+        ("missing", (1,), "load_result", "nowhere"),
+        ("own-result", (1,), "load_result", "bills"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flat", "code"),
+    [
+        ({"type": "extract", "object": "Bill"}, "duplicate-extract"),
+        ({"type": "load", "object": "bills"}, "duplicate-load"),
+    ],
+)
+def test_a_nested_job_and_a_newer_one_of_the_same_object_are_duplicates(flat, code):
+    ((found, jobs, *_),) = refusals(nested(), flat)
+    assert (found, jobs) == (code, (0, 1))
+
+
+def test_connections_that_are_no_text_are_told():
+    job = {
+        "extract": {"object": "Bill", "connection": {"id": 5}},
+        "load": {"object": "bills", "connection": 6},
+    }
+    assert sorted(refusals(job)) == [
+        ("not-text", (0,), "source_connection_id", "5"),
+        ("unknown-key", (0,), "key", "connection"),
+    ]
+
+
+def test_requirements_of_a_nested_extract_alone_have_no_effect():
+    job = {"extract": {"object": "Bill"}, "required_objects": {"load": ["bills"]}}
+    assert (
+        "job 0: required_objects of an extract job has no effect: an extract never waits"
+        in compile_batch({"jobs": [job]}).warnings
+    )

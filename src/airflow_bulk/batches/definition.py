@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_bulk.batches.older_formats import current_jobs
+from airflow_bulk.batches.older_formats import WrittenJob, current_jobs
 from airflow_bulk.batches.problems import Names, Problem
 from airflow_bulk.batches.times import WATERMARK, WINDOW, normal_bound, odd_digits
 
@@ -50,6 +50,7 @@ class ExtractJob:
     :param index: 0-based index in the definition as written.
     :param since: lower bound of time in the data: ISO text, a template, ``window``, or ``None``.
     :param updated_since: lower bound of the time of change: as *since*, or ``watermark``.
+    :param nested: it comes out of a nested job of the older format, of which several may name one extract.
     """
 
     index: int
@@ -57,6 +58,7 @@ class ExtractJob:
     grain: str | None = None
     since: str | None = None
     updated_since: str | None = None
+    nested: bool = False
 
     @property
     def node(self) -> str:
@@ -66,13 +68,17 @@ class ExtractJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadJob:
-    """One load job; *extract*, *load* and *load_result* are the names it requires, each once."""
+    """One load job; *extract*, *load* and *load_result* are the names it requires, each once.
+
+    :param nested: it comes out of a nested job of the older format, of which several may name one load.
+    """
 
     index: int
     object: str
     extract: tuple[str, ...] = ()
     load: tuple[str, ...] = ()
     load_result: tuple[str, ...] = ()
+    nested: bool = False
 
     @property
     def snapshot(self) -> str:
@@ -129,24 +135,37 @@ class Faults:
         else:
             self.warn(message, *jobs)
 
+    def check_keys(self, part: Mapping[str, Any], known: tuple[str, ...], where: str, *index: int) -> None:
+        """Note unknown keys: the server drops them, and one that is nearly a known key drops what it meant."""
+        for key in part:
+            if key in known or key in _SERVER_KEYS:
+                continue
+            near = Names(known).near(str(key))
+            if near and near not in part:
+                message = f"unknown key {key!r}{_meant(near)}"
+                self.add("unknown-key", message, *index, kind="key", name=str(key), near=near)
+            else:
+                message = f"unknown key {key!r} of {where} has no effect"
+                self.ignored("unknown-key", message, *index, kind="key", name=str(key))
+
 
 def read_batch(definition: Mapping[str, Any], faults: Faults) -> Batch:
     """Return the batch that *definition* describes; what cannot be read is noted in *faults* and left out."""
     batch, jobs = current_jobs(definition, faults)
-    _check_keys(batch, _BATCH_KEYS, "the batch", faults)
+    faults.check_keys(batch, _BATCH_KEYS, "the batch")
     inherited = {key: _bound(batch, key, "the batch", faults) for key in _BOUND_WORDS}
     extracts: list[ExtractJob] = []
     loads: list[LoadJob] = []
-    for index, job in jobs:
-        kind = _type(job, index, faults)
-        name = _object(job, index, kind, faults)
-        _check_keys(job, _JOB_KEYS, "the job", faults, index)
+    for job in jobs:
+        kind = _type(job.fields, job.index, faults)
+        name = _object(job.fields, job.index, kind, faults)
+        faults.check_keys(job.fields, _JOB_KEYS, "the job", job.index)
         if kind == "extract":
-            extract = _extract(job, index, name, inherited, faults)
+            extract = _extract(job, name, inherited, faults)
             if name:
                 extracts.append(extract)
         elif kind == "load":
-            load = _load(job, index, name, faults)
+            load = _load(job, name, faults)
             if name:
                 loads.append(load)
     mappings = batch.get("mappings") or {}
@@ -188,40 +207,40 @@ def _object(job: Mapping[str, Any], index: int, kind: str | None, faults: Faults
     return ""
 
 
-def _extract(
-    job: Mapping[str, Any], index: int, name: str, inherited: Mapping[str, str | None], faults: Faults
-) -> ExtractJob:
-    if job.get("required_objects"):
+def _extract(job: WrittenJob, name: str, inherited: Mapping[str, str | None], faults: Faults) -> ExtractJob:
+    if any(job.required):
         message = "required_objects of an extract job has no effect: an extract never waits"
-        faults.ignored("ignored-requirements", message, index, kind="required_objects", name=name or None)
+        parts = {"kind": "required_objects", "name": name or None}
+        faults.ignored("ignored-requirements", message, job.index, **parts)
     bounds = {
-        key: _bound(job, key, f"extract {name}", faults, index) if key in job else inherited[key]
+        key: _bound(job.fields, key, f"extract {name}", faults, job.index)
+        if key in job.fields
+        else inherited[key]
         for key in _BOUND_WORDS
     }
-    return ExtractJob(index, name, _text(job, "grain", faults, index), **bounds)
+    grain = _text(job.fields, "grain", faults, job.index)
+    return ExtractJob(job.index, name, grain, **bounds, nested=job.nested)
 
 
-def _load(job: Mapping[str, Any], index: int, name: str, faults: Faults) -> LoadJob:
+def _load(job: WrittenJob, name: str, faults: Faults) -> LoadJob:
     for key in _BOUND_WORDS:  # no loader uses them, but a value that is no time is a slip
-        _bound(job, key, f"load {name}", faults, index)
-    required = job.get("required_objects")
-    if required is None:
-        return LoadJob(index, name)
-    if not isinstance(required, Mapping):
-        message = f"required_objects must be an object with the lists {', '.join(REQUIREMENTS)}, but is {_shape(required)}"
-        faults.add("not-an-object", message, index, kind="required_objects")
-        return LoadJob(index, name)
-    names: dict[str, tuple[str, ...]] = {}
-    for key, value in required.items():
-        if key in REQUIREMENTS:
-            names[key] = _names(value, index, name, key, faults)
+        _bound(job.fields, key, f"load {name}", faults, job.index)
+    names: dict[str, dict[str, None]] = {key: {} for key in REQUIREMENTS}
+    for required in job.required:
+        if not isinstance(required, Mapping):
+            message = f"required_objects must be an object with the lists {', '.join(REQUIREMENTS)}, but is {_shape(required)}"
+            faults.add("not-an-object", message, job.index, kind="required_objects")
             continue
-        near = Names(REQUIREMENTS).near(str(key))
-        message = (
-            f"load {name}: unknown requirement {key!r}: there are {', '.join(REQUIREMENTS)}{_meant(near)}"
-        )
-        faults.add("unknown-requirement", message, index, kind=str(key), name=str(key), near=near)
-    return LoadJob(index, name, **names)
+        for key, value in required.items():
+            if key in REQUIREMENTS:
+                names[key].update(dict.fromkeys(_names(value, job.index, name, key, faults)))
+                continue
+            near = Names(REQUIREMENTS).near(str(key))
+            message = (
+                f"load {name}: unknown requirement {key!r}: there are {', '.join(REQUIREMENTS)}{_meant(near)}"
+            )
+            faults.add("unknown-requirement", message, job.index, kind=str(key), name=str(key), near=near)
+    return LoadJob(job.index, name, **{key: tuple(names[key]) for key in REQUIREMENTS}, nested=job.nested)
 
 
 def _names(value: object, index: int, load: str, key: str, faults: Faults) -> tuple[str, ...]:
@@ -238,7 +257,7 @@ def _names(value: object, index: int, load: str, key: str, faults: Faults) -> tu
         else:
             message = f"load {load}: required_objects.{key} holds {entry!r}, which is no name"
             faults.add("not-a-name", message, index, kind=key, name=str(entry))
-    return tuple(dict.fromkeys(names))
+    return tuple(names)
 
 
 def _bound(part: Mapping[str, Any], key: str, where: str, faults: Faults, *index: int) -> str | None:
@@ -263,22 +282,6 @@ def _text(part: Mapping[str, Any], key: str, faults: Faults, *index: int) -> str
         )
         return None
     return value
-
-
-def _check_keys(
-    part: Mapping[str, Any], known: tuple[str, ...], where: str, faults: Faults, *index: int
-) -> None:
-    """The server drops unknown keys; one that is nearly a known key would drop what it was meant to say."""
-    for key in part:
-        if key in known or key in _SERVER_KEYS:
-            continue
-        near = Names(known).near(str(key))
-        if near and near not in part:
-            message = f"unknown key {key!r}{_meant(near)}"
-            faults.add("unknown-key", message, *index, kind="key", name=str(key), near=near)
-        else:
-            message = f"unknown key {key!r} of {where} has no effect"
-            faults.ignored("unknown-key", message, *index, kind="key", name=str(key))
 
 
 def _meant(near: str | None) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_bulk.batches.cycles import simple_cycles
@@ -82,7 +82,7 @@ def compile_batch(
     extracts = _extract_nodes(batch.extracts, faults)
     _check_duplicate_loads(batch.loads, faults)
     jobs = [_effective(job, read_only, faults) for job in batch.loads]
-    loads = {job.object: job for job in reversed(jobs)}
+    loads = _united(jobs)
     edges = _edges(jobs, loads, extracts, faults)
     _check_cycles(jobs, faults)
     known = resolve_mappings(batch, loads, mappings, read_only, faults)
@@ -108,11 +108,18 @@ def _extract_nodes(jobs: Iterable[ExtractJob], faults: Faults) -> dict[str, Extr
     for job in jobs:
         by_node[job.node].append(job)
     for same in by_node.values():
-        if len(same) > 1:
-            grain = f" with grain {same[0].grain}" if same[0].grain else ""
+        grain = f" with grain {same[0].grain}" if same[0].grain else ""
+        indexes = [job.index for job in same]
+        if len(same) > 1 and not all(job.nested for job in same):
             message = f"extract {same[0].object}{grain} is given {len(same)} times: results would overwrite each other"
-            indexes = [job.index for job in same]
             faults.add("duplicate-extract", message, *indexes, kind="extract", name=same[0].object)
+        elif len({(job.since, job.updated_since) for job in same}) > 1:
+            message = (
+                f"older format: extract {same[0].object}{grain} has different bounds in {len(same)} jobs, but becomes one"
+                f" extract job; to convert, give {'both' if len(same) == 2 else 'all'} the same since and updated_since, or"
+                " make a batch for each"
+            )
+            faults.add("older-format", message, *indexes, kind="extract", name=same[0].object)
     return {node: same[0] for node, same in by_node.items()}
 
 
@@ -122,7 +129,7 @@ def _check_duplicate_loads(jobs: Iterable[LoadJob], faults: Faults) -> None:
     for job in jobs:
         by_endpoint[job.object.lower()].append(job)
     for same in by_endpoint.values():
-        if len(same) > 1:
+        if len(same) > 1 and not _are_one_load(same):
             names = " and ".join(sorted({job.object for job in same}))
             verb = (
                 "hit the same destination"
@@ -132,6 +139,26 @@ def _check_duplicate_loads(jobs: Iterable[LoadJob], faults: Faults) -> None:
             message = f"load {names} {verb}: records would be created twice"
             indexes = [job.index for job in same]
             faults.add("duplicate-load", message, *indexes, kind="load", name=same[0].object)
+
+
+def _are_one_load(jobs: list[LoadJob]) -> bool:
+    """Nested jobs of the older format may name one load object (extract_load.md section 1.3)."""
+    return all(job.nested and job.object == jobs[0].object for job in jobs)
+
+
+def _united(jobs: Iterable[LoadJob]) -> dict[str, LoadJob]:
+    """Return the loads by object; nested jobs of one object become one load that requires what they require."""
+    loads: dict[str, LoadJob] = {}
+    for job in jobs:
+        first = loads.setdefault(job.object, job)
+        if first is not job and first.nested and job.nested:
+            loads[job.object] = replace(
+                first,
+                extract=tuple(dict.fromkeys([*first.extract, *job.extract])),
+                load=tuple(dict.fromkeys([*first.load, *job.load])),
+                load_result=tuple(dict.fromkeys([*first.load_result, *job.load_result])),
+            )
+    return loads
 
 
 def _effective(job: LoadJob, read_only: frozenset[str], faults: Faults) -> LoadJob:
@@ -144,17 +171,14 @@ def _effective(job: LoadJob, read_only: frozenset[str], faults: Faults) -> LoadJ
             kind="required_objects",
             name=job.object,
         )
-        return LoadJob(job.index, job.object)
+        return LoadJob(job.index, job.object, nested=job.nested)
     if job.object in job.load_result:
         message = f"load {job.object} cannot wait for its own result (load_result names {job.object})"
         faults.add("own-result", message, job.index, kind="load_result", name=job.object)
-    return LoadJob(
-        job.index,
-        job.object,
-        job.extract,
-        tuple(name for name in job.load if name != job.object),
-        tuple(name for name in job.load_result if name != job.object),
+    load, load_result = (
+        tuple(name for name in names if name != job.object) for names in (job.load, job.load_result)
     )
+    return replace(job, load=load, load_result=load_result)
 
 
 def _edges(
