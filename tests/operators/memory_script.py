@@ -1,0 +1,33 @@
+"""Imports files one after the other in a process of its own: ``memory_script.py REJECTS FILE...``.
+
+Prints a line of JSON for each: the import's result, where its reject file lies now, and the most memory (kB) that the
+process held meanwhile.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from one_task import Task, importing
+
+from airflow_bulk.arguments import SendingOptions
+
+
+def forget_highest_memory() -> None:
+    """Loading Airflow takes more for a moment than it keeps, which would hide what an import takes."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def highest_memory() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+rejects, *files = sys.argv[1:]
+for number, file in enumerate(files):
+    forget_highest_memory()
+    sending = SendingOptions(max_part_bytes=2_000_000)
+    result = Task(importing(file, max_failures="2%", rejects_path=rejects, sending=sending)).run()
+    memory = highest_memory()
+    rows = Path(result["rejects_uri"]).rename(f"{rejects}/{number}")
+    print(json.dumps({"result": result, "rejects": str(rows), "memory": memory}), flush=True)
