@@ -1,8 +1,10 @@
 """``airflow bulk batch``: through Airflow's own parser, as a person types it."""
 
 import json
+import sys
 
 import pytest
+from airflow import settings
 from airflow.cli.cli_parser import get_parser
 
 from airflow_bulk.batches import load_definition
@@ -65,6 +67,55 @@ def test_compile_ends_with_1_and_every_problem(definition, capsys):
 def test_compile_of_no_file_says_so(tmp_path):
     with pytest.raises(SystemExit, match="No such file"):
         airflow("bulk", "batch", "compile", tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize("place", ["the DAG folder", "the definition's folder"])
+def test_compile_imports_what_airflow_would_import(place, definition, tmp_path, monkeypatch):
+    folder = tmp_path
+    if place == "the DAG folder":
+        folder = tmp_path / "dags"
+        folder.mkdir()
+        monkeypatch.setattr(settings, "DAGS_FOLDER", str(folder))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    module = f"maps_in_{place.split()[1]}".replace("'", "")
+    (folder / f"{module}.py").write_text("def vendor(record):\n    return {}\n")
+    mappings = {"vendors": {"fields": f"{module}.vendor"}}
+    airflow("bulk", "batch", "compile", definition({**GOOD, "mappings": mappings}))
+    assert sys.modules.pop(module).vendor({}) == {}
+
+
+def test_compile_of_no_text_says_so(tmp_path):
+    path = tmp_path / "batch.yaml"
+    path.write_bytes(b"jobs: \xff")
+    with pytest.raises(SystemExit, match="not UTF-8: invalid start byte at byte 6"):
+        airflow("bulk", "batch", "compile", path)
+
+
+@pytest.mark.parametrize(
+    ("batch_id", "conn_id", "why"),
+    [
+        ("../connection", "el_server", "'../connection' is no id of this server"),
+        ("0" * 24, "el_server", "404"),
+        ("0" * 24, "el_nowhere", "The conn_id `el_nowhere` isn't defined"),
+    ],
+)
+def test_snapshot_of_what_cannot_be_read_says_why(extract_load, tmp_path, batch_id, conn_id, why):
+    path = tmp_path / "saved.yaml"
+    with pytest.raises(SystemExit) as caught:
+        airflow("bulk", "batch", "snapshot", batch_id, "--conn-id", conn_id, "-o", path)
+    assert caught.value.code.startswith(f"batch {batch_id} over connection {conn_id}: ")
+    assert why in caught.value.code
+    assert caught.value.code.endswith(f"{path} was not written.")
+    assert not path.exists()
+
+
+def test_snapshot_into_no_folder_says_so(extract_load, tmp_path):
+    made = ExtractLoadHook("el_server").create_batch(GOOD)
+    with pytest.raises(SystemExit, match=r"nowhere/saved\.yaml: No such file or directory"):
+        airflow(
+            *("bulk", "batch", "snapshot", made.id, "--conn-id", "el_server"),
+            *("-o", tmp_path / "nowhere" / "saved.yaml"),
+        )
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "json"])

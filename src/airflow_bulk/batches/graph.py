@@ -110,7 +110,7 @@ def _extract_nodes(jobs: Iterable[ExtractJob], faults: Faults) -> dict[str, Extr
     for same in by_node.values():
         grain = f" with grain {same[0].grain}" if same[0].grain else ""
         indexes = [job.index for job in same]
-        if len(same) > 1 and not all(job.nested for job in same):
+        if len(same) > 1 and not all(job.nested and job.grain == same[0].grain for job in same):
             message = f"extract {same[0].object}{grain} is given {len(same)} times: results would overwrite each other"
             faults.add("duplicate-extract", message, *indexes, kind="extract", name=same[0].object)
         elif len({(job.since, job.updated_since) for job in same}) > 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from airflow import settings
 
 from airflow_bulk.batches import BatchDefinitionError, BatchGraph, compile_batch, load_definition
 
@@ -19,12 +20,16 @@ _SERVER_FIELDS = ("id", "_id", "__v", "created_at", "finished_at", "status", "er
 
 def compile_file(args: argparse.Namespace) -> None:
     """Print a definition's nodes, edges and warnings; end with 1 and all problems if it has any."""
+    path = Path(args.file).resolve()
+    _import_as_dags_do(path.parent)
     try:
-        graph = compile_batch(load_definition(Path(args.file).resolve()), strict=args.strict)
+        graph = compile_batch(load_definition(path), strict=args.strict)
     except BatchDefinitionError as error:
         raise SystemExit(_complain(error)) from None
     except OSError as error:
         raise SystemExit(f"{args.file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SystemExit(f"{args.file}: not UTF-8: {error.reason} at byte {error.start}") from None
     for line in _dot(graph) if args.dot else _listing(graph):
         print(line)
     for warning in graph.warnings:
@@ -33,17 +38,37 @@ def compile_file(args: argparse.Namespace) -> None:
 
 def snapshot(args: argparse.Namespace) -> None:
     """Write a remote definition to a file; say at once what is wrong with it."""
-    from airflow_bulk.hooks.extract_load import ExtractLoadHook
+    from airflow.sdk.exceptions import AirflowException
 
-    batch = ExtractLoadHook(args.conn_id).get_batch(args.batch_id)
-    definition = {key: value for key, value in batch.raw.items() if key not in _SERVER_FIELDS}
+    from airflow_bulk.hooks.extract_load import ExtractLoadHook
+    from airflow_bulk.platforms.errors import PlatformError
+
     path = Path(args.output)
-    path.write_text(_text(definition, path.suffix.lower()), encoding="utf-8")
+    try:
+        batch = ExtractLoadHook(args.conn_id).get_batch(args.batch_id)
+        definition = {key: value for key, value in batch.raw.items() if key not in _SERVER_FIELDS}
+        path.write_text(_text(definition, path.suffix.lower()), encoding="utf-8")
+    except (PlatformError, AirflowException, ValueError) as error:
+        where = f"batch {args.batch_id} over connection {args.conn_id}"
+        raise SystemExit(f"{where}: {error}\n{path} was not written.") from None
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}") from None
     print(f"{path}: {len(definition.get('jobs') or [])} jobs")
     try:
         compile_batch(load_definition(path.resolve()))
     except BatchDefinitionError as error:
         _complain(error)
+
+
+def _import_as_dags_do(folder: Path) -> None:
+    """Let dotted paths in a definition find what they find when Airflow parses the DAG beside it.
+
+    Airflow appends a bundle's root to ``sys.path``. Which bundle the file will be in is not known here: the DAG folder,
+    and *folder* for a file outside of it.
+    """
+    for place in (settings.DAGS_FOLDER, str(folder)):
+        if place not in sys.path:
+            sys.path.append(place)
 
 
 def _listing(graph: BatchGraph) -> list[str]:
