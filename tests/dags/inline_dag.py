@@ -25,6 +25,30 @@ def run_dag(dag: DAG, **options: Any) -> DagRun:
     return dag.test(**options)
 
 
+def run_again(dag: DAG, run: DagRun) -> DagRun:
+    """Clear all tasks of a run that is over and run them again: the same run, so XCom and task state are kept."""
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState, TaskInstanceState
+
+    scheduler_dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    scheduler_dag.clear(run_id=run.run_id, dag_run_state=DagRunState.RUNNING)
+    with create_session() as session:
+        cleared = session.get_one(DagRun, run.id)
+        cleared.dag = scheduler_dag
+        while cleared.state == DagRunState.RUNNING:
+            session.expire_all()
+            for ti in cleared.update_state(session=session)[0]:
+                ti.try_number += 1
+                ti.state = TaskInstanceState.SCHEDULED
+            session.commit()
+            for ti in cleared.get_task_instances(state=[TaskInstanceState.SCHEDULED], session=session):
+                _run_task(ti=ti, task=dag.task_dict[ti.task_id])
+    return cleared
+
+
 def register(dag: DAG) -> None:
     """Write ``dag`` into the database as if a DAG processor had parsed it."""
     from airflow.models.dagbundle import DagBundleModel

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG
 
 from airflow_bulk.batches import BatchDefinitionError, LoadMapping
 from airflow_bulk.hooks.extract_load_endpoints import JsonSource
-from airflow_bulk.operators.extract_load import ApplyOperator, ExtractLoadTaskGroup, WatermarkOperator
+from airflow_bulk.operators.extract_load import ApplyOperator, ExtractLoadTaskGroup
 from airflow_bulk.operators.staging import write_records
 from inline_dag import pulled, states
 
@@ -319,11 +319,6 @@ def test_a_window_is_a_lower_bound(extract_load, group, run_dag):
         group("el_window", definition, window=timedelta(days=2)), run_after=datetime(2014, 1, 3, tzinfo=UTC)
     )
     assert pulled(run, "books.extract_Account")["since"] == "2014-01-01T00:00:00+00:00"
-
-
-def test_a_backfill_moves_no_watermark():
-    operator = WatermarkOperator(task_id="w", asset=Asset("el_backfill"), extracts={"e": []})
-    assert operator.execute({"dag_run": SimpleNamespace(run_type="backfill")}) == {}
 
 
 def test_staged_records_are_for_their_owner_only(extract_load, group, run_dag):
