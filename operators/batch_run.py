@@ -22,7 +22,7 @@ from airflow_bulk.operators.failures import DeadlinePassed, TaskStopped
 from airflow_bulk.operators.record import Continuation, End, Record
 from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.mediarithmics import standing
-from airflow_bulk.platforms.mediarithmics_batches import BatchRun, run_report
+from airflow_bulk.platforms.mediarithmics_batches import BatchExecution, BatchRun, run_report, run_seen
 from airflow_bulk.platforms.standing import Standing
 
 if TYPE_CHECKING:
@@ -130,10 +130,13 @@ class ManualRun:
         )
         self.record.next_generation()
 
+    def _number(self) -> int:
+        """Which of the run's executions is the present one, from 1: one that was cancelled is followed by another."""
+        return int((self.record.read("runs") or {}).get("number", 1))
+
     def _start(self) -> None:
         """Create the execution, or find the one that an earlier try created."""
-        number = int((self.record.read("runs") or {}).get("number", 1))
-        self.execution_id, intent = self._creation.run(number)
+        self.execution_id, intent = self._creation.run(self._number())
         self._intended = intent
         self.expected_start = intent["starts"][-1] / 1000
         # By the platform's own clock, which may differ from ours.
@@ -151,7 +154,8 @@ class ManualRun:
         except TryLater as error:
             return self._wait_out(error)
         if not self.args.wait_for_completion:
-            return self._end(seen, "")
+            # Cancelled by an earlier try that was stopped before its end: nothing is there that would run.
+            return self._start_again(seen) if seen.standing is Standing.CANCELED else self._end(seen, "")
         verdict = judging.judge([seen], self.rules(), time.time())
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, verdict.why, verdict.unknown)
@@ -176,24 +180,39 @@ class ManualRun:
         return KeepWaiting(pause, judging.Totals(), "the platform cannot be asked")
 
     def _seen(self) -> BatchRun:
+        """The execution as the platform shows it; one that is gone counts as cancelled once a person has cleared the task.
+
+        A DELETE is one of the ways to cancel (conflict 1), and what it took away cannot be told from what somebody
+        deleted after it had run: only a person can say that the batch is to run again.
+        """
         execution_id = str(self.execution_id)
         try:
             seen = self._executions.get(execution_id)
         except NotFound:
-            raise NotFound(
-                f"find execution {execution_id} of batch instance {self.args.instance_id}",
-                "the platform does not know it any more",
-                retry="Nothing is started again; a retry cannot help.",
-                status=404,
-            ) from None
+            if not self._cleared():
+                raise NotFound(
+                    f"find execution {execution_id} of batch instance {self.args.instance_id}",
+                    "the platform does not know it any more",
+                    retry="A retry starts nothing again; clear the task to run the batch.",
+                    status=404,
+                ) from None
+            seen = _gone(execution_id)
         if seen.standing.over:
             self._live = None
+        elif self._cleared():
+            # It is there: should it be gone later, the clear before this look does not ask for another.
+            self._intended["max_tries"] = self.record.max_tries
+            self.record.write(f"execution.{self._number()}", self._intended)
         return seen
+
+    def _cleared(self) -> bool:
+        """Whether a person has cleared the task since the execution was last known to be there."""
+        return bool(self._intended["max_tries"] != self.record.max_tries)
 
     def _start_again(self, seen: BatchRun) -> KeepWaiting | dict[str, Any]:
         """A cancelled execution never ran (an earlier try's ``on_kill``, or somebody): start another, a few times."""
-        number = int((self.record.read("runs") or {}).get("number", 1))
-        if number > STARTS_AGAIN:
+        number = self._number()
+        if number > STARTS_AGAIN and not self._cleared():
             reason = (
                 f"Execution {seen.id} of batch instance {self.args.instance_id} was cancelled, as {number - 1} before it."
                 " Nothing is started again; clear the task to run the batch."
@@ -205,15 +224,38 @@ class ManualRun:
         return self._look()
 
     def _late(self, seen: BatchRun) -> DeadlinePassed:
-        left = [seen]
+        """Cancel what still can be, and say what a retry will do."""
         if self.args.cancel_on_kill and seen.standing is Standing.PENDING:
-            left = self._cancel(seen.id, CANCEL_SECONDS)
-        going = f"It is {seen.status} and keeps running." if left else "It was cancelled."
+            self._cancel(seen.id, CANCEL_SECONDS)
+            seen = self._cancelled(seen.id)
+        number = self._number()
+        if seen.standing is not Standing.CANCELED:
+            now = (
+                f"It ended {seen.status} just now."
+                if seen.standing.over
+                else f"It is {seen.status} and keeps running."
+            )
+            next_try = "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
+        elif number > STARTS_AGAIN:
+            now = f"It was cancelled, as {number - 1} before it."
+            next_try = "A retry starts nothing again; clear the task to run the batch."
+        else:
+            # Written now: a DELETE leaves nothing behind that a later try could see.
+            self.record.write("runs", {"number": number + 1})
+            now, next_try = "It was cancelled.", "A retry, or clearing the task, starts another."
         return DeadlinePassed(
             f"Execution {seen.id} of batch instance {self.args.instance_id} was not over {self.args.timeout:g} s after "
-            f"its start. {going} The record is kept: a retry looks once more, and clearing the task goes on with a new "
-            "deadline."
+            f"its start. {now} {next_try}"
         )
+
+    def _cancelled(self, execution_id: str) -> BatchRun:
+        """What a cancel has left: it may have run in the meantime, and a DELETE leaves nothing."""
+        try:
+            seen = self._executions.get(execution_id)
+        except NotFound:
+            seen = _gone(execution_id)
+        self._live = None if seen.standing.over else self._live
+        return seen
 
     def _failed(self, seen: BatchRun) -> Exception:
         again = self.args.run_again_after_failure
@@ -278,11 +320,9 @@ class ManualRun:
 
     # Stopping.
 
-    def _cancel(self, execution_id: str, seconds: float) -> list[BatchRun]:
-        left = self._executions.cancel_pending([execution_id], seconds)
-        if left:
+    def _cancel(self, execution_id: str, seconds: float) -> None:
+        if self._executions.cancel_pending([execution_id], seconds):
             log.warning("Not cancelled, since only PENDING executions can be: %s.", execution_id)
-        return left
 
     def kill(self) -> None:
         """Cancel what can be: for ``on_kill``, in the main thread, within Airflow's 5 seconds.
@@ -298,3 +338,8 @@ class ManualRun:
             except Exception as error:  # noqa: BLE001  (whatever it is, the task has to end now)
                 log.warning("Could not cancel in time: %s.", type(error).__name__)
         raise TaskStopped("The task was stopped.")
+
+
+def _gone(execution_id: str) -> BatchRun:
+    """One that a DELETE took away while it was PENDING (conflict 1): as good as CANCELED."""
+    return run_seen(BatchExecution(id=execution_id, status="CANCELED"))

@@ -1,0 +1,152 @@
+"""A run of a batch that was stopped, or given up: cancelled in whichever way, it can be run again, and only once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+
+from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
+from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+from airflow_bulk.operators import batch_run
+from airflow_bulk.operators.failures import TaskStopped
+from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
+
+
+@pytest.fixture
+def batches(emulator: Emulator) -> IntegrationBatchEmulator:
+    return IntegrationBatchEmulator(emulator)
+
+
+@pytest.fixture
+def instance(batches: IntegrationBatchEmulator) -> str:
+    return batches.add()
+
+
+def running(instance_id: str, **more: Any) -> Any:
+    options = {"poll_interval": 0.2, "settle": 0.1, **more}
+    return lambda: RunIntegrationBatchOperator(task_id="t", instance_id=instance_id, **options)
+
+
+def in_an_hour() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
+def refuse_all_but_delete(emulator: Emulator) -> None:
+    for method in ("PUT", "POST"):
+        emulator.fault("refuse_cancel", method=method, path="/executions/", times=1)
+
+
+# A DELETE leaves nothing behind.
+
+
+@pytest.mark.parametrize("ways", [("delete",), ("put", "action", "delete")])
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_late_run_that_a_delete_cancelled_is_run_again(
+    emulator: Emulator,
+    batches: IntegrationBatchEmulator,
+    instance: str,
+    task: Any,
+    ways: tuple[str, ...],
+    cleared: bool,
+) -> None:
+    emulator.settings(start_delay=1000)
+    if len(ways) > 1:
+        refuse_all_but_delete(emulator)
+    one = task(running(instance, timeout=0.4, cancel_ways=ways))
+    with pytest.raises(
+        AirflowException, match=r"It was cancelled\. A retry, or clearing the task, starts another"
+    ):
+        one.run()
+    assert batches.executions(instance) == []
+    emulator.settings(start_delay=0)
+    if cleared:
+        one.clear()
+    result = one.run()
+    assert [(made["id"], made["status"]) for made in batches.executions(instance)] == [
+        (result["execution_id"], "SUCCEEDED")
+    ]
+
+
+def test_a_late_run_is_cancelled_a_few_times_and_then_a_person_is_asked(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    emulator.settings(start_delay=1000)
+    one = task(running(instance, timeout=0.1, cancel_ways="delete"))
+    for _ in range(batch_run.STARTS_AGAIN):
+        with pytest.raises(AirflowException, match="A retry, or clearing"):
+            one.run()
+    with pytest.raises(
+        AirflowException, match=r"cancelled, as 3 before it\. A retry starts nothing again; clear"
+    ):
+        one.run()
+    with pytest.raises(AirflowFailException, match="starts nothing again; clear the task to run the batch"):
+        one.run()
+    one.clear()
+    emulator.settings(start_delay=0)
+    assert one.run()["status"] == "SUCCEEDED"
+    assert len(batches.executions(instance)) == 1
+
+
+def test_a_late_run_that_began_in_the_meantime_is_not_run_again(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    """Between the look and the cancel it ran to its end: nothing of it is cancelled."""
+    emulator.settings(start_delay=1.0)
+    # The look that finds it late sees it PENDING; the cancel comes when it is over.
+    emulator.fault("slow", method="GET", path=r"/executions/\d+$", answer_delay=1.5, times=1)
+    one = task(running(instance, timeout=0.1))
+    with pytest.raises(AirflowException, match=r"It ended SUCCEEDED just now.*a retry looks once more"):
+        one.run()
+    (made,) = batches.executions(instance)
+    assert one.run()["execution_id"] == made["id"]
+    assert len(batches.executions(instance)) == 1
+
+
+def deferred(one: Any) -> None:
+    with pytest.raises(TaskDeferred):
+        one.run()
+
+
+def test_a_stopped_task_that_a_delete_cancelled_is_run_by_a_clear_alone(
+    batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    one = task(running(instance, expected_start_date=in_an_hour(), deferrable=True, cancel_ways="delete"))
+    deferred(one)
+    with pytest.raises(TaskStopped):
+        one.operator.on_kill()
+    assert batches.executions(instance) == []
+    with pytest.raises(AirflowFailException, match="clear the task to run the batch"):
+        one.run()
+    one.clear()
+    deferred(one)
+    assert [made["id"] for made in batches.executions(instance)] == [one.pushed["execution_id"]]
+
+
+def test_a_clear_asks_for_what_was_gone_then_and_not_for_what_goes_later(
+    batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    one = task(running(instance, expected_start_date=in_an_hour(), deferrable=True))
+    deferred(one)
+    one.clear()
+    deferred(one)  # found again
+    MediarithmicsHook().delete_batch_execution(instance, one.pushed["execution_id"])
+    with pytest.raises(AirflowFailException, match="does not know it any more"):
+        one.run()
+    assert batches.executions(instance) == []
+
+
+def test_a_task_that_does_not_wait_does_not_end_well_with_a_cancelled_run(
+    batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    """Stopped between the creation and its end."""
+    one = task(running(instance, expected_start_date=in_an_hour(), deferrable=True))
+    deferred(one)
+    with pytest.raises(TaskStopped):
+        one.operator.on_kill()
+    one.make = running(instance, expected_start_date=in_an_hour(), wait_for_completion=False)
+    assert one.run()["status"] == "PENDING"
+    assert sorted(made["status"] for made in batches.executions(instance)) == ["CANCELED", "PENDING"]
