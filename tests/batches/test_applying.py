@@ -146,6 +146,36 @@ def test_references_to_other_loads_use_their_result():
     assert done.unresolved_references == 1
 
 
+def test_the_mapping_of_the_issue_leaves_a_reference_alone_that_no_field_fills():
+    mapping = LoadMapping(
+        feeds=["Account"],
+        match_on="qbd_id",
+        fields={"name": "Name"},
+        references={"parent_account_id": "accounts"},
+    )
+    cash = {"id": 1, "qbd_id": "1", "name": "Cash", "parent_account_id": None}
+    warehouse = Warehouse([cash, {"id": 2, "qbd_id": "2", "name": "Till", "parent_account_id": 1}])
+    books = [account(1, "Cash"), account(2, "Till", 1), account(3, "New", 1)]
+    done = apply(warehouse, books, mapping).applied
+    assert (done.created, done.updated, done.unchanged, done.second_writes) == (1, 0, 2, 0)
+    assert warehouse.records[2]["parent_account_id"] == 1
+    apply(warehouse, [account(2, "Till renamed", 1)], mapping)
+    assert warehouse.records[2] == {
+        "id": 2,
+        "qbd_id": "2",
+        "name": "Till renamed",
+        "parent_account_id": 1,
+    }
+
+
+@pytest.mark.parametrize("fields", [{"name": "Name", "parent_id": "Parent.value"}, dict])
+def test_a_reference_that_is_filled_with_nothing_is_cleared(fields):
+    mapping = LoadMapping(fields=fields, references={"parent_id": "accounts"})
+    warehouse = Warehouse([{"id": 2, "qbd_id": "2", "name": "Till", "parent_id": 1}])
+    apply(warehouse, [{"Id": "2", "name": "Till", "Name": "Till", "parent_id": None}], mapping)
+    assert warehouse.records[2]["parent_id"] is None
+
+
 def test_the_first_unmatched_counterpart_is_taken_and_the_other_is_an_orphan():
     twins = [
         {"id": 1, "qbd_id": "5", "name": "Till", "parent_id": None},

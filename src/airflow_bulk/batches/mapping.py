@@ -40,7 +40,8 @@ class LoadMapping:
     :param fields: destination field -> source field, dots reaching inside (``CustomerRef.value``); or a callable
         ``(record, object) -> dict | None`` where ``None`` leaves the record out and object is ``Name`` or ``Name@grain``; or its dotted path.
         ``None``: fields of the same name, all but the source's id and ``MetaData``.
-    :param references: destination field that holds a SOURCE id -> the load object where its new id is found.
+    :param references: destination field that holds a SOURCE id -> the load object where its new id is found. *fields*
+        fills the field; where it does not, what the destination holds there stays.
     :param scope: destination field -> value (or a list of values), or a callable ``(record) -> bool``, or its dotted
         path: records outside are neither matched, changed nor deleted.
     :param source_id: the field with the source record's id.

@@ -26,7 +26,8 @@ class Wanted:
 
     :param key: the values of the matching fields, as text.
     :param record: its fields, without references.
-    :param references: field -> the source id it refers to; the destination's id is looked up later.
+    :param references: field -> the source id it refers to; the destination's id is looked up later. A field that
+        the mapping does not make is not in it: what the destination holds there is left alone.
     :param origin: source object and source id, to tell a record read twice from two records of one key.
     """
 
@@ -93,7 +94,7 @@ def _wanted(
             f"load {load}: record {number} of extract {name} has no value in {', '.join(fields)}, so it could never be"
             " found again"
         )
-    references = {field: _text(record.pop(field, None)) for field in mapping.references}
+    references = {field: _text(record.pop(field)) for field in mapping.references if field in record}
     return Wanted(key, record, references, (name, _text(source_id) or repr(number)))
 
 
