@@ -13,6 +13,25 @@ import accounting
 from airflow_bulk.emulator.extract_load_handle import ExtractLoadEmulator
 
 DAG_ID = "accounting_refresh"
+MONEY = {"amount": 10, "date": "2013-01-05"}
+#: The whole warehouse after the first run, as extract_load.md section 2.2 says; see warehouse().
+FILLED = {
+    "accounts": [
+        {"qbd_id": "1", "name": "Till", "kind": "Bank", "parent_account_id": "accounts 2"},
+        {"qbd_id": "2", "name": "Cash", "kind": "Bank", "parent_account_id": None},
+        {"qbd_id": "3", "name": "Sales", "kind": "Income", "parent_account_id": None},
+    ],
+    "customers": [{"qbd_id": "1", "name": "Ann", "email": "ann@example.org"}],
+    "vendors": [{"qbd_id": "1", "name": "Bob"}],
+    "products": [{"qbd_id": "1", "name": "Pen", "price": 2, "account_id": "accounts 3"}],
+    "financial_transactions": [
+        {"qbd_id": "7", "kind": "Invoice", **MONEY, "customer_id": "customers 1", "vendor_id": None},
+        {"qbd_id": "7", "kind": "Payment", **MONEY, "customer_id": "customers 1", "vendor_id": None},
+        {"qbd_id": "8", "kind": "Bill", **MONEY, "customer_id": None, "vendor_id": "vendors 1"},
+    ],
+    "balances": [{"qbd_id": "1", "customer_id": "customers 1", "amount": 5}],
+    "periods": [{"qbd_id": "2013-01", "name": "January 2013"}],
+}
 
 
 def record(number, **fields):
@@ -42,6 +61,19 @@ def run(airflow_stack, expected="success"):
     return run_id
 
 
+def warehouse(books):
+    """All records of the destination, every field; its own ids, given out as they come, as object and source id."""
+    held = books.emulator.control("GET", "/extract_load/records/destination")
+    names = {one["id"]: f"{name} {one['qbd_id']}" for name, records in held.items() for one in records}
+    return {
+        name: sorted(
+            ({key: names.get(one[key], one[key]) for key in one if key != "id"} for one in records),
+            key=lambda one: (one["qbd_id"], one.get("kind")),
+        )
+        for name, records in held.items()
+    }
+
+
 def writes(books, start=0):
     return [(event["object"], event["verb"]) for event in books.events("write")[start:]]
 
@@ -58,16 +90,7 @@ def test_the_batch_runs_in_order_again_changes_nothing_and_then_makes_exactly_th
     for name, needed in results.items():
         first = order.index(name)
         assert all(first > max(place for place, other in enumerate(order) if other == one) for one in needed)
-    held = {name: books.destination(name) for name in ("accounts", "customers", "vendors", "products")}
-    accounts = {one["name"]: one for one in held["accounts"]}
-    assert accounts["Till"]["parent_account_id"] == accounts["Cash"]["id"]
-    assert held["products"][0]["account_id"] == accounts["Sales"]["id"]
-    ann, bob = held["customers"][0]["id"], held["vendors"][0]["id"]
-    found = {
-        (t["kind"], t["qbd_id"]): (t["customer_id"], t["vendor_id"])
-        for t in books.destination("financial_transactions")
-    }
-    assert found == {("Invoice", "7"): (ann, None), ("Payment", "7"): (ann, None), ("Bill", "8"): (None, bob)}
+    assert warehouse(books) == FILLED
 
     before = len(writes(books))
     run(airflow_stack)
@@ -76,6 +99,8 @@ def test_the_batch_runs_in_order_again_changes_nothing_and_then_makes_exactly_th
     books.put("Vendor", record(1, DisplayName="Bob & Son"), record(2, DisplayName="Eve"))
     run_id = run(airflow_stack)
     assert writes(books, before) == [("vendors", "PUT"), ("vendors", "POST")]
+    vendors = [{"qbd_id": "1", "name": "Bob & Son"}, {"qbd_id": "2", "name": "Eve"}]
+    assert warehouse(books) == {**FILLED, "vendors": vendors}
     extracted = airflow_stack.api.xcom(DAG_ID, run_id, "accounting.extract_Vendor")
     assert extracted["updated_since"] is not None
 
