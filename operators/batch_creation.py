@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.judging import id_order
+from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.steps import carry_out
+from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.operators.adoption import create_once
 from airflow_bulk.operators.batch_arguments import refuse_past
-from airflow_bulk.platforms.errors import TryLater
+from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.mediarithmics_batches import MANUAL, BatchRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_bulk.hooks.executions import BatchExecutions
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.operators.batch_arguments import RunArguments
     from airflow_bulk.operators.record import Record
+    from airflow_bulk.platforms.call import Call
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: Posts at most of one creation while the platform says that nothing was carried out.
@@ -48,6 +52,8 @@ class ExecutionCreation:
         self._hook = hook
         self._record = record
         self._executions = executions
+        #: The intent of a POST that may have been carried out, in memory: on_kill cannot read the task's state.
+        self.asked: dict[str, Any] | None = None
 
     def run(self, number: int) -> tuple[str, dict[str, Any]]:
         """Create an execution, or find the one that an earlier try created.
@@ -61,13 +67,51 @@ class ExecutionCreation:
             name,
             self._intent,
             lambda stored: self._create(name, stored),
-            self.look_for,
+            self._look_again,
             settle=self._args.settle,
         )
 
     def look_for(self, stored: dict[str, Any]) -> list[str]:
         """The executions that an act with this intent may have made."""
         return fitting(stored, self._executions.look())
+
+    def find_at_once(self, seconds: float) -> str | None:
+        """The one execution that a POST of this task has made, or None and a warning: for ``on_kill``, one look.
+
+        :param seconds: for all calls together.
+        """
+        asked = self.asked
+        if asked is None:
+            return None
+        until = time.monotonic() + seconds
+        # The newest alone: an instance lives for years.
+        recent = BatchExecutions(self._hook, self._args.instance_id, since=asked["created_after"])
+        try:
+            found = fitting(asked, carry_out(recent.listing(), lambda call: self._send_until(call, until)))
+        except PlatformError as error:
+            why = f"the platform could not be asked ({error.why})"
+        else:
+            if len(found) == 1:
+                return found[0]
+            why = f"{len(found)} fit: {name_ids(found)}" if found else "none is there yet"
+        log.warning(
+            "An execution of batch instance %s was being created, to start at %s, and %s. It is not cancelled: look "
+            "for it in the console.",
+            self._args.instance_id,
+            " or ".join(datetime.fromtimestamp(start / 1000, UTC).isoformat() for start in asked["starts"]),
+            why,
+        )
+        return None
+
+    def _send_until(self, call: Call[T], until: float) -> T:
+        return self._hook.send(call, tries=1, timeout=max(0.1, until - time.monotonic()))
+
+    def _look_again(self, stored: dict[str, Any]) -> list[str]:
+        """What an earlier try may have made; one that never came to its POST has made nothing."""
+        if not stored["posts"]:
+            return []
+        self.asked = stored
+        return self.look_for(stored)
 
     def _intent(self) -> dict[str, Any]:
         """What is needed to create the execution and to find it again."""
@@ -106,6 +150,7 @@ class ExecutionCreation:
                 stored["starts"].append(now)
             stored["posts"] += 1
             self._record.write(name, stored)
+            before, self.asked = self.asked, stored
             try:
                 made = self._hook.create_batch_execution(
                     self._args.instance_id,
@@ -114,6 +159,7 @@ class ExecutionCreation:
                     tries=1,
                 )
             except TryLater as error:
+                self.asked = before  # this one was not carried out
                 if post == POSTS - 1:
                     raise
                 log.info("%s", error)

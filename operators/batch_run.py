@@ -37,6 +37,8 @@ STARTS_AGAIN = 3
 RARELY = 10
 #: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (crash facts, item 4).
 KILL_SECONDS = 3.5
+#: Share of them for looking for an execution whose id is not known yet.
+LOOKING = 0.4
 #: Seconds for cancelling where nothing hurries.
 CANCEL_SECONDS = 30.0
 
@@ -141,7 +143,7 @@ class ManualRun:
         self.expected_start = intent["starts"][-1] / 1000
         # By the platform's own clock, which may differ from ours.
         self.created_after = float(intent["created_after"])
-        self._live = self.execution_id
+        self._live, self._creation.asked = self.execution_id, None
         self._tell("instance_id", self.args.instance_id)
         self._tell("execution_id", self.execution_id)
         self._tell("console_url", self._console_url(None))
@@ -328,13 +330,17 @@ class ManualRun:
         """Cancel what can be: for ``on_kill``, in the main thread, within Airflow's 5 seconds.
 
         Touches neither the task's state nor connections, whose locks the interrupted code may hold, and cancels only
-        what this task itself started or found again.
+        what this task itself started or found again. Interrupted before the platform has answered a POST, it looks
+        once for what that has made.
 
         :raises TaskStopped: always; it makes ``execute`` end.
         """
-        if self.args.cancel_on_kill and self._live is not None:
+        if self.args.cancel_on_kill:
+            until = time.monotonic() + KILL_SECONDS
             try:
-                self._cancel(self._live, KILL_SECONDS)
+                ours = self._live or self._creation.find_at_once(KILL_SECONDS * LOOKING)
+                if ours is not None:
+                    self._cancel(ours, until - time.monotonic())
             except Exception as error:  # noqa: BLE001  (whatever it is, the task has to end now)
                 log.warning("Could not cancel in time: %s.", type(error).__name__)
         raise TaskStopped("The task was stopped.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,7 +35,7 @@ def running(instance_id: str, **more: Any) -> Any:
 
 
 def in_an_hour() -> datetime:
-    return datetime.now(UTC) + timedelta(hours=1)
+    return datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(hours=1)
 
 
 def refuse_all_but_delete(emulator: Emulator) -> None:
@@ -150,3 +153,101 @@ def test_a_task_that_does_not_wait_does_not_end_well_with_a_cancelled_run(
     one.make = running(instance, expected_start_date=in_an_hour(), wait_for_completion=False)
     assert one.run()["status"] == "PENDING"
     assert sorted(made["status"] for made in batches.executions(instance)) == ["CANCELED", "PENDING"]
+
+
+# Stopped while the answer to the POST is under way.
+
+
+@contextmanager
+def killed_after(seconds: float, kill: Callable[[], None]) -> Iterator[None]:
+    """Call in the main thread, in the middle of whatever it does, as Airflow's handler of SIGTERM is."""
+    before = signal.signal(signal.SIGALRM, lambda number, frame: kill())
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with pytest.raises(TaskStopped):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def answers_late(emulator: Emulator, **how: Any) -> None:
+    emulator.fault("slow", method="POST", path="/executions$", times=1, **how)
+
+
+def test_an_execution_that_is_being_created_is_cancelled(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    answers_late(emulator, answer_delay=4)
+    one = task(running(instance, expected_start_date=in_an_hour()))
+    with killed_after(0.7, lambda: one.operator.on_kill()):
+        one.run()
+    assert [made["status"] for made in batches.executions(instance)] == ["CANCELED"]
+
+
+def test_an_execution_that_is_being_found_again_is_cancelled(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any
+) -> None:
+    """The answer was lost; the try that settles what it did is stopped."""
+    emulator.fault("lost_answer", method="POST", path="/executions$", times=1)
+    emulator.fault("forbidden", method="GET", path="/executions$", skip=1)
+    one = task(running(instance, expected_start_date=in_an_hour(), settle=0.0))
+    with pytest.raises(AirflowFailException, match="403"):
+        one.run()
+    emulator.clear_faults()
+    # Two lists have to agree; the second one is on its way.
+    emulator.fault("slow", method="GET", path="/executions$", skip=1, times=1, answer_delay=4)
+    with killed_after(0.7, lambda: one.operator.on_kill()):
+        one.run()
+    assert [made["status"] for made in batches.executions(instance)] == ["CANCELED"]
+
+
+def test_an_execution_that_is_not_there_yet_is_named_by_its_start(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any, caplog: Any
+) -> None:
+    answers_late(emulator, bytes_per_second=10)  # the platform is still reading
+    at = in_an_hour()
+    one = task(running(instance, expected_start_date=at))
+    with killed_after(0.7, lambda: one.operator.on_kill()):
+        one.run()
+    assert f"to start at {at:%Y-%m-%dT%H:%M}" in caplog.text
+    assert "none is there yet. It is not cancelled" in caplog.text
+    assert batches.executions(instance) == []
+
+
+def test_of_two_that_fit_none_is_cancelled_and_both_are_named(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any, caplog: Any
+) -> None:
+    answers_late(emulator, answer_delay=4)
+    one = task(running(instance, expected_start_date=in_an_hour()))
+
+    def kill() -> None:
+        (made,) = batches.executions(instance)
+        MediarithmicsHook().create_batch_execution(instance, made["parameters"]["expected_start_date"])
+        one.operator.on_kill()
+
+    with killed_after(0.7, kill):
+        one.run()
+    both = batches.executions(instance)
+    assert [made["status"] for made in both] == ["PENDING", "PENDING"]
+    assert "2 fit" in caplog.text and all(made["id"] in caplog.text for made in both)
+
+
+def test_a_platform_that_cannot_be_asked_is_told_and_nothing_is_left_out(
+    emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any, caplog: Any
+) -> None:
+    answers_late(emulator, answer_delay=4)
+    emulator.fault("server_error", method="GET", path="/executions$", skip=1)
+    one = task(running(instance, expected_start_date=in_an_hour()))
+    with killed_after(0.7, lambda: one.operator.on_kill()):
+        one.run()
+    assert "the platform could not be asked" in caplog.text and "to start at" in caplog.text
+
+
+def test_after_the_end_nothing_is_looked_for(emulator: Emulator, instance: str, task: Any) -> None:
+    one = task(running(instance))
+    one.run()
+    before = len(emulator.requests())
+    with pytest.raises(TaskStopped):
+        one.operator.on_kill()
+    assert len(emulator.requests()) == before
