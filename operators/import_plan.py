@@ -167,6 +167,13 @@ def fingerprint(files: Sequence[FoundFile]) -> Plan:
     return Plan(fingerprint=whole, files=named, file_count=len(files))
 
 
+def bytes_to_read(files: Sequence[FoundFile], recorded: Sequence[Part]) -> int:
+    """Bytes behind the recorded parts; 0 where only reading them tells, for a file is compressed."""
+    if any(one.record.compression for one in files):
+        return 0
+    return sum(one.record.size for one in files) - sum(part.length for part in recorded)
+
+
 def still_the_same(args: SourceArguments, files: Sequence[FoundFile]) -> None:
     """Refuse a source that changed while it was checked: what was read may be half the old and half the new.
 

@@ -171,7 +171,7 @@ class ImportSubmission:
         :returns: False where no line is to be sent; nothing is recorded then.
         """
         if self.args.sending.overlap:
-            self._check_and_send(crew, gate, found, whole=rejects is not None)
+            self._check_and_send(crew, gate, found, files, whole=rejects is not None)
         else:
             planning.check_all_before_sending(crew, gate)
             if self.plan is None:
@@ -197,7 +197,9 @@ class ImportSubmission:
         self._find_import()
         return True
 
-    def _check_and_send(self, crew: Crew, gate: PartSending, found: Plan, *, whole: bool) -> None:
+    def _check_and_send(
+        self, crew: Crew, gate: PartSending, found: Plan, files: Sequence[FoundFile], *, whole: bool
+    ) -> None:
         """Pass 1 with ``overlap``: each part is recorded and sent as soon as it is checked.
 
         A later try goes on after the last recorded part, unless reject rows are wanted: then it checks
@@ -216,6 +218,8 @@ class ImportSubmission:
         again = whole and known
         gate.begin_after(0 if again else known)
         after = self.ledger.entries[-1].part if known and not again else None
+        recorded = [entry.part for entry in self.ledger.entries] if after else []
+        gate.progress.sending_unchecked(planning.bytes_to_read(files, recorded))
         jobs = crew.first_pass(send=not again, after=after)
         while True:
             crew.run(gate.unless_unsettled(jobs), gate)

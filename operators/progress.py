@@ -35,6 +35,7 @@ class SendingProgress:
         self._parts = 0
         self._total_parts = 0
         self._total_bytes = 0
+        self._total_is_source = False
 
     def sending(self, parts: Sequence[Part]) -> None:
         """Begin to send these."""
@@ -42,10 +43,21 @@ class SendingProgress:
         self._parts = self._bytes = 0
         self._total_parts = len(parts)
         self._total_bytes = sum(part.body for part in parts)
+        self._total_is_source = False
+
+    def sending_unchecked(self, source_bytes: int) -> None:
+        """Begin to send parts as soon as they are checked; how many there are is not known yet.
+
+        :param source_bytes: bytes to read; 0 where that is not known.
+        """
+        self.sending(())
+        self._total_bytes, self._total_is_source = source_bytes, source_bytes > 0
 
     def checked(self, part: Part) -> None:
         """Count a checked part; tell every few seconds."""
         self._checked += part.length
+        if self._total_is_source:
+            self._total_bytes += part.body - part.length  # what is left out is not to be sent
         now = time.monotonic()
         if now - self._told >= EVERY:
             self._told = now
