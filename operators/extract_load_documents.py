@@ -66,7 +66,8 @@ class ApplyDocumentsOperator(ImportDocumentsOperator):
     :param object_name: the load object, for messages.
     :param staging: folder for the lines; every worker reaches it, since a retry reads them again.
     :param mapping: how a record becomes a line: ``fields`` (and nothing else) counts.
-    :param extracts: references to what feeds it: task ids, or results of ExtractOperator.
+    :param extracts: references to what feeds it: the ``.output`` of each ExtractOperator, or task ids, which make no
+        edges.
     :param import_arguments: those of ``ImportDocumentsOperator``, all but ``source``.
     """
 

@@ -2,6 +2,9 @@
 
 Data goes by reference: a step returns where its records are and how many, never the records. Facts: extract_load.md
 sections 2, 5 and 6. What only a running task needs is in ``extract_load_work`` and loads when a task runs.
+
+Where a step takes the reference of another, it takes that task's ``.output``, which makes the edge, too, or its task id.
+An id is text: Airflow sees no edge in it, so set one (``extract >> apply``). An id inside a group is the whole one.
 """
 
 from __future__ import annotations
@@ -119,13 +122,16 @@ class ApplyOperator(BaseOperator):
     :param object_name: the destination's object.
     :param staging: folder for the resulting records.
     :param mapping: how records are made (:class:`airflow_bulk.batches.LoadMapping` or a dict).
-    :param extracts: references to what feeds this object: task ids, or results of ExtractOperator.
-    :param snapshot: reference to what is there: a task id or a result of SnapshotOperator; ``None``: read it now.
-    :param references: load object -> reference to its records: a task id or result of an apply, or of a snapshot.
+    :param extracts: references to what feeds this object: the ``.output`` of each ExtractOperator, or task ids, which
+        make no edges.
+    :param snapshot: reference to what is there: the ``.output`` of a SnapshotOperator, or a task id, which makes no
+        edge; ``None``: read it now.
+    :param references: load object -> reference to its records: the ``.output`` of an apply or a snapshot, or a task
+        id, which makes no edge.
     :param reference_matches: load object -> its mapping's first matching field, where it is not ``qbd_id``.
     :param deletions: ``"off"``, a share such as ``"10%"``, a number, or ``"all"``.
     :param unrequired: extracts that feed this object but are not among *extracts*: their presence refuses deletions.
-    :param read_only: pass the snapshot on and write nothing.
+    :param read_only: write nothing; pass the snapshot on, or without one what the destination holds now.
     :param settle: seconds that a later try waits before it reads the destination, for what an older one still had
         under way.
     """

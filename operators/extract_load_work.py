@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import optional_text
-from airflow_bulk.batches.applying import BadAnswer, Outcome, carry_out
+from airflow_bulk.batches.applying import Applied, BadAnswer, Outcome, carry_out
 from airflow_bulk.batches.deletions import Feed, TooManyDeletions, read_deletions, refusal
 from airflow_bulk.batches.endpoints import Destination, Source, UnfilterableBound
 from airflow_bulk.batches.mapping import LoadMapping, Record, read_mapping
@@ -111,8 +111,8 @@ def take_snapshot(task: SnapshotOperator) -> dict[str, Any]:
 def apply(task: ApplyOperator, context: Context) -> dict[str, Any]:
     """Plan all changes, write them one at a time, and return the counts and the reference to the result."""
     with _told(), ends_with_supervisor():
-        if task.read_only and task.snapshot is not None:
-            return {"object": task.object_name, **_reference(context, task.snapshot), "read_only": True}
+        if task.read_only:
+            return _passed_on(task, context)
         try:
             outcome = _outcome(task, context)
         except BadAnswer as error:
@@ -120,6 +120,18 @@ def apply(task: ApplyOperator, context: Context) -> dict[str, Any]:
         uri, count = write_records(task.staging, task.task_id, outcome.records)
         task.log.info("%s: %s", task.object_name, outcome.applied.as_dict())
         return {"object": task.object_name, "uri": uri, "records": count, **outcome.applied.as_dict()}
+
+
+def _passed_on(task: ApplyOperator, context: Context) -> dict[str, Any]:
+    """Write nothing: what the destination holds is the result (extract_load.md section 6.8)."""
+    if task.snapshot is not None:
+        found = _reference(context, task.snapshot)
+        uri, count = found["uri"], found["records"]
+    else:
+        records = destination_of(task.destination).snapshot(task.object_name)
+        uri, count = write_records(task.staging, task.task_id, records)
+    counts = Applied(unchanged=count).as_dict()
+    return {"object": task.object_name, "uri": uri, "records": count, **counts, "read_only": True}
 
 
 def _outcome(task: ApplyOperator, context: Context) -> Outcome:
