@@ -185,7 +185,8 @@ class RunIntegrationBatchOperator(AdvancingOperator):
 
     :param instance_id: the instance.
     :param expected_start_date: when it is to start: a datetime, or a text that pendulum reads (UTC unless it says
-        otherwise); the past is refused. None or empty starts it now.
+        otherwise); the past is refused. None or empty starts it now. Up to a second is added, by which a later try
+        tells this task's execution from others that start at the same time.
     :param organisation_id: None takes the instance's.
     :param max_failures: failed tasks of the execution that are good enough: a count, or a share (``"0.1%"``).
     :param on_clear: what clearing a success does: ``"run_again"``, or ``"keep"`` the recorded result.
