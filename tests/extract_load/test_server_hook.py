@@ -1,5 +1,7 @@
 """The hook of the batch server against the emulated one, over real HTTP."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from airflow_bulk.emulator.extract_load_handle import ExtractLoadEmulator
@@ -30,6 +32,8 @@ def test_a_batch_runs_and_shows_its_end_alone(extract_load: ExtractLoadEmulator,
     extract_load.emulator.clock.advance(4)
     batch = hook.get_batch(made.id)
     assert batch.finished
+    created, finished = map(datetime.fromisoformat, (batch.created_at, batch.finished_at))
+    assert finished - created == timedelta(seconds=3)  # when it ended, not when it was looked at
     assert (batch.status, batch.failure) == (None, None)
     assert [record["DisplayName"] for record in extract_load.destination("vendors")] == ["Ann"]
     assert [batch.id for batch in hook.list_batches()] == [made.id]
@@ -60,6 +64,66 @@ def test_a_result_is_applied_before_what_requires_it(extract_load, hook):
     hook.create_batch({"jobs": jobs})
     written = [event["object"] for event in extract_load.events("write")]
     assert written == ["accounts", "accounts", "financial_transactions"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "job", "found"),
+    [
+        ({}, {}, ["old", "new"]),
+        ({"since": "2013-06-15"}, {}, ["new"]),
+        ({"since": "1371254400"}, {}, ["new"]),  # the same, as the seed's prose has it
+        ({"since": "2013-06-15"}, {"since": "2013-01-01"}, ["old", "new"]),
+        ({"since": "2013-06-15"}, {"since": None}, ["old", "new"]),
+        ({"since": "2013-06-15"}, {"grain": "monthly"}, ["old", "new"]),  # from January 15
+        ({"since": "2013-06-15"}, {"grain": "daily"}, ["new"]),
+        ({"updated_since": "2013-06-15"}, {"updated_since": "2013-06-15"}, ["old", "new"]),
+    ],
+)
+def test_since_filters_by_the_time_of_creation_and_updated_since_never(extract_load, hook, batch, job, found):
+    for number, created in enumerate(("2013-02-01", "2013-07-01")):
+        meta = {"CreateTime": f"{created}T00:00:00Z", "LastUpdatedTime": "2013-01-01T00:00:00Z"}
+        name = ("old", "new")[number]
+        extract_load.put("Vendor", {"Id": str(number), "DisplayName": name, "MetaData": meta})
+    hook.create_batch({**batch, "jobs": [{**JOBS[0], **job}, JOBS[1]]})
+    assert [record["DisplayName"] for record in extract_load.destination("vendors")] == found
+
+
+def test_references_become_ids_of_the_destination_by_a_second_put(extract_load, hook):
+    extract_load.put("Account", {"Id": "1", "parent_account_id": "2"}, {"Id": "2"})
+    extract_load.put("Item", {"Id": "1", "account_id": "2", "vendor_id": "7"})
+    jobs = [
+        {"type": "extract", "object": "Account"},
+        {"type": "extract", "object": "Item"},
+        {"type": "load", "object": "accounts", "required_objects": {"extract": ["Account"]}},
+        {
+            "type": "load",
+            "object": "products",
+            "required_objects": {"extract": ["Item"], "load_result": ["accounts"]},
+        },
+    ]
+    hook.create_batch({"jobs": jobs})
+    till, cash = extract_load.destination("accounts")
+    assert till["parent_account_id"] == cash["id"]
+    (pen,) = extract_load.destination("products")
+    assert (pen["account_id"], pen["vendor_id"]) == (cash["id"], "7")  # no vendors were loaded
+    verbs = [(event["object"], event["verb"]) for event in extract_load.events("write")]
+    assert verbs == [
+        *(("accounts", "POST"), ("accounts", "POST"), ("accounts", "PUT")),
+        *(("products", "POST"), ("products", "PUT")),
+    ]
+    hook.create_batch({"jobs": jobs})
+    assert len(extract_load.events("write")) == len(verbs)
+
+
+def test_two_records_with_one_source_id_stay_two(extract_load, hook):
+    for name in ("Bill", "Invoice"):
+        extract_load.put(name, {"Id": "7", "kind": name})
+    required = {"extract": ["Bill", "Invoice"]}
+    load = {"type": "load", "object": "financial_transactions", "required_objects": required}
+    jobs = [*({"type": "extract", "object": name} for name in ("Bill", "Invoice")), load]
+    for _ in range(2):
+        hook.create_batch({"jobs": jobs})
+    assert [event["verb"] for event in extract_load.events("write")] == ["POST", "POST"]
 
 
 def test_a_mutual_result_never_finishes(extract_load, hook):

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from airflow_bulk.emulator.envelopes import Refused, json_object
 from airflow_bulk.emulator.extract_load_engine import Run
 from airflow_bulk.emulator.extract_load_source_api import store_of, with_bearer
-from airflow_bulk.emulator.extract_load_store import KINDS, ExtractLoadStore, object_id
+from airflow_bulk.emulator.extract_load_store import KINDS, ExtractLoadStore, object_id, shown_time
 
 router = APIRouter(prefix="/extract_load/server", dependencies=[Depends(with_bearer)])
 
@@ -122,7 +122,7 @@ def _shown(store: ExtractLoadStore, kind: str, document: dict[str, Any]) -> dict
     ends = document.get("_ends")
     over = ends is not None and store.world.clock.now() >= ends
     if over:
-        shown["finished_at"] = document["created_at"]
+        shown["finished_at"] = shown_time(document["_ends"])
     if store.world.settings.extract_load_status:
         errors = document.get("_errors") or {}
         shown["status"] = ("failed" if errors else "complete") if over else "running"

@@ -47,7 +47,7 @@ async def query(request: Request, realm: str) -> JSONResponse:
         raise Refused(400, "the query cannot be parsed")
     store, name = store_of(request), match["object"]
     conditions = [_condition(text) for text in (match["where"] or "").split(" and ") if text]
-    found = [record for record in store.records(SOURCE, name) if _meets(record, conditions)]
+    found = [record for record in store.records(SOURCE, name) if meets(record, conditions)]
     if match["what"] == "count(*)":
         store.maybe_fail(side=SOURCE, object=name, page=0)
         return _answer(store, {"totalCount": len(found)})
@@ -65,11 +65,11 @@ async def listing(request: Request, name: str) -> JSONResponse:
     """Answer one page of plain JSON: ``page`` from 1, ``per_page``, ``since``, ``updated_since``, ``grain``."""
     store, query = store_of(request), request.query_params
     bounds = [(CREATED, query.get("since")), (UPDATED, query.get("updated_since"))]
-    conditions = [(field, _time(text)) for field, text in bounds if text]
+    conditions = [(field, time_of(text)) for field, text in bounds if text]
     found = [
         record
         for record in store.records(SOURCE, name)
-        if _meets(record, conditions) and record.get("grain") in (None, query.get("grain"))
+        if meets(record, conditions) and record.get("grain") in (None, query.get("grain"))
     ]
     page, size = int(query.get("page", "1")), int(query.get("per_page", "100"))
     store.maybe_fail(side=SOURCE, object=name, page=page)
@@ -90,14 +90,19 @@ def _condition(text: str) -> tuple[str, datetime]:
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
         raise Refused(400, "the query cannot be parsed")
-    return match[1], _time(match[2])
+    return match[1], time_of(match[2])
 
 
-def _meets(record: dict[str, Any], conditions: list[tuple[str, datetime]]) -> bool:
-    return all(_time(record["MetaData"][field]) >= bound for field, bound in conditions)
+def meets(record: dict[str, Any], conditions: list[tuple[str, datetime]]) -> bool:
+    """Whether a record's times are at or after all bounds: field of ``MetaData`` and bound."""
+    return all(time_of(record["MetaData"][field]) >= bound for field, bound in conditions)
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
+    """Read a time; without a zone UTC is meant.
+
+    :raises Refused: 400, it is not ISO 8601.
+    """
     try:
         read = datetime.fromisoformat(text)
     except ValueError:

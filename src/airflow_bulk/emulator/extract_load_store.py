@@ -168,7 +168,12 @@ class ExtractLoadStore:
 
     def now(self) -> str:
         """Return the emulator's time as ISO 8601."""
-        return datetime.fromtimestamp(self.world.clock.now() / 1000, UTC).isoformat()
+        return shown_time(self.world.clock.now())
+
+
+def shown_time(milliseconds: int) -> str:
+    """Return a time of the emulator's clock as ISO 8601."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
 
 
 def object_id() -> str:
