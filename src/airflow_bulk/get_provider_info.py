@@ -91,6 +91,7 @@ _EXTRACT_LOAD: dict[str, Any] = {
             "API",
             "What answers there: a batch server, a source (quickbooks, json), or a destination (activecell).",
             enum=["batches", "quickbooks", "json", "activecell", None],
+            values_display={"null": "not said: json for a source, activecell for a destination"},
         ),
         "prefix": _field("Prefix", "What stands before every path of the batch server."),
         "realm": _field("Realm", "The company of a QuickBooks source."),

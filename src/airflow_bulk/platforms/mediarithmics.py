@@ -231,7 +231,7 @@ def create_document_import(datamart_id: str, body: Mapping[str, Any]) -> Call[Do
     return Call(
         "POST",
         imports_path(datamart_id),
-        "create the document import",
+        f"create the document import in datamart {datamart_id}",
         lambda reply: _import.decode(reply.body).data,
         problem,
         json=dict(body),
