@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Param
 from one_task import once, profile, write_profiles
+from s3_server import S3Server
 
 from airflow_bulk.operators.document_import import ImportDocumentsOperator, SendingOptions
 from inline_dag import pulled, states
@@ -18,6 +22,46 @@ from inline_dag import pulled, states
 def emulator(bulk_emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
     return bulk_emulator
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    with S3Server() as running:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_CRM", running.connection_json())
+        yield running
+
+
+def test_the_nightly_import(run_dag: Any, emulator: Any, s3: S3Server) -> None:
+    """What a DAG author writes for the main job: objects of a store, rejects beside them, no worker while it waits."""
+    lines = [profile(number) for number in range(1200)]
+    for number in range(3):
+        some = [*lines[number::3], *(["no object"] if number == 1 else [])]
+        s3.put(f"export/monday/{number}.ndjson.gz", gzip.compress("\n".join(some).encode()))
+    s3.put("export/tuesday/0.ndjson.gz", gzip.compress(profile(9999).encode()))
+    emulator.settings(start_delay=0.5, run_seconds=0.5)
+    with DAG("nightly", schedule=None, params={"folder": Param("monday")}) as dag:
+        ImportDocumentsOperator(
+            task_id="load_profiles",
+            document_type="USER_PROFILE",
+            name="User profiles from CRM {{ dag_run.run_after | ds }}",
+            source="s3://aws_crm@crm/export/{{ params.folder }}/*.ndjson.gz",
+            max_failures="0.1%",
+            rejects_path="s3://aws_crm@crm/rejects/{{ run_id }}/",
+            deferrable=True,
+        )
+    run = run_dag(dag, logical_date=None)
+    assert run.logical_date is None
+    assert states(run) == {("load_profiles", -1): "success"}
+    result = pulled(run, "load_profiles")
+    assert (result["lines_read"], result["lines_rejected"], result["lines_accepted"]) == (1201, 1, 1200)
+    assert emulator.held(result["import_id"]) == once(lines)
+    (made,) = emulator.imports()
+    assert made["name"].startswith(f"User profiles from CRM {run.run_after:%Y-%m-%d} [")
+    folder, _, name = result["rejects_uri"].removeprefix("s3://aws_crm@crm/").rpartition("/")
+    assert folder == f"rejects/{run.run_id}"
+    (row,) = [json.loads(row) for row in s3.body(f"{folder}/{name}").splitlines()]
+    assert (row["source"], row["line"]) == ("s3://aws_crm@crm/export/monday/1.ndjson.gz", 401)
+    assert run.get_task_instance("load_profiles").trigger_timeout is not None  # it was deferred
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
