@@ -34,6 +34,9 @@ _INHERIT: Any = object()
 class ExtractLoadTaskGroup(TaskGroup):
     """Run the jobs of a batch as tasks, in the order that their required objects ask for.
 
+    Give the DAG ``max_active_runs=1``. Without it nothing is created twice, since each apply then reads the destination
+    again first; but of two runs at once the one that applies last wins, even if it read the source first.
+
     :param group_id: the group's id, and with the DAG's id the identity of its watermarks.
     :param definition: the batch: ``load_definition("file.yaml")`` or a dict.
     :param source: connection id or source object for all extracts, unless *connections* knows the definition's own.

@@ -116,7 +116,8 @@ class ApplyOperator(BaseOperator):
 
     Returns the counts of :class:`airflow_bulk.batches.applying.Applied`, and where the records are that the
     destination holds afterwards. A later try reads the destination again instead of the snapshot, and so finds what an
-    earlier one wrote: nothing is created twice.
+    earlier one wrote: nothing is created twice. So does the first try where other runs of the DAG may have written
+    since the snapshot: ``max_active_runs`` is not 1, it is a backfill, or another run is active.
 
     :param destination: connection id, or a destination object.
     :param object_name: the destination's object.
@@ -132,8 +133,7 @@ class ApplyOperator(BaseOperator):
     :param deletions: ``"off"``, a share such as ``"10%"``, a number, or ``"all"``.
     :param unrequired: extracts that feed this object but are not among *extracts*: their presence refuses deletions.
     :param read_only: write nothing; pass the snapshot on, or without one what the destination holds now.
-    :param settle: seconds that a later try waits before it reads the destination, for what an older one still had
-        under way.
+    :param settle: seconds to wait before the destination is read again, for what an older try still had under way.
     """
 
     template_fields = ("staging", "extracts", "snapshot", "references")

@@ -195,12 +195,30 @@ def _name(reference: Mapping[str, Any]) -> str:
 
 
 def _current(task: ApplyOperator, context: Context, destination: Destination) -> Iterator[Record]:
-    if context["ti"].try_number > 1:
-        task.log.info("A later try: the destination is read again, after %.1f s", task.settle)
-        time.sleep(task.settle)
-    elif task.snapshot is not None:
+    """Return what is there: the snapshot, unless another apply may have written since it was taken.
+
+    That may have been an earlier try, or one of another run of the DAG. Then the destination is read again: applies of
+    one object never overlap (``max_active_tis_per_dag=1``), so nobody creates meanwhile (extract_load.md section 6.9).
+    """
+    reason = "A later try" if context["ti"].try_number > 1 else None
+    if task.snapshot is not None and (reason := reason or _other_runs(task, context)) is None:
         return read_records(_reference(context, task.snapshot)["uri"])
+    if reason is not None:
+        task.log.info("%s: the destination is read again, after %.1f s", reason, task.settle)
+        time.sleep(task.settle)
     return destination.snapshot(task.object_name)
+
+
+def _other_runs(task: ApplyOperator, context: Context) -> str | None:
+    """Why another run of the DAG may have written since the snapshot; ``None`` if none can have."""
+    if task.dag.max_active_runs != 1:
+        return "Other runs may be active (the DAG's max_active_runs is not 1)"
+    # A backfill's runs have a limit of their own and run beside the DAG's other runs.
+    if context["dag_run"].run_type == "backfill":
+        return "Other runs may be active (a backfill)"
+    if context["ti"].get_dr_count(dag_id=task.dag_id, states=["running"]) > 1:
+        return "Another run is active"
+    return None
 
 
 def _tables(task: ApplyOperator, context: Context, mapping: LoadMapping) -> dict[str, dict[str, Any]]:

@@ -58,7 +58,7 @@ def group(extract_load, tmp_path):
     def build(dag_id, definition, retries=0, **arguments):
         arguments = {"source": "el_quickbooks", "destination": "el_destination", "mappings": {}, **arguments}
         defaults = {"retries": retries, "retry_delay": timedelta(0)}
-        with DAG(dag_id, schedule=None, start_date=YEAR, default_args=defaults) as dag:
+        with DAG(dag_id, schedule=None, start_date=YEAR, max_active_runs=1, default_args=defaults) as dag:
             ExtractLoadTaskGroup(
                 "books", definition=definition, staging=f"{tmp_path}/{{{{ run_id }}}}", **arguments
             )
