@@ -19,7 +19,7 @@ from airflow_bulk.hooks.executions import BatchExecutions
 from airflow_bulk.judging import KeepWaiting, WaitingProgress, name_ids, share_of
 from airflow_bulk.operators.batch_creation import ExecutionCreation
 from airflow_bulk.operators.failures import DeadlinePassed, TaskStopped
-from airflow_bulk.operators.record import Continuation, End, Record
+from airflow_bulk.operators.record import End, Meaning, Record
 from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.mediarithmics import standing
 from airflow_bulk.platforms.mediarithmics_batches import BatchExecution, BatchRun, run_report, run_seen
@@ -104,26 +104,13 @@ class ManualRun:
 
     def _recorded_end(self) -> dict[str, Any] | None:
         """What a recorded end means for this try (design section 5.5)."""
-        continuation, end = self.record.continuation()
-        if end is None:
+        meaning, end = self.record.recorded_end(
+            keep=self.args.on_clear == "keep", works_again=self._works_again
+        )
+        if end is None or meaning is Meaning.JUDGE_AGAIN:
             return None
-        stood = standing(str(end.result.get("status")))
-        if continuation is Continuation.SAME_END:
-            if end.good:
-                log.info("Try %d had already ended well: its result stands.", end.try_number)
-                return end.result
-            if not (stood is Standing.FAILED and self.args.run_again_after_failure):
-                raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
-        elif end.good and self.args.on_clear == "keep":
-            log.info("Try %d had already ended well: its result stands.", end.try_number)
+        if meaning is Meaning.STANDS:
             return end.result
-        elif not end.good and stood is Standing.SUCCEEDED:
-            log.info("Cleared after a failed judgement: judging again with today's max_failures.")
-            return None
-        self._begin_again(end)
-        return None
-
-    def _begin_again(self, end: End) -> None:
         log.warning(
             "Running the batch again, as generation %d. The former execution is %s (%s).",
             self.record.generation + 1,
@@ -131,6 +118,14 @@ class ManualRun:
             end.result.get("status"),
         )
         self.record.next_generation()
+        return None
+
+    def _works_again(self, end: End, cleared: bool) -> bool:
+        """An execution that did not succeed is not judged again: a clear runs another, and a retry where it may."""
+        stood = standing(str(end.result.get("status")))
+        if cleared:
+            return stood is not Standing.SUCCEEDED
+        return stood is Standing.FAILED and self.args.run_again_after_failure
 
     def _number(self) -> int:
         """Which of the run's executions is the present one, from 1: one that was cancelled is followed by another."""

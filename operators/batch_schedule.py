@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.executions import BatchExecutions
 from airflow_bulk.judging import name_ids
-from airflow_bulk.operators.record import ClearUnclear, Continuation, Record
+from airflow_bulk.operators.record import ClearUnclear, Meaning, Record
 from airflow_bulk.platforms.cron import next_fire
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics_batches import ACTIVE, CRON, PAUSED, BatchInstance
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 def already_told(record: Record) -> dict[str, Any] | None:
     """Return what an earlier try has recorded as its end; a clear begins anew, since pausing twice harms nobody."""
     try:
-        continuation, end = record.continuation()
+        meaning, end = record.recorded_end()
     except ClearUnclear:
-        continuation, end = Continuation.CLEARED, None
-    if end is not None and continuation is Continuation.SAME_END:
+        meaning, end = Meaning.BEGIN_AGAIN, None
+    if end is not None and meaning is Meaning.STANDS:
         return end.result
-    if continuation is Continuation.CLEARED:
+    if meaning is Meaning.BEGIN_AGAIN:
         record.next_generation()
     return None
 

@@ -22,7 +22,7 @@ from airflow_bulk.operators import centrapay_file as source
 from airflow_bulk.operators import import_plan as planning
 from airflow_bulk.operators.adoption import Blind, create_once
 from airflow_bulk.operators.failures import DeadlinePassed, TaskStopped
-from airflow_bulk.operators.record import Continuation, Record
+from airflow_bulk.operators.record import Meaning, Record
 from airflow_bulk.platforms import centrapay as api
 
 if TYPE_CHECKING:
@@ -105,18 +105,15 @@ class BatchRun:
 
     def _recorded_end(self) -> dict[str, Any] | None:
         """What a recorded end means for this try (design section 5.5)."""
-        continuation, end = self.record.continuation()
-        if end is None:
+        meaning, end = self.record.recorded_end(
+            keep=self.args.on_clear == "keep",
+            # Nothing was processed: there is nothing to judge.
+            works_again=lambda end, cleared: cleared and end.result.get("status") == api.ERROR,
+        )
+        if end is None or meaning is Meaning.JUDGE_AGAIN:
             return None
-        same = continuation is Continuation.SAME_END
-        if same and not end.good:
-            raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
-        if end.good and (same or self.args.on_clear == "keep"):
-            log.info("Try %d had already ended well: its result stands.", end.try_number)
+        if meaning is Meaning.STANDS:
             return end.result
-        if not end.good and end.result.get("status") != api.ERROR:
-            log.info("Cleared after a failed judgement: judging again with today's max_failures.")
-            return None
         log.warning(
             "Creating another batch, as generation %d. The former one is %s (%s); what it loaded stays loaded.",
             self.record.generation + 1,

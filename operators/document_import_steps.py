@@ -88,15 +88,15 @@ class CreateDocumentImportOperator(_StepOperator):
         from airflow_bulk.operators.failures import told_to_airflow
         from airflow_bulk.operators.import_arguments import ImportDefinition
         from airflow_bulk.operators.import_creation import find_or_create
-        from airflow_bulk.operators.record import Continuation, Record
+        from airflow_bulk.operators.record import Meaning, Record
 
         with told_to_airflow():
             hook, datamart_id = self._hook()
             given = {name: getattr(self, name) for name in self.template_fields}
             definition = ImportDefinition.read(given)
             record = Record.of(context)
-            continuation, _ = record.continuation()
-            if continuation is Continuation.CLEARED:
+            meaning, _ = record.recorded_end()
+            if meaning is Meaning.BEGIN_AGAIN:
                 record.next_generation()
             import_id = find_or_create(
                 definition,

@@ -9,12 +9,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_bulk import judging
 from airflow_bulk.judging import Tolerance, name_ids, share_of
 from airflow_bulk.operators.import_plan import Plan
-from airflow_bulk.operators.record import Continuation, PartEntry, PartLedger, Record
+from airflow_bulk.operators.record import Meaning, PartEntry, PartLedger, Record
 from airflow_bulk.platforms.standing import Seen
 
 if TYPE_CHECKING:
@@ -65,25 +63,14 @@ def recorded_end(record: Record, args: ImportArguments) -> dict[str, Any] | None
     :returns: the recorded result where it stands; None to go on, in the next generation after a cleared success.
     :raises AirflowFailException: a retry after a failed judgement.
     """
-    continuation, end = record.continuation()
-    if end is None:
+    meaning, end = record.recorded_end(keep=args.on_clear == "keep")
+    if end is None or meaning is Meaning.JUDGE_AGAIN:
         return None
-    if continuation is Continuation.SAME_END and not end.good:
-        raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
-    if end.good and (continuation is Continuation.SAME_END or args.on_clear == "keep"):
-        unheard = end.known is False
-        log.info(
-            "Try %d had already ended well: its result stands.%s",
-            end.try_number,
-            " Airflow had not heard of it; cleared as a success, the task imports again." if unheard else "",
-        )
+    if meaning is Meaning.STANDS:
         if "execution_ids" not in end.result:
             ids = [one.executions[-1] for one in PartLedger(record).entries if one.executions]
             return {"error_file_uris": [], **end.result, "execution_ids": ids}
         return end.result
-    if not end.good:
-        log.info("Cleared after a failed judgement: judging again with today's max_failures.")
-        return None
     log.warning(
         "Cleared after a success: importing again, as generation %d. The former import is %s, and its lines stay "
         "on the platform.%s",

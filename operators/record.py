@@ -8,15 +8,20 @@ computable: ``g<generation>.<name>``, parts in pages of 100. Nothing here is a s
 from __future__ import annotations
 
 import enum
+import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.documents.manifest import Part
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+log = logging.getLogger(__name__)
 
 #: Parts in one value: about 20 kB, below the store's warning at 65,535 bytes (crash facts, section 5).
 PAGE = 100
@@ -63,12 +68,13 @@ class End(msgspec.Struct, kw_only=True):
     try_number: int = 0
 
 
-class Continuation(enum.Enum):
-    """What a try that finds an end has to do."""
+class Meaning(enum.Enum):
+    """What a recorded end means for the try that finds it (design section 5.5)."""
 
-    UNFINISHED = "no end was recorded: begin, or go on"
-    SAME_END = "a retry after the end: the recorded end stands"
-    CLEARED = "a person cleared the ended task"
+    NO_END = "none was recorded: begin, or go on"
+    STANDS = "the recorded result is this try's, too"
+    JUDGE_AGAIN = "a person cleared a failed judgement: judge what is there by today's limit"
+    BEGIN_AGAIN = "do the work again, as the next generation"
 
 
 class State(enum.StrEnum):
@@ -249,8 +255,44 @@ class Record:
             plain["result"] = {k: v for k, v in result.items() if not isinstance(v, list)}
         self.write("end", plain)
 
-    def continuation(self) -> tuple[Continuation, End | None]:
-        """Tell a retry from a clear (crash facts, section 2).
+    def recorded_end(
+        self, *, keep: bool = False, works_again: Callable[[End, bool], bool] | None = None
+    ) -> tuple[Meaning, End | None]:
+        """Say what a recorded end means for this try; whoever begins again calls :meth:`next_generation`.
+
+        A retry after an end gets that end, good or bad. A clear of a success does the work again, a clear of a failed
+        judgement judges again.
+
+        :param keep: a cleared success keeps its result (``on_clear="keep"``).
+        :param works_again: asked of a bad end, and whether a person cleared it: whether that takes the work again,
+            since judging what is there cannot change it. None: never.
+        :raises AirflowFailException: a retry after a bad end.
+        :raises ClearUnclear: whether this is a retry cannot be told.
+        """
+        end = self.end()
+        if end is None:
+            return Meaning.NO_END, None
+        cleared = self._cleared(end)
+        if end.good:
+            if cleared and not keep:
+                return Meaning.BEGIN_AGAIN, end
+            log.info(
+                "Try %d had already ended well: its result stands.%s",
+                end.try_number,
+                " Airflow had not heard of it; cleared as a success, the task does its work again."
+                if end.known is False
+                else "",
+            )
+            return Meaning.STANDS, end
+        if works_again is not None and works_again(end, cleared):
+            return Meaning.BEGIN_AGAIN, end
+        if not cleared:
+            raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
+        log.info("Cleared after a failed judgement: judging again with today's max_failures.")
+        return Meaning.JUDGE_AGAIN, end
+
+    def _cleared(self, end: End) -> bool:
+        """Tell a clear from a retry (crash facts, section 2).
 
         A success that Airflow knows of is tried again only when it was cleared; one that it never heard of
         still has to be told, whoever begins the try.
@@ -258,18 +300,15 @@ class Record:
         :raises ClearUnclear: only ``clear_number`` differs: another task of the run was cleared, or this
             one was while its retries were lowered.
         """
-        end = self.end()
-        if end is None:
-            return Continuation.UNFINISHED, None
         if end.known is not None:
-            return (Continuation.CLEARED if end.known else Continuation.SAME_END), end
+            return end.known
         if end.max_tries != self.max_tries:
-            return Continuation.CLEARED, end
+            return True
         if end.clear_number == self.clear_number:
-            return Continuation.SAME_END, end
+            return False
         raise ClearUnclear(
             "This task has ended before, and something in this run was cleared since, but whether it was this "
-            "task cannot be told, so nothing is imported again. Clear this task once more to settle it."
+            "task cannot be told, so nothing is done again. Clear this task once more to settle it."
         )
 
 
