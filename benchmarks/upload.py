@@ -118,7 +118,8 @@ def work(case: Case) -> None:
         return
     from airflow_bulk.documents.parts import Layout
     from airflow_bulk.documents.sources import find_files
-    from airflow_bulk.hooks.sending import Crew, Job, Rules, Target
+    from airflow_bulk.hooks.sending.crew import Crew
+    from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
     begun = time.perf_counter()
     gate = Gate()

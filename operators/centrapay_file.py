@@ -18,7 +18,7 @@ from airflow_bulk.platforms import centrapay as api
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.sources import FoundFile
-    from airflow_bulk.hooks.sending import Crew
+    from airflow_bulk.hooks.sending.crew import Crew
     from airflow_bulk.operators.centrapay_arguments import BatchArguments
 
 log = logging.getLogger(__name__)

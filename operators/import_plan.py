@@ -19,8 +19,8 @@ from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceErr
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.sources import FoundFile, find_files
-from airflow_bulk.hooks.sending import Crew
-from airflow_bulk.hooks.sending_protocol import Answer, FateUnknown, Findings, Gate, Rules, SendingCut
+from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Findings, Gate, Rules, SendingCut
 from airflow_bulk.judging import share_of
 from airflow_bulk.operators.part_sending import PlanTotals
 from airflow_bulk.operators.progress import SendingProgress, gigabytes
@@ -300,7 +300,7 @@ def hint_small_parts(parts: Sequence[Part]) -> None:
 
 
 class Checks:
-    """The gate of a pass that sends nothing (:class:`airflow_bulk.hooks.sending_protocol.Gate`).
+    """The gate of a pass that sends nothing (:class:`airflow_bulk.hooks.sending.protocol.Gate`).
 
     :ivar parts: the stretches that were checked.
     :ivar plan: what was found in them.

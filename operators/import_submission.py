@@ -29,7 +29,7 @@ from airflow_bulk.platforms.standing import Seen
 if TYPE_CHECKING:
     from airflow_bulk.documents.sources import FoundFile
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-    from airflow_bulk.hooks.sending import Crew
+    from airflow_bulk.hooks.sending.crew import Crew
     from airflow_bulk.operators.import_arguments import ImportArguments
 
 log = logging.getLogger(__name__)

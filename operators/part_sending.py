@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.documents.manifest import Part
-from airflow_bulk.hooks.sending_protocol import (
+from airflow_bulk.hooks.sending.protocol import (
     Answer,
     FateUnknown,
     Findings,
@@ -88,7 +88,7 @@ class PlanTotals:
 
 
 class PartSending:
-    """Implements :class:`airflow_bulk.hooks.sending_protocol.Gate` over the record.
+    """Implements :class:`airflow_bulk.hooks.sending.protocol.Gate` over the record.
 
     :param ledger: the record's parts.
     :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).

@@ -4,7 +4,8 @@ import sys
 
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending import Crew, Job, Rules, Target
+from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
 source, url = sys.argv[1:]
 

@@ -25,8 +25,9 @@ from airflow_bulk.documents.errors import SourceChanged, SourceError
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending import Answer, Crew, FateUnknown, Job, NotNow, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending_children import ChildLost
+from airflow_bulk.hooks.sending.children import ChildLost
+from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Job, NotNow, Rules, SendingCut, Target
 
 RULES = Rules(document_type="USER_PROFILE")
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'

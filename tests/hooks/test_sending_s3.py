@@ -14,7 +14,8 @@ from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceErr
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending import Crew, Job, Rules, Target
+from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'
 LINES = [GOOD % number if number % 50 else b"{}\n" for number in range(1, 9_001)]

@@ -109,7 +109,12 @@ CASES = [
         for name, call in (("get", LIST), ("post", CREATE))
         for fault, status, kind, told in (
             ("unauthorized", 401, "Unauthorized", "401 .*does not accept the API token .*Renew"),
-            ("forbidden", 403, "Forbidden", "403 .*no right on this object goes with it. A retry cannot help until"),
+            (
+                "forbidden",
+                403,
+                "Forbidden",
+                "403 .*no right on this object goes with it. A retry cannot help until",
+            ),
             ("gone", 404, "NotFound", "404, no such object .*A retry cannot help"),
             ("too_large", 413, "Refused", "413 .*A retry cannot help"),
         )

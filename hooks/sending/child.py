@@ -1,4 +1,4 @@
-"""A sending process: ``python -m airflow_bulk.hooks.sending_child``, orders on stdin, news on stdout.
+"""A sending process: ``python -m airflow_bulk.hooks.sending.child``, orders on stdin, news on stdout.
 
 It never outlives its parent: the kernel kills it with the parent (Linux), and at the end of the pipe it leaves in
 mid-body; either way its socket is reset. It records nothing and allows itself nothing.
@@ -19,9 +19,9 @@ from typing import TypeVar, cast
 from airflow_bulk.documents import errors
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.manifest import Part
-from airflow_bulk.hooks import sending_frames as frames
-from airflow_bulk.hooks.sending_protocol import Answer, FateUnknown, NotNow, SendingCut
-from airflow_bulk.hooks.sending_worker import Worker
+from airflow_bulk.hooks.sending import frames
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, SendingCut
+from airflow_bulk.hooks.sending.worker import Worker
 
 PR_SET_PDEATHSIG = 1
 OrderT = TypeVar("OrderT", bound=frames.Order)

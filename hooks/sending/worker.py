@@ -18,8 +18,8 @@ from airflow_bulk.documents.library import Block, Library
 from airflow_bulk.documents.manifest import Part
 from airflow_bulk.documents.parts import Cutter, Layout
 from airflow_bulk.documents.sources import FoundFile
-from airflow_bulk.hooks.sending_protocol import Answer, FateUnknown, NotNow, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending_wire import Wire
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, Rules, SendingCut, Target
+from airflow_bulk.hooks.sending.wire import Wire
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT = 8 << 20  # bytes: room for some blocks and their lines

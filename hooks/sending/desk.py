@@ -7,10 +7,10 @@ from typing import Protocol
 from airflow_bulk.documents.holes import HoleList
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.manifest import Part
-from airflow_bulk.hooks.sending_ledger import Ledger
-from airflow_bulk.hooks.sending_protocol import Answer, FateUnknown, Gate, Job, SendingCut
-from airflow_bulk.hooks.sending_wire import boot_time
-from airflow_bulk.hooks.sending_worker import Task
+from airflow_bulk.hooks.sending.ledger import Ledger
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Gate, Job, SendingCut
+from airflow_bulk.hooks.sending.wire import boot_time
+from airflow_bulk.hooks.sending.worker import Task
 
 
 class Pass(Protocol):

@@ -15,9 +15,9 @@ import msgspec
 
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.manifest import Part
-from airflow_bulk.hooks.sending_desk import Desk
-from airflow_bulk.hooks.sending_protocol import Answer, FateUnknown, NotNow, SendingCut, Target
-from airflow_bulk.hooks.sending_worker import Link, Task, Worker
+from airflow_bulk.hooks.sending.desk import Desk
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import Link, Task, Worker
 
 PATIENCE = 5.0  # seconds that the thread has to leave; its socket is shut down by then
 LATER = -1.0  # the answer to a question that has to be asked again

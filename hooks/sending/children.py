@@ -14,10 +14,10 @@ from airflow_bulk.documents import errors
 from airflow_bulk.documents.manifest import Part
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.sources import FoundFile
-from airflow_bulk.hooks import sending_frames as frames
-from airflow_bulk.hooks.sending_desk import Desk
-from airflow_bulk.hooks.sending_protocol import FateUnknown, NotNow, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending_worker import Task
+from airflow_bulk.hooks.sending import frames
+from airflow_bulk.hooks.sending.desk import Desk
+from airflow_bulk.hooks.sending.protocol import FateUnknown, NotNow, Rules, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import Task
 
 MOST_WAITING = 4 << 20  # bytes of a part's reject rows that may wait for the part before it
 PATIENCE = 5.0  # seconds that an idle child has to leave
@@ -33,7 +33,7 @@ class _Child:
     def __init__(self, handles: Sequence[int]) -> None:
         # -P: a module in the current folder must not stand in for one of the standard library.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "airflow_bulk.hooks.sending_child"],
+            [sys.executable, "-P", "-m", "airflow_bulk.hooks.sending.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=handles,

@@ -16,8 +16,8 @@ from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.manifest import Part, SourceFile
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.sources import FoundFile
-from airflow_bulk.hooks.sending_protocol import Answer, Rules, Target
-from airflow_bulk.hooks.sending_worker import Task
+from airflow_bulk.hooks.sending.protocol import Answer, Rules, Target
+from airflow_bulk.hooks.sending.worker import Task
 
 LENGTH = 4  # bytes of a frame's length
 

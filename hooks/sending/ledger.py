@@ -10,7 +10,7 @@ from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.manifest import Part
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.sources import FoundFile
-from airflow_bulk.hooks.sending_protocol import Findings, FirstReject, Gate
+from airflow_bulk.hooks.sending.protocol import Findings, FirstReject, Gate
 
 
 class Ledger:

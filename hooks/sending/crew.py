@@ -1,48 +1,4 @@
-"""File bodies on the wire: a crew checks the parts of a source and sends them, one worker or several.
-
-What this room promises:
-
-* **Only the caller decides.** Before a POST the gate's ``may_begin`` is asked, before the last block its
-  ``may_finish``. Both run in the caller's main thread. Nothing is repeated here: a part ends in exactly one
-  of ``answered`` and ``lost``, and giving the job again is the caller's decision.
-* **A part that was not allowed to finish is never complete.** Its last block is held back, and while it is,
-  every way out (an exception, :meth:`Crew.cut`, SIGKILL, the end of the pipe to a child) resets the socket.
-* **What is sent is what was checked.** The digest of everything read for the body is compared before
-  ``may_finish`` is asked.
-* Flat memory, nothing copied to disk (but an unlinked ``spool_dir`` file, when asked for), secrets only in
-  memory and in the pipe to a child, nothing of Airflow imported.
-
-How a caller uses it::
-
-    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.sources
-    rejects = RejectFile(folder, "name.ndjson", content="line") or None          # documents.rejects
-    with Crew(files=found, rules=Rules(document_type=...), layout=Layout(max_part_bytes=...),
-              workers=2, spool_dir=None, rejects=rejects) as crew:
-        crew.run(crew.first_pass(), gate)            # pass 1: gate.checked(part, findings) in index order
-        uri = rejects.finish()                       # the reject file gets its name
-        ...judge, create the import...
-        crew.aim(Target(url=..., headers=...))
-        todo = [part for part in parts if part.lines]
-        crew.run(lambda in_flight: Job(part=todo.pop(0), check=False) if todo else None, gate)   # pass 2
-
-* ``overlap=True``: ``crew.aim(...)`` first, then ``crew.run(crew.first_pass(send=True), gate)``.
-* A later try has recorded parts: ``Job(part=part, check=crew.needs_check(part), report=False)``. When pass 1
-  itself has to go on after the last recorded part: ``crew.first_pass(send=True, after=parts[-1])``.
-* ``next_job(in_flight)`` is called whenever a worker is free; ``None`` means no more jobs (when nothing is in
-  flight the run ends; while something is, it is asked again after each outcome, so a lost part may be given
-  again). ``in_flight`` are the parts being checked or sent.
-* Jobs of a compressed or remote source are best given in index order: going back means reading from the
-  beginning of the file again.
-* A ``may_begin`` that raises :class:`NotNow` leaves its part unsent, and the run goes on: for parts that were
-  given before an answer was lost. Any other exception of the gate ends the run and the crew.
-* Enter the crew in the main thread: on Linux, children are killed with the thread that started them.
-* A child that ends by itself (killed by the system) ends the run with
-  :class:`~airflow_bulk.hooks.sending_children.ChildLost`, after its part was told to ``lost``.
-* :meth:`Crew.cut` may be called from a signal handler at any moment. ``run`` then raises
-  :class:`SendingCut` without calling the gate again.
-* Errors of the source (:class:`~airflow_bulk.documents.errors.SourceError`: unreadable, truncated gzip,
-  :class:`~airflow_bulk.documents.errors.SourceChanged`) are raised by ``run``; the bodies in flight are cut.
-"""
+"""The crew: the workers of one source, and what they do next."""
 
 from __future__ import annotations
 
@@ -59,38 +15,20 @@ from airflow_bulk.documents.manifest import Part
 from airflow_bulk.documents.parts import Layout, line_behind, plan_parts
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.sources import FoundFile
-from airflow_bulk.hooks.sending_children import Children
-from airflow_bulk.hooks.sending_desk import Desk
-from airflow_bulk.hooks.sending_ledger import Ledger
-from airflow_bulk.hooks.sending_overlap import Overlapped
-from airflow_bulk.hooks.sending_protocol import (
+from airflow_bulk.hooks.sending.children import Children
+from airflow_bulk.hooks.sending.desk import Desk
+from airflow_bulk.hooks.sending.ledger import Ledger
+from airflow_bulk.hooks.sending.overlap import Overlapped
+from airflow_bulk.hooks.sending.protocol import (
     Answer,
     FateUnknown,
-    Findings,
-    FirstReject,
     Gate,
     Job,
-    NotNow,
     Rules,
     SendingCut,
     Target,
 )
-from airflow_bulk.hooks.sending_worker import Link, Task, Worker
-
-__all__ = [
-    "Answer",
-    "Crew",
-    "FateUnknown",
-    "Findings",
-    "FirstReject",
-    "Gate",
-    "Job",
-    "NextJob",
-    "NotNow",
-    "Rules",
-    "SendingCut",
-    "Target",
-]
+from airflow_bulk.hooks.sending.worker import Link, Task, Worker
 
 NextJob = Callable[[list[Part]], Job | None]
 

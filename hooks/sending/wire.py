@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.hooks.sending_protocol import ANSWER_LIMIT, Answer, FateUnknown, SendingCut, Target
+from airflow_bulk.hooks.sending.protocol import ANSWER_LIMIT, Answer, FateUnknown, SendingCut, Target
 
 try:
     import fcntl
