@@ -52,7 +52,10 @@ def _optional_fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_changes(changes: object, changeable: Sequence[str]) -> dict[str, Any]:
-    """Read the changes to an import; raises :class:`ArgumentError` for a field that must not change."""
+    """Read the changes to an import; empty text and None leave a field as it is.
+
+    :raises ArgumentError: a field that must not change, or nothing to change.
+    """
     if not isinstance(changes, Mapping) or not changes:
         raise ArgumentError("changes", "must name at least one field and its new value")
     if unknown := sorted(set(changes) - set(changeable)):
@@ -60,7 +63,10 @@ def read_changes(changes: object, changeable: Sequence[str]) -> dict[str, Any]:
             "changes", f"may hold {', '.join(changeable)}, not {', '.join(map(str, unknown))}"
         )
     values = {key: value for key, value in _optional_fields(changes).items() if value is not None}
-    return values | ({"name": read.text("name", changes["name"])} if "name" in changes else {})
+    values |= {"name": read.text("name", changes["name"])} if "name" in changes else {}
+    if not values:
+        raise ArgumentError("changes", f"must give at least one of {', '.join(changes)} a value")
+    return values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,8 +107,9 @@ class ImportArguments:
 
 
 def sources(value: object) -> tuple[str, ...]:
-    """Read the source: one text, or a list of them."""
-    entries = [value] if isinstance(value, str) or not isinstance(value, list | tuple | set) else list(value)
+    """Read the source: one text, a list of them, or a list's text as a template renders it."""
+    several = read.listed(value)
+    entries = [value] if several is None else several
     return tuple(read.text("source", str(entry) if entry is not None else "") for entry in entries)
 
 

@@ -6,6 +6,7 @@ value proper and its text, and says which field is wrong. Nothing was sent when 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -66,13 +67,26 @@ def optional_text(field: str, value: object) -> str | None:
     return text(field, value)
 
 
+def listed(value: object) -> list[Any] | None:
+    """Return a list, also from its text as a template renders it: ``"['a', 'b']"``; None for anything else."""
+    if isinstance(value, str) and value.strip()[:1] in ("[", "(", "{"):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            return None
+        if not isinstance(value, list | tuple | set) or not all(isinstance(one, str) for one in value):
+            return None
+    return list(value) if isinstance(value, list | tuple | set) else None
+
+
 def optional_texts(field: str, value: object) -> list[str] | None:
     """Read a list of texts, or its text: ``"1,2"`` or ``"['1', '2']"``, as a template renders a list.
 
     Empty text and None are None. An empty list stays one: whoever names nothing does not mean everything.
     """
-    if isinstance(value, list | tuple | set):
-        return [text(field, one) for one in value]
+    several = listed(value)
+    if several is not None:
+        return [text(field, one) for one in several]
     given = optional_text(field, value)
     if given is None:
         return None
@@ -152,15 +166,17 @@ class SendingOptions:
     :param max_part_bytes: bytes of one upload at most; the vendor's guidance is 100M
         (mediarithmics.md section 3 [seed]), read as its smaller meaning. A plain object of a store is
         fetched part by part, and a part is held in memory; local and compressed files are not.
-    :param workers: 1 checks and sends in the task's own process; more use so many child processes.
+    :param workers: 1 checks and sends in the task's own process; more use so many child processes. A remote source
+        without ``spool_dir`` is read by one alone: more fall back to it, with a warning.
     :param overlap: let parts leave as soon as they are checked. A refusal may then come after the first parts.
-    :param spool_dir: folder for an unlinked local copy of a remote or compressed source, to save its second read.
+    :param spool_dir: folder for an unlinked local copy of a remote source, as it is stored, to fetch it once only.
     :param one_part_per_file: never let a part span files.
     :param csv_delimiter: the separator of CSV cells.
     :param check: check every line; False sends bytes untouched and counts lines.
     :param check_extension: refuse a file whose extension does not fit the mime type.
-    :param name_marker: end the import's name in a random word, by which a later try finds it again. False
-        turns off all automatic adoption.
+    :param name_marker: end the import's name in a random word, by which a later try finds it again. False: an
+        import whose creation got no answer is not looked up; the task fails, and a person looks and clears it.
+        Executions of an import whose id is recorded are adopted all the same: they are told by their lines.
     :param resend_failed_parts: send a part again whose execution FAILED or was LOST, though nobody
         documents whether lines were taken.
     :param settle: seconds to wait for an execution to show after its answer was lost. Under 3 s only where

@@ -95,6 +95,16 @@ def test_dry_run_sends_nothing_and_leaves_no_record(emulator: Any, task: Any, tm
     assert emulator.held(result["import_id"]) == once(lines)
 
 
+def test_several_sources_from_one_template(emulator: Any, task: Any, tmp_path: Path) -> None:
+    """A template renders a list as text; a comma in a name is no end of it."""
+    first, second = tmp_path / "a,b.ndjson", tmp_path / "c.ndjson"
+    first.write_text(profile(1))
+    second.write_text(profile(2))
+    one = task(importing("{{ params.files }}"))
+    result = one.run(files=[str(first), str(second)])
+    assert emulator.held(result["import_id"]) == once([profile(1), profile(2)])
+
+
 def test_many_files_share_a_part(emulator: Any, task: Any, tmp_path: Path) -> None:
     lines = []
     for number in range(20):

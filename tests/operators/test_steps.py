@@ -57,6 +57,18 @@ def test_update_puts_the_whole_object(emulator: Any, task: Any) -> None:
         updating.run(priority="HIGH")
 
 
+@pytest.mark.parametrize("value", ["", "None", None])
+def test_update_of_nothing_is_refused(emulator: Any, task: Any, value: str | None) -> None:
+    import_id = task(creating(priority="LOW")).run()
+    changes = {"priority": "{{ params.priority }}", "shuffle_lines": None}
+    updating = task(lambda: UpdateDocumentImportOperator(task_id="t", import_id=import_id, changes=changes))
+    with pytest.raises(
+        AirflowFailException, match="changes must give at least one of priority, shuffle_lines"
+    ):
+        updating.run(priority=value)
+    assert not [call for call in emulator.requests() if call["method"] == "PUT"]
+
+
 def test_delete_refuses_what_is_not_over(emulator: Any, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     write_profiles(path, 3)
