@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
+from airflow.sdk import XComArg, conf
 
 from airflow_bulk.operators.advancing import AdvancingOperator
 
@@ -106,6 +106,8 @@ class CentrapayBatchOperator(AdvancingOperator):
         self.type = type
         self.file = file
         self.url = url
+        # What Airflow does for template fields: a URL that another task returns makes it upstream of this one.
+        XComArg.apply_upstream_relationship(self, url)
         self.account_id = account_id
         self.test = test
         self.url_expires_in = url_expires_in

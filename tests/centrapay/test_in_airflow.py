@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from loading import accounts, loads, posts
 
 from airflow_bulk.operators.centrapay_batch import CentrapayBatchOperator
@@ -66,6 +66,22 @@ def test_mapped_over_files_and_urls(run_dag: Any, centrapay: Any, s3: Any, files
     assert set(states(run).values()) == {"success"} and len(states(run)) == 5
     assert [pulled(run, "files", map_index=n)["lines_read"] for n in range(3)] == [1, 2, 3]
     assert posts(centrapay) == 5
+
+
+def test_a_url_that_another_task_makes(run_dag: Any, centrapay: Any, files: Any) -> None:
+    """The url is no template field, and its task comes first all the same."""
+    url = files.put("/made.jsonl", accounts(3))
+    with DAG("centrapay_made_url", schedule=None) as dag:
+
+        @task
+        def make_url() -> str:
+            return url
+
+        load = CentrapayBatchOperator(task_id="load", type=TYPE, url=make_url())
+    assert load.upstream_task_ids == {"make_url"}
+    run = run_dag(dag, logical_date=None)
+    assert set(states(run).values()) == {"success"}
+    assert pulled(run, "load")["lines_accepted"] == 3
 
 
 def test_a_retry_after_a_lost_answer_posts_nothing(run_dag: Any, centrapay: Any, files: Any) -> None:
