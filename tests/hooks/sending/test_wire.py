@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 import xxhash
-from tests.hooks.sink import Sink, answer, make_certificate
+from tests.hooks.sending.sink import Sink, answer, make_certificate
 
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.sources import find_files

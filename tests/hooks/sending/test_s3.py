@@ -8,7 +8,7 @@ import json
 import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
-from tests.hooks.sink import Sink
+from tests.hooks.sending.sink import Sink
 
 from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.parts import Layout

@@ -1,0 +1,39 @@
+"""The receivers and the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.hooks.sending.crewing import (
+    line_of,
+)
+from tests.hooks.sending.sink import Sink, make_certificate
+
+
+@pytest.fixture
+def sink():
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """20,000 lines; a bad one and a blank one among each hundred."""
+    path = tmp_path / "source.ndjson"
+    path.write_bytes(b"".join(line_of(number) for number in range(1, 20_001)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    """A self-signed certificate of localhost, and its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def tls_sink(certificate):
+    sink = Sink(certificate)
+    yield sink
+    sink.close()
