@@ -1,6 +1,9 @@
 """A SQL database as the source of a batch: a table or a query an object, read through Airflow's own database hooks.
 
-Rows come through a server-side cursor where the driver has one, so that memory stays flat.
+PostgreSQL (psycopg 2 and 3) gets a named, server-side cursor, so that memory stays flat, and a session in UTC.
+Any other driver gets its own plain cursor, read ``fetch_size`` rows at a time, in the session's own time zone: whether
+that cursor holds the whole result first is the driver's affair. mysqlclient does; with ``{"cursor": "sscursor"}`` in the
+extra of the MySQL connection Airflow's hook gives it one that leaves the rows at the server.
 """
 
 from __future__ import annotations
@@ -92,7 +95,8 @@ class SqlSource:
             columns = [column[0] for column in cursor.description]
             while rows:
                 for row in rows:
-                    yield dict(zip(columns, row, strict=True))
+                    # A connection's extra may ask for rows as dicts.
+                    yield dict(row) if isinstance(row, Mapping) else dict(zip(columns, row, strict=True))
                 rows = cursor.fetchmany(self.fetch_size)
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
@@ -126,7 +130,7 @@ def _statement(
 
 
 def _cursor(connection: Any) -> Any:
-    """Return a cursor that leaves the rows at the server, where the driver has such a thing (psycopg)."""
+    """Return a cursor that leaves the rows at the server (psycopg), or the driver's plain one."""
     if not type(connection).__module__.startswith("psycopg"):
         return connection.cursor()
     with closing(connection.cursor()) as session:

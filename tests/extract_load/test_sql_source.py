@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -34,6 +35,30 @@ def names(source, since=None, updated_since=None, grain=None, name="customers"):
 def test_rows_come_in_pages_of_the_fetch_size(customers):
     customers.execute("INSERT INTO customers (id, name) SELECT g, 'n' || g FROM generate_series(3, 50) g")
     assert len(names(SqlSource("el_postgres", {"customers": "customers"}, fetch_size=7))) == 50
+
+
+def test_the_server_makes_no_more_rows_than_were_fetched(database):
+    """A client-side cursor would take the whole result with the first row."""
+    database.execute("CREATE SEQUENCE made")
+    query = "SELECT nextval('made') AS name FROM generate_series(1, 50)"
+    source = SqlSource("el_postgres", {"numbers": SqlObject(query=query)}, fetch_size=7)
+    rows = source.extract("numbers", since=None, updated_since=None, grain=None)
+    for number, made in [(1, 7), (7, 7), (8, 14)]:
+        while next(rows)["name"] < number:
+            pass
+        database.execute("SELECT last_value FROM made")
+        assert database.fetchone() == (made,)
+    database.execute("SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction'")
+    assert any('FROM "bulk_' in query for (query,) in database.fetchall())
+    assert len(list(rows)) == 50 - 8
+
+
+@pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor"])
+def test_a_connection_that_asks_for_other_rows_changes_nothing(customers, monkeypatch, cursor):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EL_POSTGRES", f"{os.environ['AIRFLOW_CONN_EL_POSTGRES']}&cursor={cursor}"
+    )
+    assert names(SqlSource("el_postgres", {"customers": "customers"})) == ["Ann", "Bob"]
 
 
 def test_each_bound_filters_its_own_column(customers):
