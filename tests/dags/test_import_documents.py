@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from collections.abc import Iterator
@@ -118,16 +119,25 @@ def test_every_field_from_a_template(run_dag: Any, emulator: Any, tmp_path: Path
         "timeout": 600,
         "cancel_on_kill": True,
     }
-    sending = {"part": "20000", "workers": 1, "overlap": False}
+    sending = {
+        "max_part_bytes": "20000",
+        "workers": 1,
+        "overlap": False,
+        "spool_dir": None,
+        "one_part_per_file": True,
+        "csv_delimiter": ";",
+        "check": True,
+        "check_extension": False,
+        "name_marker": False,
+        "resend_failed_parts": True,
+        "settle": 0.5,
+    }
+    assert set(sending) == {field.name for field in dataclasses.fields(SendingOptions)}
     params = {name: Param(value) for name, value in (values | sending).items()}
     with DAG("from_a_form", schedule=None, params=params) as dag:
         ImportDocumentsOperator(
             task_id="load",
-            sending=SendingOptions(
-                max_part_bytes="{{ params.part }}",
-                workers="{{ params.workers }}",
-                overlap="{{ params.overlap }}",
-            ),
+            sending=SendingOptions(**{name: f"{{{{ params.{name} }}}}" for name in sending}),  # type: ignore[arg-type]
             **{name: f"{{{{ params.{name} }}}}" for name in values},  # type: ignore[arg-type]
         )
     run = run_dag(dag, logical_date=None)
@@ -136,7 +146,7 @@ def test_every_field_from_a_template(run_dag: Any, emulator: Any, tmp_path: Path
     assert (result["lines_read"], result["lines_rejected"], result["parts"] > 1) == (400, 1, True)
     assert emulator.held() == once(lines)
     (made,) = emulator.imports()
-    assert (made["priority"], made["shuffle_lines"]) == ("HIGH", False)
+    assert (made["name"], made["priority"], made["shuffle_lines"]) == ("from a form", "HIGH", False)
 
 
 def test_deferred_import_that_is_late(run_dag: Any, emulator: Any, tmp_path: Path) -> None:

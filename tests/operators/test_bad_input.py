@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +55,36 @@ def test_refused_files(
     assert "othing was sent" in message
 
 
+@contextlib.contextmanager
+def as_anybody() -> Iterator[None]:
+    """Root may read everything; whoever else runs the tests may not read a file of mode 0."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 def test_unreadable_file(emulator: Any, task: Any, tmp_path: Path) -> None:
-    """As another user would meet it: root may read everything, so a name that no system call accepts stands in."""
+    refused(
+        emulator, task(importing(tmp_path / "none.ndjson")), "no such file"
+    )  # loads what only root may load
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "profiles.ndjson")
+        path.write_text(GOOD)
+        path.chmod(0)
+        with as_anybody():
+            message = refused(
+                emulator, task(importing(path)), r"profiles\.ndjson: cannot be read \(Permission denied\)"
+            )
+    assert "othing was sent" in message
+
+
+def test_name_that_no_system_call_takes(emulator: Any, task: Any, tmp_path: Path) -> None:
     message = refused(emulator, task(importing(tmp_path / ("x" * 300 + ".ndjson"))), "x{50}")
     assert "othing was sent" in message
 

@@ -149,6 +149,26 @@ def test_platform_failures_are_judged_and_named(emulator: Any, task: Any, tmp_pa
     assert len(result["error_file_uris"]) == 1
 
 
+def test_another_encoding_leaves_untouched(emulator: Any, task: Any, tmp_path: Path) -> None:
+    """Unchecked bytes are the author's affair: they are cut on line borders, counted, and not changed."""
+    source = tmp_path / "profiles.ndjson"
+    body = (
+        "".join(f"{profile(n, city='Zürich')}\r\n" for n in range(300)).encode().replace(b"\\u00fc", b"\xfc")
+    )
+    source.write_bytes(body)
+    sending = SendingOptions(max_part_bytes=20_000, check=False)
+    one = task(importing(source, sending=sending, encoding="latin-1", max_failures="100%"))
+    result = one.run()
+    (made,) = emulator.imports()
+    assert made["encoding"] == "latin-1"
+    assert (result["lines_read"], result["lines_rejected"], result["bytes"]) == (300, 0, len(body))
+    # The emulator reads utf-8 alone, so every line fails there; that all came is what it was sent.
+    assert result["lines_failed"] == 300
+    parts = [part.read_bytes() for part in (emulator.state / "bodies").glob("*.body")]
+    assert len(parts) == result["parts"] > 1
+    assert b"".join(sorted(parts, key=body.index)) == body
+
+
 def test_own_deadline_cancels_and_names(emulator: Any, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
@@ -167,16 +187,17 @@ def test_own_deadline_cancels_and_names(emulator: Any, task: Any, tmp_path: Path
     assert sum(emulator.held().values()) == 10
 
 
+@pytest.mark.parametrize(("fault", "status"), [("forced_failed", "FAILED"), ("lost_status", "LOST")])
 def test_failed_execution_is_named_and_resent_only_on_request(
-    emulator: Any, task: Any, tmp_path: Path
+    emulator: Any, task: Any, tmp_path: Path, fault: str, status: str
 ) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 1000)
-    emulator.fault("forced_failed", times=1, taken=0.0)
+    emulator.fault(fault, times=1, taken=0.0)
     options: dict[str, Any] = {"sending": SendingOptions(max_part_bytes=20_000)}
     one = task(lambda: importing(source, **options)())
     with pytest.raises(
-        AirflowFailException, match=r"ended as FAILED.*part 1: .*profiles.ndjson, from line 1"
+        AirflowFailException, match=rf"ended as {status}.*part 1: .*profiles.ndjson, from line 1"
     ):
         one.run()
     options["sending"] = SendingOptions(max_part_bytes=20_000, resend_failed_parts=True)
