@@ -6,7 +6,16 @@ their names through XCom. `watermark` comes last: the next run reads what was ch
 
 **Deletions are off.** Each apply reports how many records it would delete.
 
-**Clearing.** Clear any task: an apply reads the warehouse again first and creates nothing twice.
+**Clearing.** In the latest run clear any task: an apply reads the warehouse again first and creates nothing twice. In an
+older run clear the extract with its downstream: an apply alone would write what was read then over newer records.
+
+**Retries.** A record that the warehouse is still storing when its apply dies, and stores only after the retry has looked
+(`retry_delay` and 3 seconds), is created again.
+
+**One run at a time** (`max_active_runs=1`): of two at once, the one that applies last would win.
+
+**A load added later** sees what changes from now on. For the older records delete the extract's key in the state of the
+asset `extract_load:accounting_refresh.accounting`.
 
 Needs the connections `accounting_source` and `accounting_warehouse` of type `extract_load`.
 """
