@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -42,15 +43,15 @@ def test_the_server_makes_no_more_rows_than_were_fetched(database):
     database.execute("CREATE SEQUENCE made")
     query = "SELECT nextval('made') AS name FROM generate_series(1, 50)"
     source = SqlSource("el_postgres", {"numbers": SqlObject(query=query)}, fetch_size=7)
-    rows = source.extract("numbers", since=None, updated_since=None, grain=None)
-    for number, made in [(1, 7), (7, 7), (8, 14)]:
-        while next(rows)["name"] < number:
-            pass
-        database.execute("SELECT last_value FROM made")
-        assert database.fetchone() == (made,)
-    database.execute("SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction'")
-    assert any('FROM "bulk_' in query for (query,) in database.fetchall())
-    assert len(list(rows)) == 50 - 8
+    with closing(source.extract("numbers", since=None, updated_since=None, grain=None)) as rows:
+        for number, made in [(1, 7), (7, 7), (8, 14)]:
+            while next(rows)["name"] < number:
+                pass
+            database.execute("SELECT last_value FROM made")
+            assert database.fetchone() == (made,)
+        database.execute("SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction'")
+        assert any('FROM "bulk_' in query for (query,) in database.fetchall())
+        assert len(list(rows)) == 50 - 8
 
 
 @pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor"])
