@@ -37,6 +37,23 @@ def test_the_package_comes_from_the_wheel(installed: str, tmp_path: Path) -> Non
     assert Path(asked.stdout.strip()).is_relative_to(Path(installed).parents[1])
 
 
+def test_the_command_line_lists_the_provider(installed: str, tmp_path: Path) -> None:
+    listed = subprocess.run(
+        [installed, "-m", "airflow", "providers", "list", "--output", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**clean_environment(), "AIRFLOW_HOME": str(tmp_path)},
+    )
+    providers = {one["package_name"]: one for one in json.loads(listed.stdout[listed.stdout.index("[{") :])}
+    mine = providers["airflow-provider-bulk"]
+    assert mine["version"] == "0.1.0"
+    assert mine["description"] == get_provider_info()["description"].rstrip(
+        "."
+    )  # as Airflow shows all of them
+
+
 def test_airflow_lists_the_provider(airflow_stack: AirflowStack) -> None:
     providers = airflow_stack.api.call("GET", "/providers", params={"limit": 200})["providers"]
     mine = [one for one in providers if one["package_name"] == "airflow-provider-bulk"]
