@@ -4,8 +4,8 @@
 `load_accounts` checks every record, has the store sign a URL, creates the batch and waits in the triggerer.
 `check_assets` reads some of the assets back by the customers' ids and compares their balances.
 
-**Where the errors are.** What Centrapay refuses is in one file below the run's own `errors` folder; positions of
-records that break a rule before are in a second one beside it.
+**Where the errors are.** What Centrapay refuses is in one file below the run's own `errors` folder, and `check_assets`
+leaves those customers out; positions of records that break a rule before are in a second file beside it.
 
 **The store must be reachable for Centrapay.** Its servers fetch the file; nothing is sent to them.
 
@@ -84,13 +84,26 @@ def balances(customers: int, path: Path = PURCHASES) -> dict[str, int]:
     return dict(spent)
 
 
+def external_id(customer: str) -> str:
+    """A customer's id, by which Centrapay knows its asset."""
+    return f"cdnow-{customer}"
+
+
 def record(customer: str, cents: int) -> dict[str, Any]:
     """One customer as a farmlands-external-asset record: contacts are left out, so those that are there stay."""
     return {
-        "externalId": f"cdnow-{customer}",
+        "externalId": external_id(customer),
         "accountNumber": customer,
         "availableBalance": str(cents),
     }
+
+
+def refused_customers(errors_uri: str | None) -> set[str]:
+    """The external ids in a batch's errors file; there is none without an error."""
+    if errors_uri is None:
+        return set()
+    with ObjectStoragePath(errors_uri).open("rb") as rows:
+        return {json.loads(row)["external_id"] for row in rows}
 
 
 @dag(
@@ -130,18 +143,24 @@ def farmlands_accounts() -> None:
 
     @task
     def check_assets(batch: dict[str, Any], params: dict[str, Any]) -> dict[str, int]:
-        """Read some assets back by external id; fail when a balance is not what was loaded."""
+        """Read some assets back by external id; fail when a balance is not what was loaded. Refused ones are left out."""
         from airflow_bulk.hooks.centrapay import CentrapayHook
         from airflow_bulk.platforms.centrapay import FARMLANDS_ASSETS
 
         hook = CentrapayHook()
-        spent = balances(int(params["customers"]))
+        refused = refused_customers(batch["errors_uri"])
+        spent = {
+            name: cents
+            for name, cents in balances(int(params["customers"])).items()
+            if external_id(name) not in refused
+        }
         sample = list(spent.items())[:: max(1, len(spent) // SAMPLE)][:SAMPLE]
         for customer, cents in sample:
-            asset = hook.get_asset_by_external_id(FARMLANDS_ASSETS[bool(params["test"])], f"cdnow-{customer}")
+            name = external_id(customer)
+            asset = hook.get_asset_by_external_id(FARMLANDS_ASSETS[bool(params["test"])], name)
             if int(asset.available_balance or 0) != cents:
-                raise ValueError(f"The asset of cdnow-{customer} has another balance than was loaded.")
-        return {"records": batch["count"], "compared": len(sample)}
+                raise ValueError(f"The asset of {name} has another balance than was loaded.")
+        return {"records": batch["count"], "refused": len(refused), "compared": len(sample)}
 
     check_assets(loaded.output)
 

@@ -153,3 +153,11 @@ def test_a_setting_that_does_not_exist(centrapay: CentrapayEmulator) -> None:
 
     with pytest.raises(EmulatorError, match="no setting is called 'step'"):
         centrapay.settings(step=1)
+
+
+def test_a_record_that_keeps_all_rules_may_be_refused(centrapay: CentrapayEmulator, files: Any) -> None:
+    centrapay.settings(refused={"acc-2": "EMULATOR_REFUSED"})
+    batch = CentrapayHook().get_batch(create(files.put("/a.jsonl", accounts(3))))
+    (error,) = batch.errors
+    assert (batch.count, error.external_id, error.message) == (3, "acc-2", "EMULATOR_REFUSED")
+    assert [asset["externalId"] for asset in centrapay.assets()] == ["acc-1", "acc-3"]

@@ -55,10 +55,12 @@ def stack(airflow_stack: AirflowStack, s3: Any) -> Iterator[tuple[AirflowStack, 
         yield airflow_stack, centrapay
 
 
-def test_on_a_whole_airflow(stack: Any, s3: Any) -> None:
+def test_on_a_whole_airflow(stack: Any, s3: Any, example: ModuleType) -> None:
+    """One record is refused, of those that are read back otherwise: it is in the errors file, and nowhere else."""
     airflow, centrapay = stack
     api = airflow.api
-    centrapay.settings(step_seconds=1)
+    refused = example.external_id(list(example.balances(500))[25])
+    centrapay.settings(step_seconds=1, refused={refused: "EMULATOR_REFUSED"})
     api.wait_for_dag(DAG_ID)
     api.unpause(DAG_ID)
     form = {
@@ -71,10 +73,16 @@ def test_on_a_whole_airflow(stack: Any, s3: Any) -> None:
     run_id = api.trigger(DAG_ID, conf=form)
     assert api.wait_for_run(DAG_ID, run_id) == "success", api.log(DAG_ID, run_id, "load_accounts")
     result = api.xcom(DAG_ID, run_id, "load_accounts")
-    assert (result["lines_read"], result["lines_accepted"], result["lines_failed"]) == (500, 500, 0)
-    assert api.xcom(DAG_ID, run_id, "check_assets") == {"records": 500, "compared": 20}
-    assert posts(centrapay) == 1 and loads(centrapay) == {1}
+    assert (result["lines_read"], result["lines_accepted"], result["lines_failed"]) == (500, 499, 1)
+    assert api.xcom(DAG_ID, run_id, "check_assets") == {"records": 500, "refused": 1, "compared": 20}
+    assert posts(centrapay) == 1 and loads(centrapay) == {1} and len(centrapay.assets()) == 499
     (batch,) = centrapay.batches()
+    folder, _, name = result["errors_uri"].rpartition("/")
+    assert folder == f"{form['folder']}/{run_id}/errors" and name.endswith(".errors.ndjson")
+    rows = s3.body(result["errors_uri"].partition("crm/")[2]).splitlines()
+    assert [json.loads(row) for row in rows] == [
+        {"batch_id": batch["id"], "index": "25", "external_id": refused, "message": "EMULATOR_REFUSED"}
+    ]
     log = api.log(DAG_ID, run_id, "load_accounts")
     assert "Centrapay will fetch" in log
     assert batch["url"].partition("?")[2] not in log and "Signature=" not in log

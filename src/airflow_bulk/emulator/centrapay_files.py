@@ -14,8 +14,10 @@ import ipaddress
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,13 +40,14 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
-def outcome(batch_type: str, url: str) -> dict[str, Any]:
+def outcome(batch_type: str, url: str, refused: Mapping[str, str]) -> dict[str, Any]:
     """Fetch a file and judge it: what the batch will say at its end.
 
+    :param refused: externalId -> message of records that are refused though they keep all rules.
     :return: ``fatal`` (why nothing could be processed, or None), ``count``, ``errors`` and the good ``records``.
     """
     try:
-        return {"fatal": None, **judge(batch_type, fetch(url))}
+        return {"fatal": None, **judge(batch_type, fetch(url), refused)}
     except (OSError, ValueError) as error:
         return {"fatal": str(error), "count": 0, "errors": [], "records": []}
 
@@ -79,9 +82,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def judge(batch_type: str, data: bytes) -> dict[str, Any]:
+def judge(batch_type: str, data: bytes, refused: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Judge a file's records.
 
+    :param refused: as :func:`outcome` takes it.
     :return: ``count`` of records read, ``errors``, one a bad record, and the good ``records``.
     :raises ValueError: the file cannot be read at all.
     """
@@ -92,7 +96,7 @@ def judge(batch_type: str, data: bytes) -> dict[str, Any]:
     read = _rows(text) if batch_type == ONBOARD else _lines(text)
     errors, records = [], []
     for index, (record, why) in enumerate(read):
-        message = why or _broken_rule(batch_type, record)
+        message = why or _broken_rule(batch_type, record) or refused.get(str(record.get("externalId")))
         if message is None:
             records.append(record)
             continue

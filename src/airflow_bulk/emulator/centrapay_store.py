@@ -43,6 +43,7 @@ class CentrapaySettings:
     :param most_errors: how many errors the list holds at most.
     :param accounts: id -> whether it is a test account.
     :param other_types: batch types accepted beside the known ones; a record of theirs is any JSON object.
+    :param refused: externalId -> the message with which a record that keeps all rules is refused.
     """
 
     step_seconds: float = 0.2
@@ -55,6 +56,7 @@ class CentrapaySettings:
         default_factory=lambda: {ACCOUNT: False, TEST_ACCOUNT: True}
     )
     other_types: tuple[str, ...] = ()
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class CentrapayStore:
@@ -132,7 +134,7 @@ class CentrapayStore:
     async def _fetch(self, row: sqlite3.Row) -> None:
         """Fetch and judge beside the event loop. The file is what it was when the batch was created."""
         try:
-            found = await asyncio.to_thread(files.outcome, row["type"], row["url"])
+            found = await asyncio.to_thread(files.outcome, row["type"], row["url"], self.settings.refused)
         finally:
             self._fetches.pop(row["id"], None)
         self.world.database.run(
