@@ -19,6 +19,7 @@ from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms import mediarithmics as api
 from airflow_bulk.platforms import mediarithmics_batch_calls as batch_calls
 from airflow_bulk.platforms import mediarithmics_batches as batches
+from airflow_bulk.platforms import mediarithmics_calls as calls
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.standing import Seen, Standing
 
@@ -199,7 +200,7 @@ class ImportExecutions(RemoteExecutions[Seen]):
         found: list[Seen] = []
         offset: int | None = 0
         while offset is not None:
-            page = yield api.list_executions(self.datamart_id, self.import_id, first_result=offset)
+            page = yield calls.list_executions(self.datamart_id, self.import_id, first_result=offset)
             found += [api.seen(one) for one in page.data]
             offset = page.next_offset(offset, api.PAGE_SIZE)
         # One that others add meanwhile pushes the last of a page on to the next: it is still one.
@@ -207,7 +208,7 @@ class ImportExecutions(RemoteExecutions[Seen]):
 
     def canceling(self, execution_id: str) -> Steps[Any]:
         """The one call that cancels."""
-        return (yield api.cancel_execution(self.datamart_id, self.import_id, execution_id))
+        return (yield calls.cancel_execution(self.datamart_id, self.import_id, execution_id))
 
     def get(self, execution_id: str) -> Seen:
         """One execution."""

@@ -13,6 +13,7 @@ from airflow_bulk.hooks.mediarithmics_batches import BatchHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms import mediarithmics as api
 from airflow_bulk.platforms import mediarithmics_batch_calls as batches
+from airflow_bulk.platforms import mediarithmics_calls as calls
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
 
 
@@ -81,11 +82,11 @@ class MediarithmicsHook(BatchHook):
         """
         body = {"document_type": document_type, "mime_type": mime_type, "encoding": encoding, "name": name}
         body |= {key: value for key, value in optional.items() if value is not None}
-        return self.send(api.create_document_import(self.datamart(datamart_id), body))
+        return self.send(calls.create_document_import(self.datamart(datamart_id), body))
 
     def get_document_import(self, import_id: str, datamart_id: str | int | None = None) -> api.DocumentImport:
         """Get one document import."""
-        return self.send(api.get_document_import(self.datamart(datamart_id), import_id))
+        return self.send(calls.get_document_import(self.datamart(datamart_id), import_id))
 
     def list_document_imports(
         self, datamart_id: str | int | None = None, **filters: Any
@@ -96,7 +97,7 @@ class MediarithmicsHook(BatchHook):
         """
         datamart = self.datamart(datamart_id)
         return self._follow(
-            lambda first, size: api.list_document_imports(
+            lambda first, size: calls.list_document_imports(
                 datamart, first_result=first, max_results=size, **filters
             )
         )
@@ -106,12 +107,12 @@ class MediarithmicsHook(BatchHook):
     ) -> api.DocumentImport:
         """Change fields of an import: read, merge, put the whole object back (section 2.2 [assumed])."""
         datamart = self.datamart(datamart_id)
-        current = self.send(api.get_raw_document_import(datamart, import_id))
-        return self.send(api.update_document_import(datamart, import_id, {**current, **changes}))
+        current = self.send(calls.get_raw_document_import(datamart, import_id))
+        return self.send(calls.update_document_import(datamart, import_id, {**current, **changes}))
 
     def delete_document_import(self, import_id: str, datamart_id: str | int | None = None) -> None:
         """Delete an import."""
-        self.send(api.delete_document_import(self.datamart(datamart_id), import_id))
+        self.send(calls.delete_document_import(self.datamart(datamart_id), import_id))
 
     def list_executions(
         self, import_id: str, datamart_id: str | int | None = None
@@ -119,14 +120,16 @@ class MediarithmicsHook(BatchHook):
         """List an import's executions, newest first, page after page as they are consumed."""
         datamart = self.datamart(datamart_id)
         return self._follow(
-            lambda first, size: api.list_executions(datamart, import_id, first_result=first, max_results=size)
+            lambda first, size: calls.list_executions(
+                datamart, import_id, first_result=first, max_results=size
+            )
         )
 
     def get_execution(
         self, import_id: str, execution_id: str, datamart_id: str | int | None = None
     ) -> api.Execution:
         """Get one execution."""
-        return self.send(api.get_execution(self.datamart(datamart_id), import_id, execution_id))
+        return self.send(calls.get_execution(self.datamart(datamart_id), import_id, execution_id))
 
     def cancel_execution(
         self, import_id: str, execution_id: str, datamart_id: str | int | None = None
@@ -137,12 +140,12 @@ class MediarithmicsHook(BatchHook):
         """
         datamart = self.datamart(datamart_id)
         try:
-            self.send(api.cancel_execution(datamart, import_id, execution_id))
+            self.send(calls.cancel_execution(datamart, import_id, execution_id))
         except (Unauthorized, Forbidden):
             raise
         except PlatformError as error:
             self.log.info("%s", error)
-        return self.send(api.get_execution(datamart, import_id, execution_id))
+        return self.send(calls.get_execution(datamart, import_id, execution_id))
 
     def fetch_error_file(self, uri: str, *, token_in_query: bool = False) -> bytes:
         """Fetch an execution's error file. Its columns are not documented: opaque bytes (section 4.5).
@@ -150,7 +153,7 @@ class MediarithmicsHook(BatchHook):
         :param token_in_query: send the token as the console does, in the query, where access logs show it.
         """
         token = self.endpoint.headers["Authorization"] if token_in_query else None
-        return self.send(api.data_file(uri, access_token=token))
+        return self.send(calls.data_file(uri, access_token=token))
 
     def console_url(self, import_id: str, datamart_id: str, organisation_id: str | None = None) -> str | None:
         """Link to an import in the console; None when the base or the organisation is not known (section 10)."""
@@ -166,7 +169,7 @@ class MediarithmicsHook(BatchHook):
         try:
             if self.text("datamart_id"):
                 datamart = self.datamart()
-                self.send(api.list_document_imports(datamart, max_results=1), tries=1)
+                self.send(calls.list_document_imports(datamart, max_results=1), tries=1)
                 return True, f"The API token is accepted, and datamart {datamart} can be read."
             organisation = self.text("organisation_id") or None
             self.send(batches.list_plugins(organisation_id=organisation, max_results=1), tries=1)

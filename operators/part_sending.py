@@ -27,6 +27,7 @@ from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER, LOOK_FIRST, parse_
 from airflow_bulk.operators.progress import SendingProgress
 from airflow_bulk.operators.record import PartEntry, PartLedger, State
 from airflow_bulk.platforms import mediarithmics as api
+from airflow_bulk.platforms import mediarithmics_calls as calls
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
 
@@ -53,7 +54,7 @@ def target_of(hook: MediarithmicsHook, datamart_id: str, import_id: str | None, 
     from requests.utils import get_environ_proxies
 
     endpoint = hook.endpoint
-    url = endpoint.base_url + api.executions_path(datamart_id, str(import_id))
+    url = endpoint.base_url + calls.executions_path(datamart_id, str(import_id))
     return Target(
         url=url,
         headers={

@@ -13,7 +13,7 @@ from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.budget import RateBudget
 from airflow_bulk.hooks.executions import ImportExecutions, newest_first
 from airflow_bulk.hooks.transport import Endpoint, Transport
-from airflow_bulk.platforms import mediarithmics as api
+from airflow_bulk.platforms import mediarithmics_calls as calls
 from airflow_bulk.platforms.errors import PlatformError
 from both_ways import Connected
 
@@ -115,4 +115,4 @@ def test_a_server_that_takes_no_connection_does_not_hold_the_bell() -> None:
         )
         transport = Transport(endpoint, requests.Session(), RateBudget())
         with pytest.raises(PlatformError, match="ConnectTimeout"):
-            transport.send(api.list_executions("1", "2"), tries=1, timeout=0.3)
+            transport.send(calls.list_executions("1", "2"), tries=1, timeout=0.3)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from airflow_bulk.emulator.handle import Emulator
-from airflow_bulk.platforms import mediarithmics as api
+from airflow_bulk.platforms import mediarithmics_calls as calls
 from both_ways import WAYS, Connected, Outcome, by_send, outcomes
 
 DATAMART = "3300"
-LIST = api.list_document_imports(DATAMART)
-CREATE = api.create_document_import(
+LIST = calls.list_document_imports(DATAMART)
+CREATE = calls.create_document_import(
     DATAMART,
     {"document_type": "USER_PROFILE", "mime_type": "APPLICATION_X_NDJSON", "encoding": "utf-8", "name": "n"},
 )

@@ -17,7 +17,7 @@ import pytest
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.hooks.transport import parse_retry_after
-from airflow_bulk.platforms import mediarithmics as api
+from airflow_bulk.platforms import mediarithmics_calls as calls
 from both_ways import WAYS, Connected, Outcome, by_send
 from scripted_server import ScriptedServer
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.parametrize("way", WAYS)
 #: Neither digits nor twelve letters in a row, so that no reduction of messages hides it by chance.
 TOKEN = "Canary-Token-Never-Told"
 PAGE = (200, {"Content-Type": "application/json"}, b'{"status": "ok", "data": [], "count": 0}')
-LIST = api.list_document_imports("3300")
-CREATE = api.create_document_import("3300", {"name": "n"})
+LIST = calls.list_document_imports("3300")
+CREATE = calls.create_document_import("3300", {"name": "n"})
 
 Way = Callable[..., Outcome]
 
@@ -83,7 +83,7 @@ def test_fields_nobody_knows_never_become_headers(way: Way, bare: Connected) -> 
 
 
 def test_query_and_body_arrive_as_they_are(way: Way, bare: Connected) -> None:
-    call = api.data_file("mics://data_file/a b&c=d/+ä_errors.csv")
+    call = calls.data_file("mics://data_file/a b&c=d/+ä_errors.csv")
     with ScriptedServer((200, {}, b"line_number\n")) as server:
         assert way(bare.hook(host=server.url), call).record == b"line_number\n"
     from urllib.parse import parse_qs, urlsplit
@@ -199,7 +199,7 @@ def test_a_platform_that_quotes_the_token_is_not_repeated(
 
 def test_no_token_when_nobody_answers(way: Way, bare: Connected, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    call = api.data_file("mics://x", access_token=TOKEN)
+    call = calls.data_file("mics://x", access_token=TOKEN)
     assert TOKEN not in way(bare.hook(host="http://127.0.0.1:1"), call, tries=2).message
     assert TOKEN not in caplog.text
 
