@@ -123,6 +123,20 @@ def supervisor_alone_and_the_orphan_sends_on(tell: Tell) -> None:
     assert len(story.executions()) == result["parts"]
 
 
+def supervisor_alone_and_the_task_with_it(tell: Tell) -> None:
+    story = tell("crash_quick")
+    story.write()
+    story.begin(stop="before commit 1")
+    task = psutil.Process(story.stopped())
+    story.kill(story.supervisor(task.pid))
+    # It stands where nobody lets it go: only the kernel can end it.
+    gone, _ = psutil.wait_procs([task], timeout=30)
+    assert gone
+    result = story.ends_well()
+    assert [one["cut"] for one in story.uploads()].count("client") == 1
+    assert len(story.executions()) == result["parts"]
+
+
 def parent_of_two_sending_children(tell: Tell) -> None:
     story = tell("crash_quick")
     story.write(12_000, size=4_000)
@@ -169,6 +183,7 @@ def killed_while_the_execution_is_late_and_retried_at_once(tell: Tell) -> None:
     "scenario",
     [
         supervisor_alone_and_the_orphan_sends_on,
+        supervisor_alone_and_the_task_with_it,
         parent_of_two_sending_children,
         between_commit_and_last_block,
         between_last_block_and_record,
