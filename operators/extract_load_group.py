@@ -128,6 +128,8 @@ def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, 
         ]
     if isinstance(documents := ends["destination"], DocumentImportDestination):
         for job in sorted(graph.loads.values(), key=lambda job: job.index):
+            if job.object in graph.read_only:
+                continue
             try:
                 documents.arguments(job.object)
             except ValueError as error:
@@ -242,7 +244,8 @@ class _Tasks:
         job, mapping = self._graph.loads[name], self._graph.mappings[name]
         feeds = [feed for feed in mapping.feeding or () if feed in self._nodes_of]
         required = [node for feed in feeds if feed in job.extract for node in self._nodes_of[feed]]
-        if isinstance(documents := self._ends["destination"], DocumentImportDestination):
+        read_only = name in self._graph.read_only
+        if not read_only and isinstance(documents := self._ends["destination"], DocumentImportDestination):
             return ApplyDocumentsOperator(
                 task_id=self._ids[job.apply],
                 object_name=name,
@@ -264,7 +267,7 @@ class _Tasks:
             reference_matches={other: self._graph.mappings[other].match_fields[0] for other in others},
             deletions=self._deletions,
             unrequired=[feed for feed in feeds if feed not in job.extract],
-            read_only=name in self._graph.read_only,
+            read_only=read_only,
             staging=self._staging,
             doc_md=self._doc(job.apply),
         )

@@ -86,6 +86,15 @@ def test_a_lost_answer_imports_no_line_twice(extract_load, mediarithmics, group,
     assert held_names(mediarithmics) == ["Ann"]
 
 
+def test_a_load_that_is_only_read_imports_nothing(extract_load, mediarithmics, group, run_dag):
+    extract_load.put("Customer", {"Id": "1", "Name": "Ann"})
+    run = run_dag(group("el_documents_read_only", {}, read_only={"profiles"}))
+    assert set(states(run).values()) == {"success"}
+    assert mediarithmics.imports() == []
+    result = pulled(run, "g.apply_profiles")
+    assert (result["records"], result["created"], result["read_only"]) == (0, 0, True)
+
+
 def test_what_documents_cannot_do_is_a_fault_of_the_definition(group):
     with pytest.raises(BatchDefinitionError) as caught:
         group("el_documents_bad", {"segments": {"document_type": "USER_SEGMENT"}}, deletions="all")
