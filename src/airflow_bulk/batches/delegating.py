@@ -1,13 +1,18 @@
-"""A definition as the batch server takes it: its own fields alone, times as ISO text.
+"""A definition as the batch server takes it: its own fields alone, the newest format, times as ISO text.
 
-What only the expanded mode knows (mappings, ``window``, ``watermark``) has no meaning there.
+What only the expanded mode knows (mappings, ``window``, ``watermark``) has no meaning there. Fields of the older
+formats (extract_load.md section 1.3) would be dropped without a word, and loads would no longer wait, so they are
+converted here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
+from airflow_bulk.batches.definition import REQUIREMENTS, Faults
+from airflow_bulk.batches.older_formats import WrittenJob, current_jobs
+from airflow_bulk.batches.problems import BatchDefinitionError
 from airflow_bulk.batches.times import WATERMARK, WINDOW, read_time, to_text
 
 #: Fields of a batch that a client may send (extract_load.md section 1.1).
@@ -21,22 +26,57 @@ def server_definition(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return the batch to send.
 
     :param definition: templates rendered.
-    :raises ValueError: an id, which the server assigns; a bound that no server knows; a value that is no time.
+    :raises ValueError: an id, which the server assigns; a bound that no server knows; a value that is no time; an
+        older format that cannot be converted.
     """
     if definition.get("id") or definition.get("_id"):
         raise ValueError("a new batch must not have an id: the server assigns it")
-    batch = {key: definition[key] for key in _BATCH_FIELDS if key in definition}
-    jobs = batch.get("jobs")
-    sent = [
-        _with_text_bounds(job, f"job {index}")
-        for index, job in enumerate(jobs if isinstance(jobs, list) else [])
-    ]
-    return {**_with_text_bounds(batch, "the batch"), "jobs": sent}
+    faults = Faults()
+    given, written = current_jobs(definition, faults)
+    batch = _with_text_bounds({key: given[key] for key in _BATCH_FIELDS if key in given}, "the batch")
+    jobs = _merged(written, batch)
+    if faults.problems:
+        raise BatchDefinitionError(faults.problems, getattr(definition, "source", None))
+    return {**batch, "jobs": jobs}
 
 
-def _with_text_bounds(part: Any, where: str) -> Any:
-    if not isinstance(part, Mapping):
-        return part
+def _merged(written: Iterable[WrittenJob], batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the jobs; nested ones that name one object become one job."""
+    jobs: dict[Hashable, dict[str, Any]] = {}
+    for number, job in enumerate(written):
+        fields = {key: value for key, value in job.fields.items() if key != "required_objects"}
+        fields = _with_text_bounds(fields, f"job {job.index}")
+        is_load = fields.get("type") == "load"
+        identity = (is_load, str(fields.get("object")), is_load or str(fields.get("grain") or ""))
+        first = jobs.setdefault(identity if job.nested else number, fields)
+        if not is_load and any(
+            first.get(key, batch.get(key)) != fields.get(key, batch.get(key)) for key in _BOUNDS
+        ):
+            message = f"older format: extract {fields.get('object')} has different bounds in several jobs; give all the same"
+            raise ValueError(f"job {job.index}: {message}")
+        before = [first["required_objects"]] if "required_objects" in first else []
+        if required := [*before, *job.required]:
+            first["required_objects"] = _united(required, job.index)
+    return list(jobs.values())
+
+
+def _united(required: list[Any], index: int) -> Any:
+    """Return requirements that name what all of *required* name; a single value goes as it is."""
+    if len(required) == 1:
+        return required[0]
+    names: dict[str, list[Any]] = {}
+    for part in required:
+        parts = part.items() if isinstance(part, Mapping) else [("", part)]
+        for key, value in parts:
+            if key not in REQUIREMENTS or not isinstance(value, list | tuple):
+                raise ValueError(
+                    f"job {index}: required_objects: {part!r} cannot be converted; write lists of names"
+                )
+            names[key] = [*names.get(key, []), *(name for name in value if name not in names.get(key, []))]
+    return names
+
+
+def _with_text_bounds(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     result = dict(part)
     for key in _BOUNDS:
         if key not in part:
