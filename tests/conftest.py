@@ -59,13 +59,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share files out among processes, all that need the whole Airflow to the same one: it is started once."""
+    """Share files out among processes, all that need ``airflow_stack`` to the same one: it is started once.
+
+    A file that starts an Airflow of its own goes to another process.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class OneAirflow(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "airflow" if needs_whole_airflow(config.rootpath / file) else file
+            path = config.rootpath / file
+            shared = needs_whole_airflow(path) and "AirflowStack(" not in path.read_text(encoding="utf-8")
+            return "airflow" if shared else file
 
     return OneAirflow(config, log)
 
