@@ -61,7 +61,16 @@ _budgets: dict[tuple[str, float | None], RateBudget] = {}
 _lock = threading.RLock()
 
 
-def budget_for(connection_id: str, requests_per_minute: float | None) -> RateBudget:
-    """Return the process's one budget of a connection."""
+def budget_for(connection_id: str, requests_per_minute: float | None, *also: str) -> RateBudget:
+    """Return the process's one budget of a connection.
+
+    :param also: other names of the same budget: whoever shares one of them shares it.
+    """
     with _lock:
-        return _budgets.setdefault((connection_id, requests_per_minute), RateBudget(requests_per_minute))
+        names = [(name, requests_per_minute) for name in (connection_id, *also)]
+        budget = next((_budgets[name] for name in names if name in _budgets), None) or RateBudget(
+            requests_per_minute
+        )
+        for name in names:
+            _budgets.setdefault(name, budget)
+        return budget

@@ -57,12 +57,16 @@ class CentrapayHook(PlatformHook):
         return {"Authorization": secret, "X-Centrapay-Account": account}
 
     def _budget(self) -> Any:
-        # The limit is the calling account's, so connections with the same credentials share one (section 7).
-        headers = self.endpoint.headers
-        caller = headers.get("X-Api-Key") or headers["Authorization"]
-        key = hashlib.sha256(f"{self.endpoint.base_url}\0{caller}".encode()).hexdigest()
+        # The limit is the calling account's (section 7). A key is bound to one account, so two keys of an account share
+        # it; a user's token is charged to the user's own account, whichever account it acts for.
+        endpoint = self.endpoint
+        key = endpoint.headers.get("X-Api-Key")
+        caller = hashlib.sha256((key or endpoint.headers["Authorization"]).encode()).hexdigest()
+        account = self.text("account_id") if key else ""
         return budget_for(
-            f"centrapay {key}", self.number("requests_per_minute", 0.0) or api.REQUESTS_PER_MINUTE
+            f"centrapay {endpoint.base_url} {caller}",
+            self.number("requests_per_minute", 0.0) or api.REQUESTS_PER_MINUTE,
+            *([f"centrapay {endpoint.base_url} account {account}"] if account else []),
         )
 
     def account(self, account_id: str | None = None) -> str:

@@ -252,6 +252,23 @@ def test_one_budget_for_the_credentials(
     assert CentrapayHook("centrapay_other")._budget() is not one._budget()
 
 
+def test_one_budget_for_the_keys_of_an_account(
+    centrapay: CentrapayEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def budget(password: str, **extra: Any) -> Any:
+        connection = json.loads(centrapay.connection_json(requests_per_minute=59_997, **extra))
+        monkeypatch.setenv("AIRFLOW_CONN_CENTRAPAY_DEFAULT", json.dumps({**connection, "password": password}))
+        return CentrapayHook()._budget()
+
+    one = budget("one-key", account_id=ACCOUNT)
+    assert budget("another-key", account_id=ACCOUNT) is one
+    assert budget("one-key") is budget("another-key") is one
+    assert budget("a-third-key", account_id=TEST_ACCOUNT) is not one
+    # A user's token is charged to the user, whichever account it acts for.
+    user = {"credentials": "user", "account_id": ACCOUNT}
+    assert budget("one-token", **user) not in (one, budget("another-token", **user))
+
+
 # -- Assets ----------------------------------------------------------------------------------------------------
 
 
