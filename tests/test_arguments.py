@@ -68,6 +68,8 @@ def test_no_spool_dir(text: str) -> None:
         # Patterns and names that only look like one.
         ("[ab]*.ndjson", ("[ab]*.ndjson",)),
         ("[1]", ("[1]",)),
+        ("{['a']}", ("{['a']}",)),
+        ("[" * 10_000, ("[" * 10_000,)),
         ("(old) profiles, all.ndjson", ("(old) profiles, all.ndjson",)),
     ],
 )

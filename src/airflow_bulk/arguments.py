@@ -72,7 +72,13 @@ def listed(value: object) -> list[Any] | None:
     if isinstance(value, str) and value.strip()[:1] in ("[", "(", "{"):
         try:
             value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
+        except (
+            ValueError,
+            SyntaxError,
+            TypeError,
+            RecursionError,
+            MemoryError,
+        ):  # what it names for any text
             return None
         if not isinstance(value, list | tuple | set) or not all(isinstance(one, str) for one in value):
             return None
