@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import optional_text
@@ -232,13 +233,16 @@ def _tables(task: ApplyOperator, context: Context, mapping: LoadMapping) -> dict
 
 
 class _Permit:
-    """May this try still write? A superseded try cannot write into Airflow's store, so it is asked there.
+    """May this try still write? Not once it was superseded, cleared or marked: Airflow is asked.
 
-    At most once a second: what an older try could still write meanwhile, a newer one waits for (``settle``).
+    A superseded try cannot write into its store. One that was cleared or marked still can, until its supervisor hears of
+    it; but it no longer counts as running, so another run's apply may begin (``max_active_tis_per_dag``). Both are asked at
+    most once a second: what an older try could still write meanwhile, a newer one waits for (``settle``).
     """
 
     def __init__(self, context: Context, task: ApplyOperator) -> None:
         self._store = context.get("task_state_store")
+        self._ti = context["ti"]
         self._task = task
         self._asked = 0.0
 
@@ -247,7 +251,20 @@ class _Permit:
             raise TaskStopped(f"{self._task.task_id} was stopped")
         if self._store is not None and time.monotonic() - self._asked >= _PERMIT_SECONDS:
             self._store.set("apply.writing", datetime.now(UTC).isoformat())
+            self._check_state()
             self._asked = time.monotonic()
+
+    def _check_state(self) -> None:
+        ti = self._ti
+        found = ti.get_task_states(
+            dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+        )
+        if (states := set(found.get(ti.run_id, {}).values())) != {TaskInstanceState.RUNNING}:
+            told = ", ".join(sorted(map(str, states))) or "gone"
+            raise TaskStopped(
+                f"{self._task.task_id} is {told} now, so this try writes no further; what it wrote stays, and the next"
+                " try finds it"
+            )
 
 
 def _reference(context: Context, given: Any) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
 
 from airflow_bulk.batches import BatchDefinitionError, LoadMapping
 from airflow_bulk.hooks.extract_load_endpoints import JsonSource
-from airflow_bulk.operators.extract_load import ApplyOperator, ExtractLoadTaskGroup
-from airflow_bulk.operators.staging import write_records
+from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 from inline_dag import pulled, states
 
 YEAR = datetime(2013, 1, 1, tzinfo=UTC)
@@ -122,44 +120,6 @@ def test_an_end_that_cannot_be_one_is_refused(group):
         group("el_wrong_end", BOOKS, mappings=MAPPINGS, destination=JsonSource("el_json"))
     with pytest.raises(BatchDefinitionError, match="load_definition"):
         group("el_path", "books.yaml", since="2013-01-01")
-
-
-def test_a_superseded_try_writes_no_further(extract_load, tmp_path):
-    """Airflow's store refuses a try that a newer one has replaced; the apply stops before its next write."""
-    extract_load.emulator.fault("slow", path=r"accounts\.json", method="POST", answer_delay=0.3)
-    staged, _ = write_records(
-        str(tmp_path), "accounts", (account(number, f"a{number}") for number in range(50))
-    )
-    reference = {
-        "node": "e",
-        "object": "Account",
-        "uri": staged,
-        "records": 50,
-        "since": None,
-        "updated_since": None,
-    }
-    operator = ApplyOperator(
-        task_id="apply",
-        destination="el_destination",
-        object_name="accounts",
-        staging=str(tmp_path),
-        extracts=[reference],
-    )
-
-    class Store:
-        """The first write is this try's; then a newer one has the task."""
-
-        def __init__(self):
-            self.writes = 0
-
-        def set(self, key, value):
-            self.writes += 1
-            if self.writes > 1:
-                raise RuntimeError("Task instance not found")
-
-    with pytest.raises(RuntimeError, match="not found"):
-        operator.execute({"ti": SimpleNamespace(try_number=1), "task_state_store": Store()})
-    assert 1 <= len(extract_load.destination("accounts")) <= 5
 
 
 def test_first_run_creates_second_changes_nothing_third_makes_exactly_the_edits(extract_load, group, run_dag):
