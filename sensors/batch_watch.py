@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.executions import BatchExecutions
-from airflow_bulk.judging import Tolerance, WaitingProgress, name_ids, share_of
+from airflow_bulk.judging import Tolerance, name_ids, share_of
 from airflow_bulk.platforms.mediarithmics_batches import (
     CRON,
     PAUSED,
@@ -22,24 +21,21 @@ from airflow_bulk.platforms.mediarithmics_batches import (
     run_report,
 )
 from airflow_bulk.platforms.standing import Standing
+from airflow_bulk.sensors.watching import Watch
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
-log = logging.getLogger(__name__)
 
-
-class BatchWatch:
+class BatchWatch(Watch):
     """One sensor's view of one instance and one window.
 
     :param instance_id: the instance.
     :param hook: the platform.
     :param window: seconds since 1970, from and until (not included).
     :param tolerance: failed tasks that are good enough.
-    :param started: seconds since 1970 of the first look.
-    :param timeout: seconds from then to the deadline.
-    :param poll_interval: seconds between two looks.
     :param tell: pushes a key and a value to XCom.
+    :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.sensors.watching.Watch`.
     """
 
     def __init__(
@@ -49,18 +45,14 @@ class BatchWatch:
         window: tuple[float, float],
         tolerance: Tolerance,
         *,
-        started: float,
-        timeout: float,
-        poll_interval: float,
         tell: Callable[[str, Any], None],
+        **times: float,
     ) -> None:
+        super().__init__(**times)
         self.instance_id = instance_id
         self.hook = hook
         self.window = window
         self.tolerance = tolerance
-        self.deadline = started + timeout
-        self.rules = judging.Rules(started=started, deadline=self.deadline, poll_interval=poll_interval)
-        self.progress = WaitingProgress(log)
         self._tell = tell
         self._counting: list[BatchRun] = []
         self._instance: BatchInstance | None = None
@@ -105,11 +97,6 @@ class BatchWatch:
 
     def _window_told(self) -> str:
         return f"from {iso(self.window[0])} until {iso(self.window[1])}"
-
-    def wait_on(self) -> judging.KeepWaiting:
-        """Go on without having seen anything."""
-        seconds = judging.next_look(self.rules, time.time())
-        return judging.KeepWaiting(seconds, judging.add_up(()), "the platform could not be asked")
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why runs that are over are not good; empty when they are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.sensors.watching import WatchingSensor
+from airflow_bulk.sensors.watching import Watch, WatchingSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,18 +20,14 @@ if TYPE_CHECKING:
     from airflow_bulk.judging import Tolerance
     from airflow_bulk.platforms.centrapay import Batch
 
-log = logging.getLogger(__name__)
 
-
-class BatchWatch:
+class BatchWatch(Watch):
     """One sensor's view of one batch.
 
     :param batch_id: the batch.
     :param hook: the platform.
     :param tolerance: records in error that are good enough.
-    :param started: seconds since 1970 of the first look.
-    :param timeout: seconds from then to the deadline.
-    :param poll_interval: seconds between two looks.
+    :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.sensors.watching.Watch`.
     """
 
     def __init__(
@@ -40,17 +35,10 @@ class BatchWatch:
         batch_id: str,
         hook: CentrapayHook,
         tolerance: Tolerance,
-        *,
-        started: float,
-        timeout: float,
-        poll_interval: float,
+        **times: float,
     ) -> None:
-        from airflow_bulk import judging
-
+        super().__init__(**times)
         self.batch_id = batch_id
-        self.deadline = started + timeout
-        self.rules = judging.Rules(started=started, deadline=self.deadline, poll_interval=poll_interval)
-        self.progress = judging.WaitingProgress(log)
         self._hook = hook
         self._tolerance = tolerance
         self._batch: Batch | None = None
@@ -65,13 +53,6 @@ class BatchWatch:
 
         self._batch = self._hook.get_batch(self.batch_id)
         return judging.judge([seen(self._batch)], self.rules, time.time())
-
-    def wait_on(self) -> judging.KeepWaiting:
-        """Go on without having seen anything."""
-        from airflow_bulk import judging
-
-        seconds = judging.next_look(self.rules, time.time())
-        return judging.KeepWaiting(seconds, judging.add_up(()), "the platform could not be asked")
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why a batch that is over is not good; empty when it is."""

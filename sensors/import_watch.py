@@ -6,7 +6,6 @@ it, who cannot send anything again.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from airflow_bulk import arguments as read
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.executions import ImportExecutions
-from airflow_bulk.judging import Tolerance, WaitingProgress, name_ids, share_of
+from airflow_bulk.judging import Tolerance, name_ids, share_of
 from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.sensors.watching import Watch
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,14 @@ def read_arguments(given: Mapping[str, Any]) -> WatchArguments:
     )
 
 
-class ImportWatch:
+class ImportWatch(Watch):
     """One sensor's view of one import.
 
     :param args: what was asked for.
     :param hook: the platform.
     :param datamart_id: the import's datamart.
-    :param started: seconds since 1970 of the first look.
-    :param timeout: seconds from then to the deadline.
-    :param poll_interval: seconds between two looks.
     :param tell: pushes a key and a value to XCom.
+    :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.sensors.watching.Watch`.
     """
 
     def __init__(
@@ -93,25 +89,15 @@ class ImportWatch:
         hook: MediarithmicsHook,
         datamart_id: str,
         *,
-        started: float,
-        timeout: float,
-        poll_interval: float,
         tell: Callable[[str, Any], None],
+        **times: float,
     ) -> None:
+        super().__init__(expected=args.expected, quiet_for=args.quiet_for, **times)
         self.args = args
         self.hook = hook
         self.datamart_id = datamart_id
         self.import_id = args.import_id
         self.execution_ids = None if args.execution_ids is None else list(args.execution_ids)
-        self.deadline = started + timeout
-        self.rules = judging.Rules(
-            started=started,
-            deadline=self.deadline,
-            poll_interval=poll_interval,
-            expected=args.expected,
-            quiet_for=args.quiet_for,
-        )
-        self.progress = WaitingProgress(log)
         self._tell = tell
         self._executions = ImportExecutions(hook, datamart_id, args.import_id)
         self._counting: list[Seen] = []
@@ -131,11 +117,6 @@ class ImportWatch:
         self._counting = counting
         self._tell_link(found)
         return judging.judge(counting, self.rules, time.time())
-
-    def wait_on(self) -> judging.KeepWaiting:
-        """Go on without having seen anything."""
-        seconds = judging.next_look(self.rules, time.time())
-        return judging.KeepWaiting(seconds, judging.add_up(()), "the platform could not be asked")
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why an import that is over is not good; empty when it is."""

@@ -6,9 +6,11 @@ what is skipped and when it is too late. Nothing is ever cancelled here: somebod
 
 from __future__ import annotations
 
+import logging
 import time
+from abc import ABC, abstractmethod
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import (
@@ -28,34 +30,51 @@ if TYPE_CHECKING:
         FailedBecause,
         Finished,
         KeepWaiting,
-        Rules,
         Verdict,
-        WaitingProgress,
     )
 
 #: The deferral's own timeout comes this much later than our deadline: it would skip our last look and our message.
 DEFERRAL_SLACK = timedelta(minutes=30)
 
 
-class Watch(Protocol):
-    """What a sensor sees of the thing it waits for."""
+class Watch(ABC):
+    """What a sensor sees of the thing it waits for.
 
-    rules: Rules
-    deadline: float
-    progress: WaitingProgress
+    :param started: seconds since 1970 of the first look.
+    :param timeout: seconds from then to the deadline.
+    :param poll_interval: seconds between two looks.
+    :param rules: more of :class:`airflow_bulk.judging.Rules`.
+    """
 
-    def look(self) -> Verdict:
-        """Ask the platform once and judge what it shows."""
+    def __init__(self, *, started: float, timeout: float, poll_interval: float, **rules: Any) -> None:
+        from airflow_bulk import judging
+
+        self.deadline = started + timeout
+        self.rules = judging.Rules(
+            started=started, deadline=self.deadline, poll_interval=poll_interval, **rules
+        )
+        self.progress = judging.WaitingProgress(logging.getLogger(type(self).__module__))
 
     def wait_on(self) -> KeepWaiting:
         """Go on without having seen anything."""
+        from airflow_bulk import judging
 
+        seconds = judging.next_look(self.rules, time.time())
+        return judging.KeepWaiting(seconds, judging.add_up(()), "the platform could not be asked")
+
+    @abstractmethod
+    def look(self) -> Verdict:
+        """Ask the platform once and judge what it shows."""
+
+    @abstractmethod
     def why_not_good(self, verdict: Finished | FailedBecause) -> str:
         """Say why what is over is not good; empty when it is."""
 
+    @abstractmethod
     def say_late(self, verdict: DeadlinePassed, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
 
+    @abstractmethod
     def result(self, verdict: Verdict) -> dict[str, Any]:
         """Make the sensor's result."""
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from airflow_bulk.documents import faults
-from airflow_bulk.documents.csv_lines import cell_pattern, split, without_end
+from airflow_bulk.documents.csv_lines import cell_pattern, read_cells, split, without_end
 
 REQUIRED = (
     "companyName",
@@ -96,15 +95,8 @@ class OnboardReading:
         :param line: bytes of a row that is not blank, without its newline.
         :return: all reasons against the row; none: it is good.
         """
-        found = faults.byte_reasons(line)
-        if found:
-            return found
-        cells = split(without_end(line).decode(), self._pattern, self._delimiter)
-        if isinstance(cells, str):
-            return [cells]
-        if len(cells) != len(self._columns):
-            return [f"the row has {len(cells)} cells, but the header has {len(self._columns)}"]
-        return self._broken(self._there(cells))
+        cells, found = read_cells(line, self._columns, self._pattern, self._delimiter)
+        return found or self._broken(self._there(cells))
 
     def _there(self, cells: list[str]) -> dict[str, str]:
         return {name: cell for name, cell in zip(self._columns, cells, strict=True) if cell.strip()}

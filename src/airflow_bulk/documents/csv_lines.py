@@ -128,15 +128,8 @@ class CsvReading:
         :param line: bytes of a row that is not blank, without its newline.
         :return: all reasons against the row; none: it is good.
         """
-        found = faults.byte_reasons(line)
-        if found:
-            return found
-        cells = split(without_end(line).decode(), self._pattern, self._delimiter)
-        if isinstance(cells, str):
-            return [cells]
-        if len(cells) != len(self._columns):
-            return [f"the row has {len(cells)} cells, but the header has {len(self._columns)}"]
-        return faults.property_reasons(DOCUMENT_TYPE, self._properties(cells))
+        cells, found = read_cells(line, self._columns, self._pattern, self._delimiter)
+        return found or faults.property_reasons(DOCUMENT_TYPE, self._properties(cells))
 
     def hints(self, line: bytes) -> Iterable[str]:
         """Return the kinds of hints on a good row."""
@@ -156,6 +149,20 @@ def _as_json(name: str, cell: str) -> Raw:
     if name in _NUMBERS and _NUMBER.fullmatch(cell):
         return Raw(cell.encode())
     return Raw(msgspec.json.encode(cell))
+
+
+def read_cells(
+    line: bytes, columns: list[str], pattern: re.Pattern[str], delimiter: str
+) -> tuple[list[str], list[str]]:
+    """Return the cells of a row, and the reasons for which it is no row under this header."""
+    if found := faults.byte_reasons(line):
+        return [], found
+    cells = split(without_end(line).decode(), pattern, delimiter)
+    if isinstance(cells, str):
+        return [], [cells]
+    if len(cells) != len(columns):
+        return [], [f"the row has {len(cells)} cells, but the header has {len(columns)}"]
+    return cells, []
 
 
 def without_end(line: bytes) -> bytes:
