@@ -302,7 +302,10 @@ def _failure(
         return Forbidden(
             call.what,
             f"the platform answered 403{said}: "
-            + (problem.meaning or f"it knows the {endpoint.credentials} of the connection, but no right on this object goes with it"),
+            + (
+                problem.meaning
+                or f"it knows the {endpoint.credentials} of the connection, but no right on this object goes with it"
+            ),
             retry="A retry cannot help until the right is granted.",
             status=403,
         )

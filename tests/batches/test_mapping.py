@@ -89,3 +89,10 @@ def test_a_feeding_extract_that_is_not_required_warns():
 def test_a_load_that_nothing_feeds_warns():
     (warning,) = compile_batch({"jobs": [{"type": "load", "object": "vendors"}]}).warnings
     assert "its apply changes nothing" in warning
+
+
+def test_a_module_that_cannot_be_loaded_is_a_fault_of_the_mapping(tmp_path, monkeypatch):
+    (tmp_path / "broken_maps.py").write_text("def fields(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot import 'broken_maps\.fields': SyntaxError"):
+        read_mapping({"fields": "broken_maps.fields"})

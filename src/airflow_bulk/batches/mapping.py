@@ -127,5 +127,6 @@ def _imported(value: Any) -> Any:
         raise ValueError(f"{value!r} is no dotted path such as my_package.my_module.my_function")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot import {value!r}: {error}") from error
+    except Exception as error:
+        # Whatever the module does when it is loaded is a fault of the mapping that names it.
+        raise ValueError(f"cannot import {value!r}: {type(error).__name__}: {error}") from error
