@@ -122,6 +122,51 @@ def test_the_example_resumes_the_batch_when_the_import_failed(
     assert next(one for one in batches.instances() if one["id"] == instance)["cron_status"] == "ACTIVE"
 
 
+def test_a_worker_killed_between_the_creation_and_its_record_runs_the_batch_once(
+    stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator
+) -> None:
+    instance = batches.add("killed")
+    # The executions are made, and their answers take their time.
+    emulator.fault("slow", method="POST", path=rf"{instance}/executions$", answer_delay=50.0)
+    run_id = stack.api.trigger("batch_run", conf={"instance": instance})
+    children = [stack.task_processes("batch_run", run_id, one).child for one in ("on_a_worker", "deferred")]
+    stack.api.wait_for("both to be made", lambda: len(batches.executions(instance)) == 2 or None, LONG)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    emulator.clear_faults()
+    assert stack.api.wait_for_run("batch_run", run_id, LONG) == "success"
+    results = [stack.api.xcom("batch_run", run_id, task_id) for task_id in ("on_a_worker", "deferred")]
+    assert [one["status"] for one in results] == ["SUCCEEDED"] * 2
+    made = [one["id"] for one in batches.executions(instance)]
+    assert sorted(one["execution_id"] for one in results) == sorted(made)
+    assert len(made) == 2
+
+
+def test_tasks_that_are_marked_failed_cancel_what_is_pending(
+    stack: AirflowStack, batches: IntegrationBatchEmulator
+) -> None:
+    instance = batches.add("stopped")
+    at = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    run_id = stack.api.trigger("batch_run", conf={"instance": instance, "at": at})
+    stack.api.wait_for("both to be made", lambda: len(batches.executions(instance)) == 2 or None, LONG)
+    stack.api.wait_for_task("batch_run", run_id, "deferred", {"deferred"}, timeout=LONG)
+    stack.api.wait_for_task("batch_run", run_id, "on_a_worker", {"running"}, timeout=LONG)
+    # The trigger has to have come up: a task that is marked before gets no on_kill at all.
+    stack.api.wait_for("the trigger to run", lambda: _picked_up(stack, run_id) or None, LONG)
+    for task_id in ("on_a_worker", "deferred"):
+        stack.api.set_task_state("batch_run", run_id, task_id, "failed")
+    stack.api.wait_for(
+        "both to be cancelled",
+        lambda: {one["status"] for one in batches.executions(instance)} == {"CANCELED"} or None,
+        LONG,
+    )
+
+
+def _picked_up(stack: AirflowStack, run_id: str) -> bool:
+    return "starting" in stack.api.log("batch_run", run_id, "deferred")
+
+
+# The last one: it takes the platform's clock days ahead of ours.
 def test_runs_of_the_cron_are_told_and_followed_once_each_over_a_restart(
     stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator, watched: str
 ) -> None:
@@ -175,47 +220,3 @@ def _told(stack: AirflowStack, least: int) -> list[str] | None:
     results = [stack.api.xcom("batch_watched", run["dag_run_id"], "tell") for run in runs]
     told = [execution for result in results for execution in result]
     return told if len(told) >= least else None
-
-
-def test_a_worker_killed_between_the_creation_and_its_record_runs_the_batch_once(
-    stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator
-) -> None:
-    instance = batches.add("killed")
-    # The executions are made, and their answers take their time.
-    emulator.fault("slow", method="POST", path=rf"{instance}/executions$", answer_delay=50.0)
-    run_id = stack.api.trigger("batch_run", conf={"instance": instance})
-    children = [stack.task_processes("batch_run", run_id, one).child for one in ("on_a_worker", "deferred")]
-    stack.api.wait_for("both to be made", lambda: len(batches.executions(instance)) == 2 or None, LONG)
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-    emulator.clear_faults()
-    assert stack.api.wait_for_run("batch_run", run_id, LONG) == "success"
-    results = [stack.api.xcom("batch_run", run_id, task_id) for task_id in ("on_a_worker", "deferred")]
-    assert [one["status"] for one in results] == ["SUCCEEDED"] * 2
-    made = [one["id"] for one in batches.executions(instance)]
-    assert sorted(one["execution_id"] for one in results) == sorted(made)
-    assert len(made) == 2
-
-
-def test_tasks_that_are_marked_failed_cancel_what_is_pending(
-    stack: AirflowStack, batches: IntegrationBatchEmulator
-) -> None:
-    instance = batches.add("stopped")
-    at = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
-    run_id = stack.api.trigger("batch_run", conf={"instance": instance, "at": at})
-    stack.api.wait_for("both to be made", lambda: len(batches.executions(instance)) == 2 or None, LONG)
-    stack.api.wait_for_task("batch_run", run_id, "deferred", {"deferred"}, timeout=LONG)
-    stack.api.wait_for_task("batch_run", run_id, "on_a_worker", {"running"}, timeout=LONG)
-    # The trigger has to have come up: a task that is marked before gets no on_kill at all.
-    stack.api.wait_for("the trigger to run", lambda: _picked_up(stack, run_id) or None, LONG)
-    for task_id in ("on_a_worker", "deferred"):
-        stack.api.set_task_state("batch_run", run_id, task_id, "failed")
-    stack.api.wait_for(
-        "both to be cancelled",
-        lambda: {one["status"] for one in batches.executions(instance)} == {"CANCELED"} or None,
-        LONG,
-    )
-
-
-def _picked_up(stack: AirflowStack, run_id: str) -> bool:
-    return "starting" in stack.api.log("batch_run", run_id, "deferred")

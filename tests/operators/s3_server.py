@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 import boto3
+from airflow.sdk.io import store
 from moto.moto_server.threaded_moto_server import MotoRequestHandler
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -51,6 +52,8 @@ class S3Server:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
+        # Airflow keeps the store of a connection id for the life of the process; the next server has another port.
+        store._STORE_CACHE.clear()
 
     def connection_json(self) -> str:
         """The value of an ``AIRFLOW_CONN_...`` variable."""
