@@ -86,6 +86,7 @@ class Plan(msgspec.Struct, kw_only=True):
 
     :param fingerprint: of every file's name, size and version.
     :param files: name and fingerprint of the first files.
+    :param layout: how the source is cut, over all tries: the recorded parts follow from it.
     :param complete: pass 1 came to its end, was judged good, and every part is recorded.
     :param parts: parts to send.
     """
@@ -93,6 +94,7 @@ class Plan(msgspec.Struct, kw_only=True):
     fingerprint: str
     files: list[tuple[str, str]]
     file_count: int
+    layout: Layout | None = None
     complete: bool = False
     parts: int = 0
     lines_read: int = 0
@@ -210,8 +212,38 @@ def compare(recorded: Plan, found: Plan) -> None:
     )
 
 
-def open_crew(args: SourceArguments, files: Sequence[FoundFile], rejects: RejectFile | None) -> Crew:
-    """The crew that checks and sends this source."""
+def layout_of(args: SourceArguments, plan: Plan | None) -> Layout:
+    """How the source is cut: as it was when an earlier try began, else as the arguments say.
+
+    Parts that were recorded are ranges of the source; cut in another way, the rest would not follow on them.
+    """
+    sending = args.sending
+    asked = Layout(
+        max_part_bytes=int(sending.max_part_bytes),
+        one_part_per_file=bool(sending.one_part_per_file),
+        workers=int(sending.workers),
+    )
+    if plan is None or plan.layout is None or plan.layout == asked:
+        return asked
+    log.warning(
+        "This import was begun with parts of %d bytes (one_part_per_file=%s, workers=%d) and goes on with them.",
+        plan.layout.max_part_bytes,
+        plan.layout.one_part_per_file,
+        plan.layout.workers,
+    )
+    return plan.layout
+
+
+def open_crew(
+    args: SourceArguments,
+    files: Sequence[FoundFile],
+    rejects: RejectFile | None,
+    layout: Layout | None = None,
+) -> Crew:
+    """The crew that checks and sends this source.
+
+    :param layout: how it is cut; None: as the arguments say.
+    """
     sending = args.sending
     return Crew(
         files=files,
@@ -221,11 +253,7 @@ def open_crew(args: SourceArguments, files: Sequence[FoundFile], rejects: Reject
             delimiter=sending.csv_delimiter,
             check=bool(sending.check),
         ),
-        layout=Layout(
-            max_part_bytes=int(sending.max_part_bytes),
-            one_part_per_file=bool(sending.one_part_per_file),
-            workers=int(sending.workers),
-        ),
+        layout=layout or layout_of(args, None),
         workers=int(sending.workers),
         overlap=bool(sending.overlap),
         spool_dir=sending.spool_dir,

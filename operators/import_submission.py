@@ -129,9 +129,10 @@ class ImportSubmission:
                 if self.args.on_source_change != "restart":
                     raise
                 return self._restart()
+        found.layout = planning.layout_of(self.args, self.plan)
         rejects = None if self._planned() else planning.reject_file(self.args, self._reject_name())
         try:
-            with planning.open_crew(self.args, files, rejects) as crew:
+            with planning.open_crew(self.args, files, rejects, found.layout) as crew:
                 self._crew = crew
                 gate = self._gate(overlap=bool(self.args.sending.overlap))
                 if not self._planned() and not self._first_pass(crew, gate, found, files, rejects):

@@ -85,16 +85,6 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path, make, name, error, wor
     assert "Nothing was sent" in str(refusal.value)
 
 
-def test_an_unreadable_file_is_refused(tmp_path):
-    path = tmp_path / "a.ndjson"
-    path.write_bytes(b"{}\n")
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    with pytest.raises(SourceError, match="Permission denied"):
-        find_files(str(path))
-
-
 def test_the_extension_check_can_be_turned_off_and_knows_both_formats(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x\n")
     (tmp_path / "a.jsonl").write_bytes(b"{}\n")

@@ -95,3 +95,28 @@ def test_overlap_given_up_between_two_tries(emulator: Any, task: Any, tmp_path: 
     one.make = importing(source, **more)
     assert one.run()["lines_accepted"] == 500
     assert emulator.held() == once(lines)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("rejects", [False, True])
+def test_a_layout_changed_between_two_tries_is_that_of_the_next_import(
+    emulator: Any, task: Any, tmp_path: Path, caplog: Any, overlap: bool, rejects: bool
+) -> None:
+    """Parts that have left are ranges of the source: the rest has to follow on them."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 500)
+    more = {"rejects_path": str(tmp_path / "rejects")} if rejects else {}
+    emulator.fault("unauthorized", path=r"/executions$", method="POST", times=1, skip=2)
+    begun = SendingOptions(max_part_bytes=20_000, settle=0.2, overlap=True)
+    one = task(importing(source, sending=begun, **more))
+    with pytest.raises(AirflowException, match="401"):
+        one.run()
+    changed = SendingOptions(max_part_bytes=31_000, workers=2, settle=0.2, overlap=overlap)
+    one.make = importing(source, sending=changed, **more)
+    result = one.run()
+    assert result["lines_accepted"] == 500
+    assert emulator.held() == once(lines)
+    assert "begun with parts of 20000 bytes" in caplog.text
+    before = result["parts"]
+    one.clear()
+    assert one.run()["parts"] < before
