@@ -6,6 +6,7 @@ import pytest
 from one_task import Task
 
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 
 
 @pytest.fixture
@@ -19,3 +20,15 @@ def emulator(bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulat
 @pytest.fixture
 def task() -> type[Task]:
     return Task
+
+
+@pytest.fixture
+def batches(emulator: Emulator) -> IntegrationBatchEmulator:
+    """The emulator's integration batches."""
+    return IntegrationBatchEmulator(emulator)
+
+
+@pytest.fixture
+def instance(batches: IntegrationBatchEmulator) -> str:
+    """The id of an instance."""
+    return batches.add()

@@ -109,3 +109,11 @@ def write_profiles(path: Path, count: int, bad: tuple[int, ...] = ()) -> list[st
 def once(lines: list[str]) -> Counter[str]:
     """Each line held exactly once."""
     return Counter(dict.fromkeys(lines, 1))
+
+
+def running(instance_id: str, **more: Any) -> Any:
+    """A DAG author's operator that runs a batch."""
+    from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
+
+    options = {"poll_interval": 0.2, "settle": 0.1, **more}
+    return lambda: RunIntegrationBatchOperator(task_id="t", instance_id=instance_id, **options)

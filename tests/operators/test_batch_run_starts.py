@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 from one_task import MemoryStore
 
-from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
-
-
-@pytest.fixture
-def batches(emulator: Emulator) -> IntegrationBatchEmulator:
-    return IntegrationBatchEmulator(emulator)
 
 
 @pytest.fixture

@@ -10,28 +10,13 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from one_task import running
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.operators import batch_run
 from airflow_bulk.operators.failures import TaskStopped
-from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
-
-
-@pytest.fixture
-def batches(emulator: Emulator) -> IntegrationBatchEmulator:
-    return IntegrationBatchEmulator(emulator)
-
-
-@pytest.fixture
-def instance(batches: IntegrationBatchEmulator) -> str:
-    return batches.add()
-
-
-def running(instance_id: str, **more: Any) -> Any:
-    options = {"poll_interval": 0.2, "settle": 0.1, **more}
-    return lambda: RunIntegrationBatchOperator(task_id="t", instance_id=instance_id, **options)
 
 
 def in_an_hour() -> datetime:

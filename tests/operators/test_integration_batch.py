@@ -29,11 +29,6 @@ PROPERTIES = (
 )
 
 
-@pytest.fixture
-def batches(emulator: Emulator) -> IntegrationBatchEmulator:
-    return IntegrationBatchEmulator(emulator)
-
-
 def ensuring(**changed: Any) -> Any:
     declared = {
         "group_id": "com.example.batch",
