@@ -83,6 +83,7 @@ class ManualRun:
             if result is not None:
                 return result
             self.started, _ = self.record.started()
+            self.hook.prepare()  # on_kill may read no connection, and cancels what a later try finds before its first call
             self._start()
             self._submitted = True
         return self._look()

@@ -187,6 +187,24 @@ def test_an_execution_that_is_being_found_again_is_cancelled(
     assert [made["status"] for made in batches.executions(instance)] == ["CANCELED"]
 
 
+def test_a_stop_before_the_first_call_of_a_later_try_reads_no_connection(
+    batches: IntegrationBatchEmulator, instance: str, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may interrupt a call to Airflow, and reading a connection would wait for that forever."""
+
+    class Stopping(dict[str, Any]):
+        def __setitem__(self, key: str, value: Any) -> None:
+            monkeypatch.delenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT")
+            one.operator.on_kill()
+
+    one = task(running(instance, expected_start_date=in_an_hour(), deferrable=True))
+    deferred(one)
+    one.pushed = Stopping()
+    with pytest.raises(TaskStopped):
+        one.run()
+    assert [made["status"] for made in batches.executions(instance)] == ["CANCELED"]
+
+
 def test_an_execution_that_is_not_there_yet_is_named_by_its_start(
     emulator: Emulator, batches: IntegrationBatchEmulator, instance: str, task: Any, caplog: Any
 ) -> None:
