@@ -87,7 +87,8 @@ class ExtractOperator(BaseOperator):
 class SnapshotOperator(BaseOperator):
     """Read what a destination holds of one object now.
 
-    Returns a reference: ``object``, ``uri``, ``records``.
+    Returns a reference: ``object``, ``uri``, ``records``, and ``ended_runs`` of the DAG, by which an apply tells whether
+    another run has ended since.
 
     :param destination: connection id, or a destination object.
     :param object_name: the destination's object.
@@ -108,7 +109,7 @@ class SnapshotOperator(BaseOperator):
         """Read all records; return where they are."""
         from airflow_bulk.operators.extract_load_work import take_snapshot
 
-        return take_snapshot(self)
+        return take_snapshot(self, context)
 
 
 class ApplyOperator(BaseOperator):
@@ -117,7 +118,7 @@ class ApplyOperator(BaseOperator):
     Returns the counts of :class:`airflow_bulk.batches.applying.Applied`, and where the records are that the
     destination holds afterwards. A later try reads the destination again instead of the snapshot, and so finds what an
     earlier one wrote: nothing is created twice. So does the first try where other runs of the DAG may have written
-    since the snapshot: ``max_active_runs`` is not 1, it is a backfill, or another run is active.
+    since the snapshot: ``max_active_runs`` is not 1, it is a backfill, another run is active or has ended since.
 
     :param destination: connection id, or a destination object.
     :param object_name: the destination's object.

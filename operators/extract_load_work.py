@@ -101,12 +101,13 @@ class _LatestChange:
             yield record
 
 
-def take_snapshot(task: SnapshotOperator) -> dict[str, Any]:
+def take_snapshot(task: SnapshotOperator, context: Context) -> dict[str, Any]:
     """Read what the destination holds into a staging file and return the reference to it."""
     with _told():
+        ended = _ended_runs(context, task.dag_id)  # before the reading: a run that ends meanwhile counts
         records = destination_of(task.destination).snapshot(task.object_name)
         uri, count = write_records(task.staging, task.task_id, records)
-        return {"object": task.object_name, "uri": uri, "records": count}
+        return {"object": task.object_name, "uri": uri, "records": count, "ended_runs": ended}
 
 
 def apply(task: ApplyOperator, context: Context) -> dict[str, Any]:
@@ -202,16 +203,21 @@ def _current(task: ApplyOperator, context: Context, destination: Destination) ->
     one object never overlap (``max_active_tis_per_dag=1``), so nobody creates meanwhile (extract_load.md section 6.9).
     """
     reason = "A later try" if context["ti"].try_number > 1 else None
-    if task.snapshot is not None and (reason := reason or _other_runs(task, context)) is None:
-        return read_records(_reference(context, task.snapshot)["uri"])
+    if task.snapshot is not None and reason is None:
+        found = _reference(context, task.snapshot)
+        if (reason := _other_runs(task, context, found.get("ended_runs"))) is None:
+            return read_records(found["uri"])
     if reason is not None:
         task.log.info("%s: the destination is read again, after %.1f s", reason, task.settle)
         time.sleep(task.settle)
     return destination.snapshot(task.object_name)
 
 
-def _other_runs(task: ApplyOperator, context: Context) -> str | None:
-    """Why another run of the DAG may have written since the snapshot; ``None`` if none can have."""
+def _other_runs(task: ApplyOperator, context: Context, ended: int | None) -> str | None:
+    """Why another run of the DAG may have written since the snapshot; ``None`` if none can have.
+
+    :param ended: runs that had ended when the snapshot was taken; ``None`` where that is not known.
+    """
     if task.dag.max_active_runs != 1:
         return "Other runs may be active (the DAG's max_active_runs is not 1)"
     # A backfill's runs have a limit of their own and run beside the DAG's other runs.
@@ -219,7 +225,14 @@ def _other_runs(task: ApplyOperator, context: Context) -> str | None:
         return "Other runs may be active (a backfill)"
     if context["ti"].get_dr_count(dag_id=task.dag_id, states=["running"]) > 1:
         return "Another run is active"
+    # One that was active beside this run may be over by now: its apply is what this one waited for.
+    if ended is not None and _ended_runs(context, task.dag_id) != ended:
+        return "Another run has ended since the snapshot"
     return None
+
+
+def _ended_runs(context: Context, dag_id: str) -> int:
+    return int(context["ti"].get_dr_count(dag_id=dag_id, states=["success", "failed"]))
 
 
 def _tables(task: ApplyOperator, context: Context, mapping: LoadMapping) -> dict[str, dict[str, Any]]:

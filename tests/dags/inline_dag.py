@@ -49,15 +49,15 @@ def run_again(dag: DAG, run: DagRun) -> DagRun:
     return cleared
 
 
-def begin_another_run(dag_id: str) -> None:
-    """Add an active run to those of a DAG that has one; its tasks never run."""
+def begin_another_run(dag_id: str, state: str = "running") -> None:
+    """Add a run to those of a DAG that has one, active or already over; its tasks never run."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunType
 
     with create_session() as session:
-        session.add(DagRun(dag_id, "another", run_type=DagRunType.MANUAL, state=DagRunState.RUNNING))
+        session.add(DagRun(dag_id, "another", run_type=DagRunType.MANUAL, state=DagRunState(state)))
 
 
 def register(dag: DAG) -> None:

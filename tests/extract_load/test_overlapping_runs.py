@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,14 @@ def test_the_destination_is_read_again_where_runs_may_overlap(extract_load, inte
 
 def test_and_beside_an_active_run(extract_load, interrupted, run_dag):
     run = run_dag(interrupted("el_beside", begin_another_run, max_active_runs=1))
+    assert created(extract_load, run) == (["Bank", "Till"], 1)
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_and_after_a_run_that_has_ended_since_the_snapshot(extract_load, interrupted, run_dag, state):
+    """A backfill's runs are not held back by max_active_runs, and this run's apply has waited for theirs."""
+    ended = partial(begin_another_run, state=state)
+    run = run_dag(interrupted(f"el_after_{state}", ended, max_active_runs=1))
     assert created(extract_load, run) == (["Bank", "Till"], 1)
 
 
