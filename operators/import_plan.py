@@ -245,7 +245,6 @@ def open_crew(
     :param layout: how it is cut; None: as the arguments say.
     """
     sending = args.sending
-    layout = layout or layout_of(args, None)
     return Crew(
         files=files,
         rules=Rules(
@@ -254,9 +253,8 @@ def open_crew(
             delimiter=sending.csv_delimiter,
             check=bool(sending.check),
         ),
-        layout=layout,
-        # Parts in flight together must differ in their lines, and are cut for so many workers only.
-        workers=min(int(sending.workers), layout.workers),
+        layout=layout or layout_of(args, None),
+        workers=int(sending.workers),
         overlap=bool(sending.overlap),
         spool_dir=sending.spool_dir,
         rejects=rejects,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from one_task import MemoryStore, importing, once, profile
+from one_task import importing, once, profile
 
 from airflow_bulk.operators.document_import import SendingOptions
 
@@ -27,32 +27,6 @@ def test_overlapping_parts_of_one_size(emulator: Any, task: Any, tmp_path: Path,
     emulator.fault("lost_answer", path=r"/executions$", method="POST", times=3)
     sending = SendingOptions(max_part_bytes=20_000, settle=0.3, overlap=True, workers=workers)
     assert task(importing(source, sending=sending)).run()["lines_accepted"] == 800
-    assert emulator.held() == once(lines)
-
-
-def test_parts_cut_for_one_worker_are_never_in_flight_together(
-    emulator: Any, task: Any, tmp_path: Path
-) -> None:
-    """More workers in a later try do not cut anew: two parts of as many lines would wait for answers at once."""
-
-    class Counting(MemoryStore):
-        most = 0
-
-        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-            super().set(key, value, retention=retention)
-            self.most = max(self.most, str(value).count("commit"))
-
-    source = tmp_path / "profiles.ndjson"
-    lines = write_equal_lines(source, 800)
-    emulator.fault("unauthorized", path=r"/executions$", method="POST", times=1)
-    one = task(importing(source), Counting())
-    with pytest.raises(AirflowException, match="401"):
-        one.run()
-    emulator.fault("slow", path=r"/executions$", method="POST", times=2, answer_delay=0.5)
-    sending = SendingOptions(max_part_bytes=20_000, settle=0.2, workers=2)
-    one.make = importing(source, sending=sending)
-    assert one.run()["lines_accepted"] == 800
-    assert one.store.most == 1
     assert emulator.held() == once(lines)
 
 
