@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from airflow_bulk.documents.holes import HoleList
@@ -28,6 +29,7 @@ class Desk:
         self._sending: dict[int, int] = {}  # lines of each part whose body is on its way
         self._in_flight: dict[int, Part] = {}
         self._ready: set[int] = set()  # parts in flight whose facts the gate knows
+        self._told: Counter[int] = Counter()  # ends that the gate knows, of workers that are not done yet
         self.gate: Gate
         self._pass: Pass | None = None
 
@@ -56,10 +58,17 @@ class Desk:
         return Task(part, check, job.send, job.report, None if check else self._holes.get(part.index))
 
     def done(self, index: int) -> None:
+        """Hear that a worker is done with a part."""
+        if self._told[index]:  # it may be in flight once more: the gate may give a lost part again at once
+            self._told[index] -= 1
+        else:
+            self._land(index)
+
+    def _land(self, index: int) -> Part | None:
         """Take a part out of flight."""
-        self._in_flight.pop(index, None)
         self._sending.pop(index, None)
         self._ready.discard(index)
+        return self._in_flight.pop(index, None)
 
     def rows(self, index: int, rows: list[Row]) -> None:
         """Take reject rows."""
@@ -105,10 +114,14 @@ class Desk:
 
     def answered(self, index: int, answer: Answer) -> None:
         """Tell the gate."""
-        self._sending.pop(index, None)
-        self.gate.answered(self._in_flight[index], answer)
+        self.gate.answered(self._told_of(index), answer)
 
     def lost(self, index: int, error: SendingCut | FateUnknown) -> None:
         """Tell the gate."""
-        self._sending.pop(index, None)
-        self.gate.lost(self._in_flight[index], error)
+        self.gate.lost(self._told_of(index), error)
+
+    def _told_of(self, index: int) -> Part:
+        part = self._land(index)
+        assert part is not None  # noqa: S101 (a part ends once)
+        self._told[index] += 1
+        return part

@@ -18,6 +18,9 @@ from tests.hooks.sending.crewing import (
 )
 from tests.hooks.sending.sink import answer
 
+from airflow_bulk.documents.manifest import Part
+from airflow_bulk.hooks.sending.desk import Desk
+from airflow_bulk.hooks.sending.ledger import Ledger
 from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Job, NotNow, SendingCut
 
 
@@ -190,3 +193,23 @@ def test_a_part_may_be_left_for_later(sink, source, workers):
         lost.clear()
         crew.run(jobs_of([part for part in gate.parts if part.index not in done], check=False), gate)
     assert sent_lines(sink) == GOOD_LINES
+
+
+def test_a_lost_part_may_be_given_again_before_its_worker_is_done():
+    """The other worker may be free first: what the first one says last is not about the second flight."""
+    gate, desk = Gate(), Desk(Ledger([], None), 2.0)
+    desk.gate = gate
+    part = Part(index=4, file=0, start=0, length=10, lines=1, body=10, digest="d")
+    for _ in range(2):
+        desk.task(Job(part=part, check=False), needs_check=False)
+        desk.may_begin(part.index)
+        desk.lost(part.index, SendingCut("cut"))
+    desk.task(Job(part=part, check=False), needs_check=False)
+    desk.may_begin(part.index)
+    desk.done(part.index)
+    desk.done(part.index)
+    assert desk.in_flight == [part]
+    desk.answered(part.index, Answer(200, {}, b""))
+    desk.done(part.index)
+    assert desk.in_flight == []
+    assert gate.events == [(what, 4) for what in ("begin", "lost", "begin", "lost", "begin", "answered")]
