@@ -17,7 +17,7 @@ from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import optional_text
-from airflow_bulk.batches.applying import Applied, BadAnswer, Outcome, carry_out
+from airflow_bulk.batches.applying import Applied, BadAnswer, Outcome, OutsideScope, carry_out
 from airflow_bulk.batches.deletions import Feed, TooManyDeletions, read_deletions, refusal
 from airflow_bulk.batches.endpoints import Destination, Source, UnfilterableBound
 from airflow_bulk.batches.mapping import LoadMapping, Record, read_mapping
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
 
 _PERMIT_SECONDS = 1.0
-_FOR_GOOD = (MappingFailed, TooManyDeletions, UnfilterableBound)
+_FOR_GOOD = (MappingFailed, OutsideScope, TooManyDeletions, UnfilterableBound)
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Our errors as Airflow's: what the same records would bring again fails for good."""
+    """Our errors as Airflow's: what the same records would bring again, or twice, fails for good."""
     try:
         with told_to_airflow():
             yield

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.batches import LoadMapping
-from airflow_bulk.batches.applying import BadAnswer, carry_out
+from airflow_bulk.batches.applying import OutsideScope, carry_out
 from airflow_bulk.batches.deletions import Feed, TooManyDeletions, read_deletions, refusal
 from airflow_bulk.batches.planning import make_plan, reference_table
 from airflow_bulk.batches.transforming import MappingFailed, wanted_records
@@ -210,7 +210,7 @@ def test_a_mapping_that_writes_outside_its_scope_is_refused_before_the_first_wri
 def test_a_callable_scope_is_checked_at_the_first_create():
     mapping = LoadMapping(fields={"name": "Name"}, scope=lambda record: record.get("kind") == "a")
     warehouse = Warehouse()
-    with pytest.raises(BadAnswer, match="outside the mapping's own scope"):
+    with pytest.raises(OutsideScope, match="outside the mapping's own scope"):
         apply(warehouse, [account(1, "x"), account(2, "y")], mapping)
     assert warehouse.writes == ["create"]
 

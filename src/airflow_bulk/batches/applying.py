@@ -23,6 +23,10 @@ class BadAnswer(Exception):
     """A destination stored something else than it was asked to."""
 
 
+class OutsideScope(Exception):
+    """A record was created that no later reading finds: whoever tries again creates it again."""
+
+
 @dataclass
 class Applied:
     """What an apply did.
@@ -126,9 +130,10 @@ class _Writer:
             )
         record = {**wanted, **stored}
         if not self._in_scope(record):
-            raise BadAnswer(
-                f"load {self._load}: a record was created outside the mapping's own scope; the next run would not find"
-                " it and create it again. Let `fields` fill what `scope` asks for"
+            raise OutsideScope(
+                f"load {self._load}: a record was created outside the mapping's own scope. A retry is left out: it would"
+                " not find the record and create it again, and so would the next run. Let `fields` fill what `scope` asks"
+                " for"
             )
         return record
 
