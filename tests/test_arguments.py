@@ -77,6 +77,13 @@ def test_source(given: Any, wanted: tuple[str, ...]) -> None:
     assert sources(given) == wanted
 
 
+@pytest.mark.parametrize("rendered", [False, True])
+def test_a_set_of_sources_has_one_order_in_every_process(rendered: bool) -> None:
+    """Its own order is another one at each start of Python, and a retry compares the files in order."""
+    given = {f"{number:02}.ndjson" for number in range(20)}
+    assert sources(str(given) if rendered else given) == tuple(sorted(given))
+
+
 @pytest.mark.parametrize("given", ["", None, [""], "['']", ["/in/a.ndjson", None]])
 def test_no_source(given: Any) -> None:
     with pytest.raises(ArgumentError, match="source must be a text that is not empty"):

@@ -68,7 +68,10 @@ def optional_text(field: str, value: object) -> str | None:
 
 
 def listed(value: object) -> list[Any] | None:
-    """Return a list, also from its text as a template renders it: ``"['a', 'b']"``; None for anything else."""
+    """Return a list, also from its text as a template renders it: ``"['a', 'b']"``; None for anything else.
+
+    A set is sorted: its own order differs between processes, and a retry would take a source of files for a changed one.
+    """
     if isinstance(value, str) and value.strip()[:1] in ("[", "(", "{"):
         try:
             value = ast.literal_eval(value.strip())
@@ -82,7 +85,9 @@ def listed(value: object) -> list[Any] | None:
             return None
         if not isinstance(value, list | tuple | set) or not all(isinstance(one, str) for one in value):
             return None
-    return list(value) if isinstance(value, list | tuple | set) else None
+    if isinstance(value, set):
+        return sorted(value, key=str)
+    return list(value) if isinstance(value, list | tuple) else None
 
 
 def optional_texts(field: str, value: object) -> list[str] | None:
