@@ -116,13 +116,17 @@ def _too_many_failures(result: dict[str, Any], tolerance: Tolerance, pairs: Pair
     read = result["lines_read"]
     if tolerance.allows(bad, read):
         return ""
-    kinds = sorted({one.message for _, one in pairs if one.message})
-    said = f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
+    said = _kinds(pairs)
     return (
         f"{bad} of {read} lines failed ({share_of(bad, read)}: {result['lines_rejected']} rejected before "
         f"sending, {result['lines_failed']} failed on the platform), more than max_failures={tolerance}.{said} "
         "The accepted lines stay imported; a retry cannot change that."
     )
+
+
+def _kinds(pairs: Pairs) -> str:
+    kinds = sorted({one.message for _, one in pairs if one.message})
+    return f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
 
 
 def totals(result: dict[str, Any]) -> str:
@@ -131,6 +135,16 @@ def totals(result: dict[str, Any]) -> str:
         f"{result['lines_read']} lines read = {result['lines_rejected']} rejected + "
         f"{result['lines_accepted']} accepted + {result['lines_failed']} failed."
     )
+
+
+def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
+    """Say where the bad lines of a good import are: nobody else would look for them."""
+    if result["rejects_uri"]:
+        log.warning("%d rejected lines are in %s.", result["lines_rejected"], result["rejects_uri"])
+    if result["lines_failed"]:
+        log.warning(
+            "%d lines failed on the platform, within max_failures.%s", result["lines_failed"], _kinds(pairs)
+        )
 
 
 def where(entry: PartEntry, plan: Plan | None) -> str:

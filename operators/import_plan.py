@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.sources import FoundFile, find_files
+from airflow_bulk.documents.sources import UNSENT, FoundFile, find_files
 from airflow_bulk.hooks.sending.crew import Crew
 from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Findings, Gate, Rules, SendingCut
 from airflow_bulk.judging import share_of
@@ -133,7 +133,7 @@ def find_source(args: SourceArguments, *, may_be_empty: bool) -> list[FoundFile]
         )
     except NothingFound as error:
         if not may_be_empty:
-            raise
+            raise SourceError(f"{error} {UNSENT}") from None
         nothing_to_send(args, str(error))
         return []
     return files
@@ -153,7 +153,16 @@ def nothing_to_send(args: SourceArguments, why: str) -> None:
 def _open_path(uri: str) -> Any:
     from airflow.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(uri)
+    path = ObjectStoragePath(uri)
+    try:
+        path.fs  # noqa: B018 (Airflow looks for the scheme's provider only now)
+    except ValueError as error:
+        scheme = uri.partition("://")[0]
+        raise SourceError(
+            f"{scheme}:// is not understood here ({error}): the storage's provider is not installed. The extras "
+            "[s3], [gcs] and [azure] of this package bring it. Nothing more was sent; a retry looks again."
+        ) from error
+    return path
 
 
 def fingerprint(files: Sequence[FoundFile]) -> Plan:

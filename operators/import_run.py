@@ -199,6 +199,7 @@ class ImportRun:
             )
         if pairs is not None:
             log.info("Document import %s is over. %s", self.work.import_id, ending.totals(result))
+            ending.tell_bad_lines(result, pairs)
         return result
 
     def _end_empty(self) -> dict[str, Any]:

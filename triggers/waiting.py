@@ -117,13 +117,17 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 self._interval,
                 self.deadline,
             )
+            event = None
             async with aclosing(watching) as looks:
                 async for found in looks:
                     verdict = judging.judge(self._counting(found), self._rules(), time.time())
                     if not isinstance(verdict, KeepWaiting):
-                        yield TriggerEvent(self._event(verdict))
-                        return
+                        event = TriggerEvent(self._event(verdict))
+                        break
                     progress.tell(verdict.totals, verdict.why, verdict.unknown)
+            # Out here nobody waits any more: a loop that ends at the event finds nothing left to close.
+            if event is not None:
+                yield event
         except PlatformError as error:
             # The task meets the same error when it looks itself, and says what a retry will do.
             yield TriggerEvent({"state": "error", "message": str(error)})

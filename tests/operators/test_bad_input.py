@@ -300,3 +300,35 @@ def test_sum_that_does_not_close(
         one.run()
     assert posts(emulator) == before
     assert emulator.held() == once(lines)
+
+
+def test_a_store_whose_provider_is_not_installed(emulator: Any, task: Any) -> None:
+    refused(
+        emulator, task(importing("gs://bucket/profiles.ndjson")), r"gs:// is not understood here .*\[gcs\]"
+    )
+
+
+def test_a_folder_of_rejects_that_cannot_be(emulator: Any, task: Any, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    write_profiles(source, 20, bad=(3,))
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    one = task(importing(source, rejects_path=str(taken), max_failures=1))
+    refused(emulator, one, r"rejects_path .*taken: no file can be written there .*A retry tries again")
+
+
+def test_a_pattern_that_finds_nothing_says_one_thing(emulator: Any, task: Any, tmp_path: Path) -> None:
+    one = task(importing(tmp_path / "*.ndjson"))
+    with pytest.raises(AirflowFailException) as caught:
+        one.run()
+    assert str(caught.value).count("Nothing was sent") == 1
+    assert "retry looks again" not in str(caught.value)
+
+
+def test_a_good_import_tells_where_its_bad_lines_are(
+    emulator: Any, task: Any, tmp_path: Path, caplog: Any
+) -> None:
+    source = tmp_path / "profiles.ndjson"
+    write_profiles(source, 20, bad=(3,))
+    result = task(importing(source, rejects_path=str(tmp_path / "rejects"), max_failures=1)).run()
+    assert f"1 rejected lines are in {result['rejects_uri']}" in caplog.text

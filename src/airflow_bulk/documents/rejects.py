@@ -15,6 +15,8 @@ from typing import IO, Any, Literal
 
 import msgspec
 
+from airflow_bulk.documents.errors import SourceError
+
 
 class RejectFile:
     """An NDJSON file of rejected lines, one row a line.
@@ -66,13 +68,19 @@ class RejectFile:
         self._file.write(self._encoder.encode(row) + b"\n")
 
     def _begin(self) -> IO[bytes]:
-        if self._folder is None:
-            file: IO[bytes] = (self._remote / self._name).open("wb")
-            return file
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._forget_leftovers()
-        handle, self._partial = tempfile.mkstemp(".partial", f".{self._name}.", self._folder)  # mode 0600
-        return os.fdopen(handle, "wb")
+        try:
+            if self._folder is None:
+                file: IO[bytes] = (self._remote / self._name).open("wb")
+                return file
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._forget_leftovers()
+            handle, self._partial = tempfile.mkstemp(".partial", f".{self._name}.", self._folder)  # mode 0600
+            return os.fdopen(handle, "wb")
+        except OSError as error:
+            raise SourceError(
+                f"rejects_path {self._folder or 'in the store'}: no file can be written there "
+                f"({error.strerror or type(error).__name__}). A retry tries again."
+            ) from error
 
     def _forget_leftovers(self) -> None:
         """Remove what killed tries left: it is personal data that nobody would look for."""

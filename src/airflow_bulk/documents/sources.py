@@ -106,7 +106,7 @@ def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[Fou
     names = glob.glob(local, recursive=True)  # noqa: PTH207 (a pattern may be absolute)
     matches = sorted(name for name in names if not Path(name).is_dir())
     if not matches:
-        raise NothingFound(f"{local}: no file matches this pattern. {UNSENT}")
+        raise NothingFound(f"{local}: no file matches this pattern.")
     yield from map(_look_at, matches)
 
 
@@ -137,9 +137,9 @@ def _look_at(name: str) -> FoundFile:
 
 def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[FoundFile]:
     path = open_path(entry)
-    # A worker process may have listed the same folder before: what it remembers is not what is there now.
-    path.fs.invalidate_cache()
     try:
+        # A worker process may have listed the same folder before: what it remembers is not what is there now.
+        path.fs.invalidate_cache()
         if not glob.has_magic(entry):
             yield _look_at_remote(entry, path, path.fs.info(path.path))
             return
@@ -148,13 +148,21 @@ def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[Fou
         raise SourceMissing(f"{shown(entry)}: no such object. {UNSENT}") from error
     except OSError as error:
         raise unreadable(shown(entry), error) from error
+    except SourceError:
+        raise
+    except Exception as error:
+        # A store's library has errors of its own; their text may hold more than a log should.
+        raise SourceError(
+            f"{shown(entry)}: the store cannot be asked ({type(error).__name__}). Look at the connection that the "
+            f"path names. {UNSENT}"
+        ) from error
     # fsspec names objects without scheme and connection: both come back from the entry.
     scheme, rest = entry.split("://", 1)
     login = rest.split("/", 1)[0].rpartition("@")
     prefix = f"{scheme}://{login[0]}{login[1]}"
     files = {key: info for key, info in sorted(matches.items()) if info["type"] == "file"}
     if not files:
-        raise NothingFound(f"{shown(entry)}: no object matches this pattern. {UNSENT}")
+        raise NothingFound(f"{shown(entry)}: no object matches this pattern.")
     for key, info in files.items():
         uri = prefix + key
         path = open_path(uri)
@@ -186,5 +194,5 @@ def _refuse_foreign_ending(record: SourceFile, mime_type: str) -> None:
     if name.suffix.lower() in FOREIGN_ENDINGS.get(mime_type, ()):
         raise SourceError(
             f"{record.uri}: its name ends in {name.suffix}, but the import takes {mime_type}. {UNSENT} "
-            "If only the name is wrong, set check_extension=False."
+            "If only the name is wrong, say SendingOptions(check_extension=False)."
         )
