@@ -295,7 +295,7 @@ def _failure(
         return Unauthorized(
             call.what,
             f"the platform answered 401{said}: it does not accept the {endpoint.credentials} of the connection",
-            retry="Put a valid one into the connection; a retry then goes on where this try stopped.",
+            retry="Renew it in the connection; a retry then goes on where this try stopped.",
             status=401,
         )
     if status == 403:

@@ -169,6 +169,8 @@ def _outcome(task: ApplyOperator, context: Context) -> Outcome:
 
 def write_lines(task: ApplyDocumentsOperator, context: Context) -> str:
     """Make the lines of an import, or find those that an earlier try made of the same records; return where they are."""
+    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
     with _told():
         mapping = read_mapping(task.mapping or LoadMapping())
         extracts = [_reference(context, given) for given in task.extracts]
@@ -187,7 +189,8 @@ def write_lines(task: ApplyDocumentsOperator, context: Context) -> str:
 
         uri, count = write_records(task.staging, f"{task.task_id}.lines", lines())
         task.log.info("%d lines", count)
-        store.set(key, uri)
+        # The default retention forgets after 30 days; a clear after that would make other lines for the same import.
+        store.set(key, uri, retention=NEVER_EXPIRE)
         return uri
 
 

@@ -75,7 +75,7 @@ def test_403_is_a_missing_batch_or_a_missing_permission(centrapay: CentrapayEmul
 def test_401_says_what_to_do(centrapay: CentrapayEmulator, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = json.loads(centrapay.connection_json())
     monkeypatch.setenv("AIRFLOW_CONN_CENTRAPAY_DEFAULT", json.dumps({**connection, "password": "canary-key"}))
-    with pytest.raises(Unauthorized, match="Put a valid one into the connection") as caught:
+    with pytest.raises(Unauthorized, match="Renew it in the connection") as caught:
         ask(get_batch("nobody"), way)
     assert "canary-key" not in str(caught.value)
 

@@ -37,7 +37,7 @@ def test_an_answer_that_a_retry_cannot_change(
 def test_a_key_that_is_refused_in_between_may_be_renewed(centrapay: Any, files: Any, task: Any) -> None:
     centrapay.emulator.fault("unauthorized", method="GET", path="^/api/batches/", times=1)
     one = task(loading(url=files.put("/a.jsonl", accounts(2))))
-    with pytest.raises(AirflowException, match="Put a valid one into the connection") as caught:
+    with pytest.raises(AirflowException, match="Renew it in the connection") as caught:
         one.run()
     assert not isinstance(caught.value, AirflowFailException)
     assert one.run()["lines_accepted"] == 2
