@@ -120,11 +120,11 @@ def one_of_two_mapped_uploads_killed_before_its_record(tell: Tell) -> None:
     story.write(500, name="lines.0.ndjson")
     story.write(200, name="lines.1.ndjson")
     story.begin(stop="before sent 2", stop_index=0)
-    pid = story.stopped()
-    unrecorded = story.executions()[-1]["id"]
-    story.kill(pid)
+    story.kill(story.stopped())
     assert story.api.wait_for_run(story.dag_id, story.run_id) == "failed"
     assert story.api.task(story.dag_id, story.run_id, "upload", 1)["state"] == "success"
+    theirs = story.api.xcom(story.dag_id, story.run_id, "upload", map_index=1)["execution_ids"]
+    unrecorded = [one["id"] for one in story.executions() if one["id"] not in theirs][-1]
     log = story.api.log(story.dag_id, story.run_id, "upload", map_index=0, try_number=2)
     assert unrecorded in log
     assert "exclusive=True" in log
