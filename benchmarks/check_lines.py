@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from airflow_bulk.documents.checking import LineChecker
+from airflow_bulk.documents.lines.checking import LineChecker
 
 BLOCK = 256 * 1024
 KINDS = ("user_account_id", "email_hash", "user_agent_id")

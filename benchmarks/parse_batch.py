@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from airflow.sdk import DAG, TaskGroup
 
-from airflow_bulk.batches import LoadMapping, load_definition
+from airflow_bulk.extract_load import LoadMapping, load_definition
 from airflow_bulk.operators.extract_load import (
     ApplyOperator,
     ExtractLoadTaskGroup,

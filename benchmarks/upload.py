@@ -116,9 +116,9 @@ def work(case: Case) -> None:
     if not case.workers:
         print(json.dumps(naive(case)))
         return
-    from airflow_bulk.documents.parts import Layout
-    from airflow_bulk.documents.sources import find_files
-    from airflow_bulk.hooks.sending.crew import Crew
+    from airflow_bulk.documents.source.cuts import Layout
+    from airflow_bulk.documents.source.files import find_files
+    from airflow_bulk.hooks.sending.pool import Crew
     from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
     begun = time.perf_counter()

@@ -29,7 +29,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from airflow_bulk.batches import LoadMapping, load_definition
+from airflow_bulk.extract_load import LoadMapping, load_definition
 from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 
 

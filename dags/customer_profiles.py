@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseHook, Param, task
 
-from airflow_bulk.batches import LoadMapping
+from airflow_bulk.extract_load import LoadMapping
 from airflow_bulk.hooks.extract_load_sql import SqlObject, SqlSource
 from airflow_bulk.operators.extract_load import DocumentImportDestination, ExtractLoadTaskGroup
 

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_bulk.hooks.mediarithmics_batches import cancel_steps
-from airflow_bulk.hooks.steps import Steps, acarry_out, carry_out
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms import mediarithmics as api
-from airflow_bulk.platforms import mediarithmics_batch_calls as batch_calls
-from airflow_bulk.platforms import mediarithmics_batches as batches
-from airflow_bulk.platforms import mediarithmics_calls as calls
+from airflow_bulk.platforms.call_sequence import Steps, acarry_out, carry_out
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
+from airflow_bulk.platforms.mediarithmics import document_imports as api
+from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batch_calls
+from airflow_bulk.platforms.mediarithmics import integration_batches as batches
+from airflow_bulk.platforms.status import Seen, Standing
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook

@@ -12,9 +12,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from airflow_bulk.batches.endpoints import Destination, Source, UnfilterableBound
-from airflow_bulk.batches.mapping import Record
-from airflow_bulk.batches.times import read_time, to_text
+from airflow_bulk.extract_load.endpoints import Destination, Source, UnfilterableBound
+from airflow_bulk.extract_load.mapping import Record
+from airflow_bulk.extract_load.times import read_time, to_text
 from airflow_bulk.hooks.extract_load import BearerHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms import extract_load_endpoints as api

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from airflow_bulk.batches.mapping import Record
+from airflow_bulk.extract_load.mapping import Record
 from airflow_bulk.hooks.extract_load_endpoints import bound_fields, time_in
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*){0,2}")

@@ -11,10 +11,10 @@ from typing import Any
 
 from airflow_bulk.hooks.mediarithmics_batches import BatchHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
-from airflow_bulk.platforms import mediarithmics as api
-from airflow_bulk.platforms import mediarithmics_batch_calls as batches
-from airflow_bulk.platforms import mediarithmics_calls as calls
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
+from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
+from airflow_bulk.platforms.mediarithmics import document_imports as api
+from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batches
 
 
 class MediarithmicsHook(BatchHook):

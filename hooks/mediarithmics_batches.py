@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
-from airflow_bulk.hooks.steps import Steps, carry_out
-from airflow_bulk.platforms import mediarithmics as api
-from airflow_bulk.platforms import mediarithmics_batch_calls as calls
-from airflow_bulk.platforms import mediarithmics_batches as batches
 from airflow_bulk.platforms.call import Call
+from airflow_bulk.platforms.call_sequence import Steps, carry_out
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Unauthorized
-from airflow_bulk.platforms.standing import Standing
+from airflow_bulk.platforms.mediarithmics import document_imports as api
+from airflow_bulk.platforms.mediarithmics import integration_batch_calls as calls
+from airflow_bulk.platforms.mediarithmics import integration_batches as batches
+from airflow_bulk.platforms.status import Standing
 
 T = TypeVar("T")
 
@@ -228,7 +228,7 @@ class BatchHook(PlatformHook):
         while the execution is PENDING. A refusal is not an error here; anything else is. One that a DELETE took
         away is returned as CANCELED.
 
-        :param ways: some of :data:`~airflow_bulk.platforms.mediarithmics_batches.CANCEL_WAYS`, in order.
+        :param ways: some of :data:`~airflow_bulk.platforms.mediarithmics.integration_batches.CANCEL_WAYS`, in order.
         """
         return carry_out(cancel_steps(instance_id, execution_id, ways), self.send)
 

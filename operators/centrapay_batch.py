@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import XComArg, conf
 
-from airflow_bulk.operators.advancing import AdvancingOperator
+from airflow_bulk.operators.run_operator import AdvancingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.operators.centrapay_run import BatchRun
+    from airflow_bulk.runs.centrapay_batch.run import BatchRun
 
 
 class CentrapayBatchOperator(AdvancingOperator):
@@ -125,10 +125,10 @@ class CentrapayBatchOperator(AdvancingOperator):
 
     def _open(self, context: Context) -> BatchRun:
         from airflow_bulk.hooks.centrapay import CentrapayHook
-        from airflow_bulk.operators.centrapay_arguments import read_arguments
-        from airflow_bulk.operators.centrapay_file import mask_url
-        from airflow_bulk.operators.centrapay_run import BatchRun
-        from airflow_bulk.operators.record import Record
+        from airflow_bulk.runs.centrapay_batch.arguments import read_arguments
+        from airflow_bulk.runs.centrapay_batch.file import mask_url
+        from airflow_bulk.runs.centrapay_batch.run import BatchRun
+        from airflow_bulk.runs.record import Record
 
         url = self.render_template(self.url, context)
         if isinstance(url, str):

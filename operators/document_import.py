@@ -15,19 +15,19 @@ from airflow.sdk import conf
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.links import DocumentImportLink
-from airflow_bulk.operators.advancing import AdvancingOperator
 from airflow_bulk.operators.document_import_steps import (
     CancelDocumentImportExecutionsOperator,
     CreateDocumentImportOperator,
     DeleteDocumentImportOperator,
     UpdateDocumentImportOperator,
 )
+from airflow_bulk.operators.run_operator import AdvancingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.operators.import_run import ImportRun
+    from airflow_bulk.runs.upload.run import ImportRun
 
 __all__ = [
     "CancelDocumentImportExecutionsOperator",
@@ -207,10 +207,10 @@ class ImportDocumentsOperator(_DocumentsOperator):
 
     def _open(self, context: Context) -> ImportRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.operators.import_arguments import read_arguments
-        from airflow_bulk.operators.import_run import ImportRun
-        from airflow_bulk.operators.import_submission import ImportSubmission
-        from airflow_bulk.operators.record import Record
+        from airflow_bulk.runs.document_import.arguments import read_arguments
+        from airflow_bulk.runs.record import Record
+        from airflow_bulk.runs.upload.run import ImportRun
+        from airflow_bulk.runs.upload.submission import ImportSubmission
 
         args = read_arguments(self._given(), self._rendered_sending(context))
         work = ImportSubmission(
@@ -289,10 +289,10 @@ class UploadDocumentsOperator(_DocumentsOperator):
 
     def _open(self, context: Context) -> ImportRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.operators.import_arguments import read_upload_arguments
-        from airflow_bulk.operators.import_run import ImportRun
-        from airflow_bulk.operators.import_submission import Given, ImportSubmission
-        from airflow_bulk.operators.record import Record
+        from airflow_bulk.runs.document_import.arguments import read_upload_arguments
+        from airflow_bulk.runs.record import Record
+        from airflow_bulk.runs.upload.run import ImportRun
+        from airflow_bulk.runs.upload.submission import Given, ImportSubmission
 
         hook = MediarithmicsHook(self.mediarithmics_conn_id)
         import_id = read.text("import_id", self.import_id)

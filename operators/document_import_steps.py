@@ -85,10 +85,10 @@ class CreateDocumentImportOperator(_StepOperator):
 
     def execute(self, context: Context) -> str:
         """Create the import, or return the one an earlier try created."""
-        from airflow_bulk.operators.failures import told_to_airflow
-        from airflow_bulk.operators.import_arguments import ImportDefinition
-        from airflow_bulk.operators.import_creation import find_or_create
-        from airflow_bulk.operators.record import Meaning, Record
+        from airflow_bulk.runs.document_import.arguments import ImportDefinition
+        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.record import Meaning, Record
+        from airflow_bulk.runs.upload.creation import find_or_create
 
         with told_to_airflow():
             hook, datamart_id = self._hook()
@@ -143,8 +143,8 @@ class UpdateDocumentImportOperator(_StepOperator):
 
     def execute(self, context: Context) -> str:
         """Put the changed import."""
-        from airflow_bulk.operators.failures import told_to_airflow
-        from airflow_bulk.operators.import_arguments import read_changes
+        from airflow_bulk.runs.document_import.arguments import read_changes
+        from airflow_bulk.runs.failures import told_to_airflow
 
         with told_to_airflow():
             hook, datamart_id = self._hook()
@@ -186,8 +186,8 @@ class DeleteDocumentImportOperator(_StepOperator):
 
         from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
-        from airflow_bulk.operators.failures import told_to_airflow
         from airflow_bulk.platforms.errors import NotFound
+        from airflow_bulk.runs.failures import told_to_airflow
 
         with told_to_airflow():
             hook, datamart_id = self._hook()
@@ -242,8 +242,8 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
         """Cancel, prove it by a list, and name what still runs."""
         from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
-        from airflow_bulk.operators.failures import told_to_airflow
-        from airflow_bulk.platforms.standing import Standing
+        from airflow_bulk.platforms.status import Standing
+        from airflow_bulk.runs.failures import told_to_airflow
 
         with told_to_airflow():
             import_id = read.optional_text("import_id", self.import_id)

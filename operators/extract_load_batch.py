@@ -17,15 +17,15 @@ from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import duration
-from airflow_bulk.operators.failures import DeadlinePassed, TaskStopped, told_to_airflow
 from airflow_bulk.platforms.extract_load import failed_end, finished_end
+from airflow_bulk.runs.failures import DeadlinePassed, TaskStopped, told_to_airflow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_bulk.hooks.extract_load import ExtractLoadHook
-    from airflow_bulk.operators.record import Store
     from airflow_bulk.platforms.extract_load import Batch
+    from airflow_bulk.runs.record import Store
 
 _SLACK = 60.0
 #: Ids remembered before the POST, so that the new batch can be told from older ones (24 bytes each).
@@ -66,7 +66,7 @@ class ExtractLoadBatchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if check and isinstance(definition, Mapping):
-            from airflow_bulk.batches import compile_batch
+            from airflow_bulk.extract_load import compile_batch
 
             compile_batch(definition)
         self.definition = definition
@@ -79,7 +79,7 @@ class ExtractLoadBatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Start the run, or go on waiting for the one that an earlier try started; return the batch's id."""
-        from airflow_bulk.batches.delegating import server_definition
+        from airflow_bulk.extract_load.delegating import server_definition
         from airflow_bulk.hooks.extract_load import ExtractLoadHook
 
         with told_to_airflow():

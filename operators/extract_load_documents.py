@@ -15,7 +15,7 @@ from airflow_bulk.operators.document_import import ImportDocumentsOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_bulk.batches.mapping import LoadMapping, Record
+    from airflow_bulk.extract_load.mapping import LoadMapping, Record
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class ApplyDocumentsOperator(ImportDocumentsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the lines, or find those of an earlier try, and import them."""
-        from airflow_bulk.operators.extract_load_work import write_lines
+        from airflow_bulk.runs.extract_load.steps import write_lines
 
         self.source = write_lines(self, context)
         return super().execute(context)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, TaskGroup
 
-from airflow_bulk.batches import BatchDefinitionError, BatchGraph, Problem, compile_batch
-from airflow_bulk.batches.deletions import read_deletions
-from airflow_bulk.batches.endpoints import Destination, Source
-from airflow_bulk.batches.graph import READ_ONLY
-from airflow_bulk.batches.task_ids import task_ids
-from airflow_bulk.batches.times import WATERMARK
+from airflow_bulk.extract_load import BatchDefinitionError, BatchGraph, Problem, compile_batch
+from airflow_bulk.extract_load.deletions import read_deletions
+from airflow_bulk.extract_load.endpoints import Destination, Source
+from airflow_bulk.extract_load.graph import READ_ONLY
+from airflow_bulk.extract_load.task_ids import task_ids
+from airflow_bulk.extract_load.times import DEFAULT_OVERLAP, WATERMARK
 from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
 from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
-from airflow_bulk.operators.watermark import DEFAULT_OVERLAP, WatermarkOperator
+from airflow_bulk.operators.watermark import WatermarkOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -42,7 +42,7 @@ class ExtractLoadTaskGroup(TaskGroup):
     :param source: connection id or source object for all extracts, unless *connections* knows the definition's own.
     :param destination: connection id or destination object for all loads, likewise.
     :param connections: the server's connection id (``source_connection_id`` ...) -> connection id or object here.
-    :param mappings: load object -> :class:`airflow_bulk.batches.LoadMapping`, over those in the definition.
+    :param mappings: load object -> :class:`airflow_bulk.extract_load.LoadMapping`, over those in the definition.
     :param staging: folder for the records between tasks, reachable from every worker; may hold templates.
     :param since: replaces the batch's ``since``; a job's own still wins.
     :param updated_since: replaces the batch's ``updated_since``; ``"watermark"``: since the last success.

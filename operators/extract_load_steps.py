@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_bulk.operators.failures import TaskStopped
-from airflow_bulk.operators.watermark import DEFAULT_OVERLAP
+from airflow_bulk.extract_load.times import DEFAULT_OVERLAP
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
-    from airflow_bulk.batches.endpoints import Destination, Source
-    from airflow_bulk.batches.mapping import LoadMapping
+    from airflow_bulk.extract_load.endpoints import Destination, Source
+    from airflow_bulk.extract_load.mapping import LoadMapping
 
 
 class ExtractOperator(BaseOperator):
@@ -74,7 +73,7 @@ class ExtractOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all records that the bounds leave; return where they are."""
-        from airflow_bulk.operators.extract_load_work import extract
+        from airflow_bulk.runs.extract_load.steps import extract
 
         return extract(self, context)
 
@@ -107,7 +106,7 @@ class SnapshotOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all records; return where they are."""
-        from airflow_bulk.operators.extract_load_work import take_snapshot
+        from airflow_bulk.runs.extract_load.steps import take_snapshot
 
         return take_snapshot(self, context)
 
@@ -115,7 +114,7 @@ class SnapshotOperator(BaseOperator):
 class ApplyOperator(BaseOperator):
     """Make a destination hold what was extracted: create, update, and (when asked) delete.
 
-    Returns the counts of :class:`airflow_bulk.batches.applying.Applied`, and where the records are that the
+    Returns the counts of :class:`airflow_bulk.extract_load.applying.Applied`, and where the records are that the
     destination holds afterwards. A later try reads the destination again instead of the snapshot, and so finds what an
     earlier one wrote: nothing is created twice. So does the first try where other runs of the DAG may have written
     since the snapshot: ``max_active_runs`` is not 1, it is a backfill, another run is active or has ended since.
@@ -123,7 +122,7 @@ class ApplyOperator(BaseOperator):
     :param destination: connection id, or a destination object.
     :param object_name: the destination's object.
     :param staging: folder for the resulting records.
-    :param mapping: how records are made (:class:`airflow_bulk.batches.LoadMapping` or a dict).
+    :param mapping: how records are made (:class:`airflow_bulk.extract_load.LoadMapping` or a dict).
     :param extracts: references to what feeds this object: the ``.output`` of each ExtractOperator, or task ids, which
         make no edges.
     :param snapshot: reference to what is there: the ``.output`` of a SnapshotOperator, or a task id, which makes no
@@ -175,11 +174,13 @@ class ApplyOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan all changes, then write them one at a time; return what was done."""
-        from airflow_bulk.operators.extract_load_work import apply
+        from airflow_bulk.runs.extract_load.steps import apply
 
         return apply(self, context)
 
     def on_kill(self) -> None:
         """Stop before the next write; what was written stays, and the next try finds it."""
+        from airflow_bulk.runs.failures import TaskStopped
+
         self.stopped = True
         raise TaskStopped(f"{self.task_id} was stopped; what it wrote stays, and a retry finds it")

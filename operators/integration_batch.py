@@ -13,8 +13,8 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_bulk import arguments as read
 from airflow_bulk.links import IntegrationBatchLink
-from airflow_bulk.operators.advancing import AdvancingOperator
-from airflow_bulk.platforms.plugin_properties import (
+from airflow_bulk.operators.run_operator import AdvancingOperator
+from airflow_bulk.platforms.mediarithmics.plugin_properties import (
     PluginProperty,
     ad_layout_property,
     asset_file_property,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.operators.batch_run import ManualRun
+    from airflow_bulk.runs.integration_batch.run import ManualRun
 
 __all__ = [
     "EnsureIntegrationBatchOperator",
@@ -152,10 +152,10 @@ class EnsureIntegrationBatchOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare the declaration with the platform, create what is missing, put back what differs."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.operators.batch_arguments import read_declaration
-        from airflow_bulk.operators.batch_declaration import Ensuring
-        from airflow_bulk.operators.failures import told_to_airflow
-        from airflow_bulk.operators.record import Record
+        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.integration_batch.arguments import read_declaration
+        from airflow_bulk.runs.integration_batch.declaration import Ensuring
+        from airflow_bulk.runs.record import Record
 
         with told_to_airflow():
             declared = read_declaration({name: getattr(self, name) for name in self.template_fields})
@@ -255,9 +255,9 @@ class RunIntegrationBatchOperator(AdvancingOperator):
 
     def _open(self, context: Context) -> ManualRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.operators.batch_arguments import read_run_arguments
-        from airflow_bulk.operators.batch_run import ManualRun
-        from airflow_bulk.operators.record import Record
+        from airflow_bulk.runs.integration_batch.arguments import read_run_arguments
+        from airflow_bulk.runs.integration_batch.run import ManualRun
+        from airflow_bulk.runs.record import Record
 
         args = read_run_arguments({name: getattr(self, name) for name in self.template_fields})
         hook = MediarithmicsHook(self.mediarithmics_conn_id)
@@ -299,7 +299,7 @@ class _ScheduleOperator(BaseOperator):
     def _open(self, context: Context) -> tuple[Any, str]:
         """Return the hook and the instance's id, and push the link."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.operators.batch_arguments import instance_id
+        from airflow_bulk.runs.integration_batch.arguments import instance_id
 
         hook = MediarithmicsHook(self.mediarithmics_conn_id)
         wanted = instance_id(self.instance_id)
@@ -321,9 +321,9 @@ class PauseIntegrationBatchOperator(_ScheduleOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Pause, and count."""
-        from airflow_bulk.operators.batch_schedule import already_told, pause
-        from airflow_bulk.operators.failures import told_to_airflow
-        from airflow_bulk.operators.record import Record
+        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.integration_batch.schedule import already_told, pause
+        from airflow_bulk.runs.record import Record
 
         with told_to_airflow():
             record = Record.of(context)
@@ -356,8 +356,8 @@ class ResumeIntegrationBatchOperator(_ScheduleOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Resume."""
-        from airflow_bulk.operators.batch_schedule import resume
-        from airflow_bulk.operators.failures import told_to_airflow
+        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.integration_batch.schedule import resume
 
         with told_to_airflow():
             hook, instance_id = self._open(context)

@@ -7,7 +7,6 @@ largest time SEEN, not the time of the run, so a record changed while a run runs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, TaskInstanceState
@@ -16,17 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
-#: Changes may become visible at the source a little after the time they carry.
-DEFAULT_OVERLAP = timedelta(minutes=5)
 _SHOWN = 10
-
-
-def read_watermark(context: Context, asset: Asset, node: str, overlap: timedelta) -> datetime | None:
-    """Return from which time of change on to read; ``None`` (everything) before the first success."""
-    from airflow_bulk.batches.times import read_time
-
-    kept = read_time(context["asset_state_store"][asset].get(node))
-    return None if kept is None else kept - overlap
 
 
 class WatermarkOperator(BaseOperator):
@@ -80,7 +69,7 @@ class WatermarkOperator(BaseOperator):
         return {task: states.get(task) for task in named | self.upstream_task_ids}
 
     def _move(self, context: Context, reference: Mapping[str, Any] | None) -> dict[str, str]:
-        from airflow_bulk.batches.times import read_time, to_text
+        from airflow_bulk.extract_load.times import read_time, to_text
 
         # A task that a person marked as successful returned nothing.
         seen = read_time(reference and reference["latest_change"])

@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.sensors.watching import Watch, WatchingSensor
+from airflow_bulk.sensors.watching_sensor import WatchingSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk import judging
-    from airflow_bulk.hooks.centrapay import CentrapayHook
-    from airflow_bulk.judging import Tolerance
-    from airflow_bulk.platforms.centrapay import Batch
-
-
-class BatchWatch(Watch):
-    """One sensor's view of one batch.
-
-    :param batch_id: the batch.
-    :param hook: the platform.
-    :param tolerance: records in error that are good enough.
-    :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.sensors.watching.Watch`.
-    """
-
-    def __init__(
-        self,
-        batch_id: str,
-        hook: CentrapayHook,
-        tolerance: Tolerance,
-        **times: float,
-    ) -> None:
-        super().__init__(**times)
-        self.batch_id = batch_id
-        self._hook = hook
-        self._tolerance = tolerance
-        self._batch: Batch | None = None
-
-    def look(self) -> judging.Verdict:
-        """Ask the platform once and judge what it shows.
-
-        :raises Forbidden: there is no such batch, or no permission to read it.
-        """
-        from airflow_bulk import judging
-        from airflow_bulk.platforms.centrapay import seen
-
-        self._batch = self._hook.get_batch(self.batch_id)
-        return judging.judge([seen(self._batch)], self.rules, time.time())
-
-    def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
-        """Say why a batch that is over is not good; empty when it is."""
-        from airflow_bulk.hooks import centrapay_batches as words
-
-        assert self._batch is not None  # noqa: S101
-        words.tell_errors(self._batch)
-        return words.why_not_good(self._batch, self._tolerance)
-
-    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
-        """Say that it is too late, and what still goes on."""
-        from airflow_bulk.hooks import centrapay_batches as words
-
-        late = words.say_late(self.batch_id, verdict, timeout, "the first look")
-        return f"{late} Airflow does not retry a sensor that timed out; clearing the task waits anew."
-
-    def result(self, verdict: judging.Verdict) -> dict[str, Any]:
-        """Make the sensor's result, with exactly the documented names."""
-        from airflow_bulk.hooks import centrapay_batches as words
-
-        assert self._batch is not None  # noqa: S101
-        return words.numbers(self._batch)
+    from airflow_bulk.runs.centrapay_batch.watch import BatchWatch
 
 
 class CentrapayBatchSensor(WatchingSensor):
@@ -116,7 +56,8 @@ class CentrapayBatchSensor(WatchingSensor):
         from airflow_bulk import arguments as read
         from airflow_bulk.hooks.centrapay import CentrapayHook
         from airflow_bulk.judging import Tolerance
-        from airflow_bulk.sensors.waiting_since import waiting_since
+        from airflow_bulk.runs.centrapay_batch.watch import BatchWatch
+        from airflow_bulk.runs.watching import waiting_since
 
         try:
             batch_id = read.optional_text("batch_id", self.batch_id)

@@ -10,13 +10,13 @@ from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.links import DocumentImportLink
-from airflow_bulk.sensors.watching import WatchingSensor
+from airflow_bulk.sensors.watching_sensor import WatchingSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.sensors.import_watch import ImportWatch
+    from airflow_bulk.runs.document_import.watch import ImportWatch
 
 
 class DocumentImportSensor(WatchingSensor):
@@ -106,8 +106,8 @@ class DocumentImportSensor(WatchingSensor):
     def _open(self, context: Context) -> ImportWatch:
         from airflow_bulk.arguments import ArgumentError
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.sensors.import_watch import ImportWatch, read_arguments
-        from airflow_bulk.sensors.waiting_since import waiting_since
+        from airflow_bulk.runs.document_import.watch import ImportWatch, read_arguments
+        from airflow_bulk.runs.watching import waiting_since
 
         try:
             args = read_arguments({name: getattr(self, name) for name in self.template_fields})

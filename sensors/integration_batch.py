@@ -10,13 +10,13 @@ from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.links import IntegrationBatchLink
-from airflow_bulk.sensors.watching import WatchingSensor
+from airflow_bulk.sensors.watching_sensor import WatchingSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.sensors.batch_watch import BatchWatch
+    from airflow_bulk.runs.integration_batch.watch import BatchWatch
 
 
 class IntegrationBatchSensor(WatchingSensor):
@@ -70,8 +70,8 @@ class IntegrationBatchSensor(WatchingSensor):
         from airflow_bulk.arguments import ArgumentError
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.judging import Tolerance
-        from airflow_bulk.sensors.batch_watch import BatchWatch
-        from airflow_bulk.sensors.waiting_since import waiting_since
+        from airflow_bulk.runs.integration_batch.watch import BatchWatch
+        from airflow_bulk.runs.watching import waiting_since
         from airflow_bulk.window import window
 
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_bulk import arguments
 from airflow_bulk.arguments import ArgumentError, SendingOptions
-from airflow_bulk.operators.import_arguments import sources
+from airflow_bulk.runs.document_import.arguments import sources
 
 #: Of each field: text as a template renders it, the value that it stands for, and text that stands for none.
 SENDING: dict[str, tuple[str, Any, str]] = {

@@ -23,8 +23,8 @@ from airflow_bulk.judging import (
     judge,
     next_look,
 )
-from airflow_bulk.platforms import mediarithmics as api
-from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.platforms.mediarithmics import document_imports as api
+from airflow_bulk.platforms.status import Seen, Standing
 
 NOW = 1_000_000.0
 STATUSES = (*sorted(api.KNOWN_STATUSES), "HIBERNATING", "")

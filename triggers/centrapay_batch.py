@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from airflow_bulk.platforms.centrapay import seen
-from airflow_bulk.platforms.standing import Seen
+from airflow_bulk.platforms.status import Seen
 from airflow_bulk.triggers.waiting import WaitingTrigger
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import ImportExecutions
-from airflow_bulk.platforms.standing import Seen
+from airflow_bulk.platforms.status import Seen
 from airflow_bulk.triggers.executions import ExecutionsTrigger, first_look
 
 __all__ = ["DocumentImportTrigger", "first_look"]

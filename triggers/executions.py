@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import RemoteExecutions, newest_first
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.standing import Seen
+from airflow_bulk.platforms.status import Seen
 from airflow_bulk.triggers.poller import shared_hooks
 from airflow_bulk.triggers.waiting import WaitingTrigger, first_look
 

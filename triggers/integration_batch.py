@@ -14,7 +14,13 @@ from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import BatchExecutions
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.mediarithmics_batches import CANCEL_WAYS, CRON, BatchRun, cron_runs, run_report
+from airflow_bulk.platforms.mediarithmics.integration_batches import (
+    CANCEL_WAYS,
+    CRON,
+    BatchRun,
+    cron_runs,
+    run_report,
+)
 from airflow_bulk.triggers.executions import ExecutionsTrigger
 from airflow_bulk.triggers.poller import AFTER_ERROR, shared_hooks
 

@@ -16,7 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_bulk import judging
 from airflow_bulk.judging import KeepWaiting, Rules, WaitingProgress
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.platforms.status import Seen, Standing
 from airflow_bulk.triggers.poller import shared_hooks
 
 S = TypeVar("S", bound=Seen)

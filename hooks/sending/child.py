@@ -18,7 +18,7 @@ from typing import TypeVar, cast
 
 from airflow_bulk.documents import errors
 from airflow_bulk.documents.inspection import Inspected, Row
-from airflow_bulk.documents.manifest import Part
+from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.hooks.sending import frames
 from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, SendingCut
 from airflow_bulk.hooks.sending.worker import Worker

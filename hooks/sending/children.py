@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from airflow_bulk.documents import errors
-from airflow_bulk.documents.manifest import Part
-from airflow_bulk.documents.parts import Layout
-from airflow_bulk.documents.sources import FoundFile
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import FoundFile
+from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.hooks.sending import frames
-from airflow_bulk.hooks.sending.desk import Desk
+from airflow_bulk.hooks.sending.coordinator import Desk
 from airflow_bulk.hooks.sending.protocol import FateUnknown, NotNow, Rules, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import Task
 

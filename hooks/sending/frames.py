@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_bulk.documents.contents import Spooled
 from airflow_bulk.documents.inspection import Inspected, Row
-from airflow_bulk.documents.manifest import Part, SourceFile
-from airflow_bulk.documents.parts import Layout
-from airflow_bulk.documents.sources import FoundFile
+from airflow_bulk.documents.source.contents import Spooled
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import FoundFile
+from airflow_bulk.documents.source.parts import Part, SourceFile
 from airflow_bulk.hooks.sending.protocol import Answer, Rules, Target
 from airflow_bulk.hooks.sending.worker import Task
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import msgspec
 
 from airflow_bulk.documents.inspection import Inspected, Row
-from airflow_bulk.documents.manifest import Part
-from airflow_bulk.hooks.sending.desk import Desk
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.hooks.sending.coordinator import Desk
 from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import Link, Task, Worker
 

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from airflow_bulk.documents.beginnings import Rules
-from airflow_bulk.documents.manifest import Part
+from airflow_bulk.documents.source.beginnings import Rules
+from airflow_bulk.documents.source.parts import Part
 
 __all__ = [
     "Answer",

@@ -10,16 +10,16 @@ from typing import Protocol
 
 import msgspec
 
-from airflow_bulk.documents.bodies import BodyReader
 from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.documents.holes import HoleKeeper, HoleList, spans_of
 from airflow_bulk.documents.inspection import Inspected, Inspector, Row
-from airflow_bulk.documents.library import Block, Library
-from airflow_bulk.documents.manifest import Part
-from airflow_bulk.documents.parts import Cutter, Layout
-from airflow_bulk.documents.sources import FoundFile
+from airflow_bulk.documents.source.bodies import BodyReader
+from airflow_bulk.documents.source.cuts import Cutter, Layout
+from airflow_bulk.documents.source.files import FoundFile
+from airflow_bulk.documents.source.holes import HoleKeeper, HoleList, spans_of
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import Block, Library
 from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending.wire import Wire
+from airflow_bulk.hooks.sending.upload_connection import Wire
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT = 8 << 20  # bytes: room for some blocks and their lines

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.platforms.status import Seen, Standing
 
 #: Below this many seconds nobody should poll (mediarithmics.md section 4.2: the console's own pace).
 SHORTEST_INTERVAL = 5.0

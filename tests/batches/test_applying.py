@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.batches import LoadMapping
-from airflow_bulk.batches.applying import OutsideScope, carry_out
-from airflow_bulk.batches.deletions import Feed, TooManyDeletions, read_deletions, refusal
-from airflow_bulk.batches.planning import make_plan, reference_table
-from airflow_bulk.batches.transforming import MappingFailed, wanted_records
+from airflow_bulk.extract_load import LoadMapping
+from airflow_bulk.extract_load.applying import OutsideScope, carry_out
+from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_deletions, refusal
+from airflow_bulk.extract_load.planning import make_plan, reference_table
+from airflow_bulk.extract_load.transforming import MappingFailed, wanted_records
 
 
 class Warehouse:

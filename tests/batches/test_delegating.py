@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from airflow_bulk.batches.delegating import server_definition
+from airflow_bulk.extract_load.delegating import server_definition
 
 
 def test_its_own_fields_and_times_as_text():

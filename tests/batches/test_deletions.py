@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_bulk.batches.deletions import read_deletions
+from airflow_bulk.extract_load.deletions import read_deletions
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_bulk.batches import BatchDefinitionError, compile_batch
+from airflow_bulk.extract_load import BatchDefinitionError, compile_batch
 
 ACCOUNT = {"type": "extract", "object": "Account"}
 

@@ -5,7 +5,7 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_bulk.batches import BatchDefinitionError, compile_batch
+from airflow_bulk.extract_load import BatchDefinitionError, compile_batch
 
 EXTRACTS = ["Account", "Bill", "Vendor", "Item"]
 LOADS = ["accounts", "bills", "vendors", "items", "periods"]

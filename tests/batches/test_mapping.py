@@ -2,8 +2,8 @@
 
 import pytest
 
-from airflow_bulk.batches import BatchDefinitionError, LoadMapping, compile_batch
-from airflow_bulk.batches.mapping import read_mapping
+from airflow_bulk.extract_load import BatchDefinitionError, LoadMapping, compile_batch
+from airflow_bulk.extract_load.mapping import read_mapping
 
 JOBS = [
     {"type": "extract", "object": "Account"},

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_bulk.batches import BatchDefinitionError, compile_batch, load_definition
+from airflow_bulk.extract_load import BatchDefinitionError, compile_batch, load_definition
 
 YAML = """
 since: 2012-04-01        # YAML makes a date of it

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_bulk.batches import compile_batch, load_definition
+from airflow_bulk.extract_load import compile_batch, load_definition
 
 SAMPLES = Path(__file__).parent / "samples"
 COUNTS = {"S1": (1, 0), "S2": (3, 2), "S3": (6, 4), "S4": (8, 9), "S5": (7, 6), "S6": (6, 6), "S7": (14, 17)}

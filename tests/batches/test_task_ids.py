@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.batches.task_ids import task_ids
+from airflow_bulk.extract_load.task_ids import task_ids
 
 names = st.text(min_size=1, max_size=200).filter(str.strip)
 nodes = st.builds("{}:{}".format, st.sampled_from(["extract", "snapshot", "apply"]), names)

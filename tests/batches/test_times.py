@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.batches import BatchDefinitionError, compile_batch
-from airflow_bulk.batches.times import normal_bound, read_time, restart_of_grain, to_text
+from airflow_bulk.extract_load import BatchDefinitionError, compile_batch
+from airflow_bulk.extract_load.times import normal_bound, read_time, restart_of_grain, to_text
 
 MARCH = datetime(2026, 3, 29, tzinfo=UTC)
 

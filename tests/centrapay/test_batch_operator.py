@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from loading import account, accounts, loading, loads, posts
 
 from airflow_bulk.emulator.centrapay_handle import ACCOUNT, TEST_ACCOUNT
-from airflow_bulk.operators.failures import TaskStopped
+from airflow_bulk.runs.failures import TaskStopped
 
 FILE = "s3://aws_partner@crm/accounts.jsonl"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.platforms.standing import Standing
+from airflow_bulk.platforms.status import Standing
 
 
 def batch(**fields: Any) -> api.Batch:
@@ -131,7 +131,7 @@ def test_expiry(query: str, at: float | None) -> None:
 
 
 def test_an_id_of_the_platform_stays_on_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    from airflow_bulk.hooks.centrapay_batches import tell_errors
+    from airflow_bulk.runs.centrapay_batch.judgement import tell_errors
 
     tell_errors(batch(errors=[{"message": "x", "externalId": "a\nforged line" + "b" * 500}]))
     assert "externalId a?forged lineb" in caplog.text

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.documents import check_line
-from airflow_bulk.documents.business_onboard import COLUMNS, DEVICES, PHYSICAL, REQUIRED, check_header
-from airflow_bulk.documents.checking import LineChecker
+from airflow_bulk.documents.lines.centrapay_onboard import COLUMNS, DEVICES, PHYSICAL, REQUIRED, check_header
+from airflow_bulk.documents.lines.checking import LineChecker
 from airflow_bulk.emulator.centrapay_files import judge
 
 FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_bulk.documents import check_line
-from airflow_bulk.documents.checking import Finding, Report
+from airflow_bulk.documents.lines.checking import Finding, Report
 
 KINDS = ("user_account_id", "email_hash", "user_agent_id")
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

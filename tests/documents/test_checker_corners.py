@@ -12,7 +12,7 @@ import pytest
 from line_reference import KINDS, is_good, line_by_line
 
 from airflow_bulk.documents import check_line
-from airflow_bulk.documents.checking import LineChecker, Report
+from airflow_bulk.documents.lines.checking import LineChecker, Report
 
 ENTRY = {"$type": "USER_EMAIL", "$hash": "x"}
 ACTIVITY = {"$ts": 1, "$type": "TOUCH", "$session_status": "NO_SESSION", "$events": []}

@@ -14,7 +14,7 @@ from line_reference import is_good, line_by_line
 from line_strategies import LINES, a_line, some_blocks
 
 from airflow_bulk.documents import check_line
-from airflow_bulk.documents.checking import LineChecker
+from airflow_bulk.documents.lines.checking import LineChecker
 
 
 @settings(max_examples=200, deadline=None)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_bulk.documents import check_line
-from airflow_bulk.documents.checking import Finding, LineChecker, Report
-from airflow_bulk.documents.csv_lines import COLUMNS, check_header
+from airflow_bulk.documents.lines.checking import Finding, LineChecker, Report
+from airflow_bulk.documents.lines.csv_lines import COLUMNS, check_header
 
 HEADER = (
     "operation,user_account_id,compartment_id,email_hash,user_agent_id,segment_id,segment_technical_name,"

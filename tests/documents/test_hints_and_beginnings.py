@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from airflow_bulk.documents import hints
-from airflow_bulk.documents.checking import LineChecker, looks_like
+from airflow_bulk.documents.lines import hints
+from airflow_bulk.documents.lines.checking import LineChecker, looks_like
 
 PROFILE = {"operation": "UPSERT", "email_hash": "5b0f", "user_profile": {"anything": 1}}
 ACTIVITY = {

@@ -15,16 +15,16 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_bulk.documents import holes as holes_module
-from airflow_bulk.documents.beginnings import Rules
-from airflow_bulk.documents.bodies import BodyReader
 from airflow_bulk.documents.errors import SourceChanged, SourceError
-from airflow_bulk.documents.holes import HoleKeeper, Spill, spans_of
 from airflow_bulk.documents.inspection import Inspected, Inspector, Row
-from airflow_bulk.documents.library import Block, Library
-from airflow_bulk.documents.manifest import Part
-from airflow_bulk.documents.parts import Cutter, Layout, line_behind, plan_parts
-from airflow_bulk.documents.sources import find_files
+from airflow_bulk.documents.source import holes as holes_module
+from airflow_bulk.documents.source.beginnings import Rules
+from airflow_bulk.documents.source.bodies import BodyReader
+from airflow_bulk.documents.source.cuts import Cutter, Layout, line_behind, plan_parts
+from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.documents.source.holes import HoleKeeper, Spill, spans_of
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import Block, Library
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%s"}'
 NDJSON = Rules(document_type="USER_PROFILE")

@@ -7,8 +7,8 @@ import pytest
 from airflow import settings
 from airflow.cli.cli_parser import get_parser
 
-from airflow_bulk.batches import load_definition
 from airflow_bulk.cli.commands import get_cli_commands
+from airflow_bulk.extract_load import load_definition
 from airflow_bulk.get_provider_info import get_provider_info
 from airflow_bulk.hooks.extract_load import ExtractLoadHook
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk import DAG
 
-from airflow_bulk.batches import BatchDefinitionError
+from airflow_bulk.extract_load import BatchDefinitionError
 from airflow_bulk.hooks.extract_load import ExtractLoadHook
 from airflow_bulk.operators.extract_load import ExtractLoadBatchOperator
 from airflow_bulk.sensors.extract_load import ExtractLoadBatchSensor

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import DAG
 
-from airflow_bulk.batches import BatchDefinitionError, LoadMapping
+from airflow_bulk.extract_load import BatchDefinitionError, LoadMapping
 from airflow_bulk.operators.extract_load import DocumentImportDestination, ExtractLoadTaskGroup
 from inline_dag import pulled, states
 

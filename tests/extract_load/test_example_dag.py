@@ -141,7 +141,7 @@ def test_a_bad_definition_shows_all_its_problems_as_import_error(tmp_path: Path)
     (tmp_path / "bad.yaml").write_text("jobs: [{type: Load, object: a}, {type: load}, {object: b}]")
     (tmp_path / "bad_dag.py").write_text(
         "from airflow.sdk import DAG\n"
-        "from airflow_bulk.batches import load_definition\n"
+        "from airflow_bulk.extract_load import load_definition\n"
         "from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup\n"
         "with DAG('bad', schedule=None):\n"
         "    ExtractLoadTaskGroup('g', definition=load_definition('bad.yaml'), source='a', destination='b', staging='x')\n"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk import DAG
 
-from airflow_bulk.batches import BatchDefinitionError, LoadMapping
+from airflow_bulk.extract_load import BatchDefinitionError, LoadMapping
 from airflow_bulk.hooks.extract_load_endpoints import JsonSource
 from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 from inline_dag import pulled, states

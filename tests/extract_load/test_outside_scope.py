@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.batches import LoadMapping
+from airflow_bulk.extract_load import LoadMapping
 from airflow_bulk.operators.extract_load import ApplyOperator
-from airflow_bulk.operators.staging import write_records
+from airflow_bulk.runs.extract_load.staging import write_records
 
 
 def test_a_record_stored_outside_the_scope_ends_the_apply_for_good(extract_load, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_bulk.operators.extract_load import ApplyOperator, ExtractLoadTaskGroup
-from airflow_bulk.operators.staging import write_records
+from airflow_bulk.runs.extract_load.staging import write_records
 from inline_dag import begin_another_run, pulled, states
 
 JOBS = [

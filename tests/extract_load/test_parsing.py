@@ -9,7 +9,7 @@ import socket
 import pytest
 from airflow.sdk import DAG, BaseHook, Connection
 
-from airflow_bulk.batches import LoadMapping
+from airflow_bulk.extract_load import LoadMapping
 from airflow_bulk.hooks.extract_load_endpoints import ActiveCellDestination, JsonSource, QuickBooksSource
 from airflow_bulk.hooks.extract_load_sql import SqlObject, SqlSource
 from airflow_bulk.operators.extract_load import DocumentImportDestination, ExtractLoadTaskGroup
@@ -20,7 +20,7 @@ JOBS = [
 ]
 ISSUE_DAG = """
 from airflow.sdk import DAG
-from airflow_bulk.batches import LoadMapping, load_definition
+from airflow_bulk.extract_load import LoadMapping, load_definition
 from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 
 with DAG("accounting_refresh", schedule="@daily") as dag:

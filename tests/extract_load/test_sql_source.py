@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import DAG
 
-from airflow_bulk.batches import BatchDefinitionError
-from airflow_bulk.batches.endpoints import UnfilterableBound
+from airflow_bulk.extract_load import BatchDefinitionError
+from airflow_bulk.extract_load.endpoints import UnfilterableBound
 from airflow_bulk.hooks.extract_load_sql import SqlObject, SqlSource, _statement
 from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 

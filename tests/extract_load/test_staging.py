@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from s3_server import BUCKET, S3Server
 
-from airflow_bulk.operators.staging import read_records, write_records
+from airflow_bulk.runs.extract_load.staging import read_records, write_records
 
 RECORDS = [
     {"Id": str(number), "name": "ü" * 100, "at": datetime(2013, 1, 1, tzinfo=UTC)} for number in range(20_000)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import DAG
 
-from airflow_bulk.batches import LoadMapping
+from airflow_bulk.extract_load import LoadMapping
 from airflow_bulk.operators.extract_load import ApplyOperator, ExtractOperator, SnapshotOperator
-from airflow_bulk.operators.staging import read_records
+from airflow_bulk.runs.extract_load.staging import read_records
 from inline_dag import pulled, states
 
 COUNTS = {

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_bulk.operators.extract_load import ApplyOperator
-from airflow_bulk.operators.failures import TaskStopped
-from airflow_bulk.operators.staging import write_records
+from airflow_bulk.runs.extract_load.staging import write_records
+from airflow_bulk.runs.failures import TaskStopped
 
 
 class Airflow:

@@ -13,8 +13,8 @@ from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.budget import RateBudget
 from airflow_bulk.hooks.executions import ImportExecutions, newest_first
 from airflow_bulk.hooks.transport import Endpoint, Transport
-from airflow_bulk.platforms import mediarithmics_calls as calls
 from airflow_bulk.platforms.errors import PlatformError
+from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from both_ways import Connected
 
 

@@ -13,11 +13,11 @@ from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmula
 from airflow_bulk.hooks.executions import BatchExecutions
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
-from airflow_bulk.platforms import plugin_properties as properties
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import FateUnknown, NotFound, PlatformError, Refused
-from airflow_bulk.platforms.mediarithmics_batches import run_seen, size_body
-from airflow_bulk.platforms.standing import Standing
+from airflow_bulk.platforms.mediarithmics import plugin_properties as properties
+from airflow_bulk.platforms.mediarithmics.integration_batches import run_seen, size_body
+from airflow_bulk.platforms.status import Standing
 
 GROUP = "com.example.batch"
 LOW = dict.fromkeys(("ram_size", "cpu_size", "disk_size"), "LOW")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_bulk.emulator.handle import Emulator
-from airflow_bulk.platforms import mediarithmics_calls as calls
+from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from both_ways import WAYS, Connected, Outcome, by_send, outcomes
 
 DATAMART = "3300"

@@ -1,4 +1,4 @@
-"""Imports run one way: dags -> operators, sensors -> triggers -> hooks -> judging -> platforms, documents, batches.
+"""Imports run one way, as ARCHITECTURE.md says: dags, operators and sensors, runs, triggers, hooks, the pure rooms.
 
 The tests read source text, so that an import inside a function or under TYPE_CHECKING counts as well; one more
 imports the pure rooms in a fresh interpreter, so that what their libraries bring counts, too.
@@ -10,22 +10,24 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = "airflow_bulk"
-PURE = {"platforms", "documents", "batches"}
+PURE = {"platforms", "documents", "extract_load"}
 TOP_LEVEL = ("hooks", "operators", "sensors", "triggers")
 
 # What each room may import of the package, besides itself. A room that is not listed here fails the first test.
 _JUDGING = {"judging"} | PURE
 _TRIGGERS = {"triggers", "hooks"} | _JUDGING
-_ABOVE = {"operators", "sensors", "links", "arguments", "window"} | _TRIGGERS
+_RUNS = {"runs", "arguments", "window"} | _TRIGGERS
+_ABOVE = {"operators", "sensors", "links"} | _RUNS
 ALLOWED: dict[str, set[str]] = {
     "platforms": set(),
     "documents": set(),
-    "batches": set(),
+    "extract_load": set(),
     "judging": PURE,
     "hooks": _JUDGING,
     "triggers": {"hooks"} | _JUDGING,
@@ -35,18 +37,17 @@ ALLOWED: dict[str, set[str]] = {
     "arguments": set(),
     # Which stretch of time a run stands for: the same for both, too.
     "window": {"arguments"},
-    "operators": {"links", "arguments", "window"} | _TRIGGERS,
-    "sensors": {"links", "arguments", "window"} | _TRIGGERS,
-    "decorators": _ABOVE,
-    "notifications": _ABOVE,
-    "plugin": _ABOVE,
+    # What a task does over all its tries. Operators and sensors read its arguments and hand over.
+    "runs": _RUNS,
+    "operators": {"links"} | _RUNS,
+    "sensors": {"links"} | _RUNS,
     "cli": _ABOVE,
     # A mistake shared by the client and its judge would not show, so the emulator knows none of the rooms it tests.
     "emulator": set(),
     "pytest_plugin": {"emulator"},
     "get_provider_info": set(),
     "__init__": set(),
-    "dags": _ABOVE | {"decorators", "notifications"},
+    "dags": _ABOVE,
 }
 
 
@@ -129,9 +130,11 @@ def test_imports_run_one_way(repository: Path) -> None:
         ("platforms", "from airflow_bulk.hooks.transport import x"),
         ("judging", "import airflow_bulk.hooks"),
         ("hooks", "from airflow_bulk import triggers"),
-        ("hooks", "if TYPE_CHECKING:\n    from airflow_bulk.operators.record import x"),
-        ("triggers", "import airflow_bulk.operators.record"),
+        ("hooks", "if TYPE_CHECKING:\n    from airflow_bulk.runs.record import x"),
+        ("triggers", "import airflow_bulk.runs.record"),
         ("emulator", "from airflow_bulk.documents import check_line"),
+        ("runs", "from airflow_bulk.operators.document_import import x"),
+        ("triggers", "from airflow_bulk.runs.record import x"),
         ("operators", "from airflow_bulk.emulator.handle import Emulator"),
         ("operators", "import hooks.transport"),
         ("operators", "from . import record"),
@@ -142,6 +145,33 @@ def test_a_wrong_import_is_seen(tmp_path: Path, room: str, text: str) -> None:
     file = tmp_path / "module.py"
     file.write_text(text)
     assert breaches(room, imported(file))
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """One circle of modules that import each other; empty where there is none."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_files_import_each_other_in_a_circle(repository: Path) -> None:
+    names: dict[str, set[str]] = {}
+    for room, path in sources(repository):
+        top = repository if room in (*TOP_LEVEL, "dags") else repository / "src" / PACKAGE
+        parts = path.relative_to(top).with_suffix("").parts
+        names[".".join((PACKAGE, *parts)).removesuffix(".__init__")] = imported(path)
+    # A name of a package that is no module is something that its __init__ defines.
+    edges = {module: {name for name in found if name in names} - {module} for module, found in names.items()}
+    for module, found in edges.items():
+        # `from package import module` is an import of the module, not of what the package's __init__ may load.
+        found -= {name for name in found if any(other.startswith(f"{name}.") for other in found | {module})}
+    assert circle(edges) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
 
 
 def test_init_modules_import_nothing(repository: Path) -> None:

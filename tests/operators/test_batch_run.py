@@ -14,8 +14,8 @@ from one_task import MemoryStore, running
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-from airflow_bulk.operators import batch_run
-from airflow_bulk.operators.failures import TaskStopped
+from airflow_bulk.runs.failures import TaskStopped
+from airflow_bulk.runs.integration_batch import run as batch_run
 
 NAMES = [
     "instance_id",

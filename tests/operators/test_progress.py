@@ -22,7 +22,7 @@ SENT = re.compile(
 @pytest.fixture
 def told(emulator: Any, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
     """Import 500 lines, three of them bad, and return what each line about a sent part says."""
-    caplog.set_level("INFO", logger="airflow_bulk.operators.progress")
+    caplog.set_level("INFO", logger="airflow_bulk.runs.upload.progress")
 
     def run(name: str = "profiles.ndjson", **sending: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         source = tmp_path / name
@@ -72,7 +72,7 @@ def test_a_compressed_source_does_not_say_how_much_it_holds(told: Any) -> None:
 
 def test_a_later_try_goes_on(emulator: Any, task: Any, tmp_path: Path, caplog: Any) -> None:
     """It counts what is left to it alone."""
-    caplog.set_level("INFO", logger="airflow_bulk.operators.progress")
+    caplog.set_level("INFO", logger="airflow_bulk.runs.upload.progress")
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 500)
     emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1)

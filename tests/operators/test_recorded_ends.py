@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import MemoryStore
 
-from airflow_bulk.operators.record import ClearUnclear, Meaning, Record
+from airflow_bulk.runs.record import ClearUnclear, Meaning, Record
 
 OPERATORS = Path(__file__).parents[2] / "operators"
 

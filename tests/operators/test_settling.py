@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from one_task import MemoryStore
 
-from airflow_bulk.documents.manifest import Part
-from airflow_bulk.operators.adoption import NotSettled, Settling
+from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.operators.document_import import SendingOptions
-from airflow_bulk.operators.record import PartLedger, Record, State
-from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.runs.reconcile import NotSettled, Settling
+from airflow_bulk.runs.record import PartLedger, Record, State
 
 
 class Shown:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 from one_task import MemoryStore, importing, once, write_profiles
 
 from airflow_bulk.operators.document_import import SendingOptions
-from airflow_bulk.operators.failures import TaskStopped
+from airflow_bulk.runs.failures import TaskStopped
 
 
 class SupersededAfterCommit(MemoryStore):

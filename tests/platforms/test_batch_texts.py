@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.platforms import mediarithmics_batches as batches
-from airflow_bulk.platforms import plugin_properties as properties
-from airflow_bulk.platforms.cron import CronError, cron_warning, next_fire, read_cron
-from airflow_bulk.platforms.plugin_properties import PluginProperty, PropertyError
-from airflow_bulk.platforms.standing import Standing
+from airflow_bulk.platforms.mediarithmics import integration_batches as batches
+from airflow_bulk.platforms.mediarithmics import plugin_properties as properties
+from airflow_bulk.platforms.mediarithmics.cron import CronError, cron_warning, next_fire, read_cron
+from airflow_bulk.platforms.mediarithmics.plugin_properties import PluginProperty, PropertyError
+from airflow_bulk.platforms.status import Standing
 
 SIZES = st.sampled_from([*batches.SIZES, "XL"])
 

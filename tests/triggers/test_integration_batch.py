@@ -306,8 +306,8 @@ async def test_without_shared_streams_it_runs_by_itself(
 
 
 async def test_memory_is_bounded_and_old_runs_stay_told() -> None:
-    from airflow_bulk.platforms.mediarithmics_batches import BatchRun
-    from airflow_bulk.platforms.standing import Standing
+    from airflow_bulk.platforms.mediarithmics.integration_batches import BatchRun
+    from airflow_bulk.platforms.status import Standing
     from airflow_bulk.triggers.integration_batch import _Memory
 
     state = AssetState()

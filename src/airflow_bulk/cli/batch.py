@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from airflow import settings
 
-from airflow_bulk.batches import BatchDefinitionError, BatchGraph, compile_batch, load_definition
+from airflow_bulk.extract_load import BatchDefinitionError, BatchGraph, compile_batch, load_definition
 
 #: What the server fills in; a definition without it can be stored anew.
 _SERVER_FIELDS = ("id", "_id", "__v", "created_at", "finished_at", "status", "errors")

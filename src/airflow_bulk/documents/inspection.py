@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from airflow_bulk.documents.bodies import BodySum
-from airflow_bulk.documents.checking import Finding, LineChecker
 from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.documents.holes import HoleKeeper, HoleList
-from airflow_bulk.documents.library import Block, Library
-from airflow_bulk.documents.manifest import Part
+from airflow_bulk.documents.lines.checking import Finding, LineChecker
+from airflow_bulk.documents.source.bodies import BodySum
+from airflow_bulk.documents.source.holes import HoleKeeper, HoleList
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import Block, Library
 
 MOST_CONTENT = 1 << 20  # a rejected line longer than this is told by its position only
 FIRST_ROWS = 10  # rejected lines of a part that are told even without a reject file

@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_bulk.platforms.call import Call, Problem, Reply
 from airflow_bulk.platforms.errors import reduce_message
-from airflow_bulk.platforms.standing import Seen, Standing
+from airflow_bulk.platforms.status import Seen, Standing
 
 T = TypeVar("T")
 

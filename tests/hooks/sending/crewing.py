@@ -9,9 +9,9 @@ import pytest
 import zstandard
 from tests.hooks.sending.sink import Sink
 
-from airflow_bulk.documents.parts import Layout
-from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.hooks.sending.pool import Crew
 from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
 RULES = Rules(document_type="USER_PROFILE")

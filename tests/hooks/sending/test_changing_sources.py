@@ -21,7 +21,7 @@ from tests.hooks.sending.crewing import (
 )
 
 from airflow_bulk.documents.errors import SourceChanged, SourceError
-from airflow_bulk.documents.sources import find_files
+from airflow_bulk.documents.source.files import find_files
 
 
 @ALL_WAYS

@@ -18,9 +18,9 @@ from tests.hooks.sending.crewing import (
 )
 from tests.hooks.sending.sink import answer
 
-from airflow_bulk.documents.manifest import Part
-from airflow_bulk.hooks.sending.desk import Desk
-from airflow_bulk.hooks.sending.ledger import Ledger
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.hooks.sending.coordinator import Desk
+from airflow_bulk.hooks.sending.part_order import Ledger
 from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Job, NotNow, SendingCut
 
 

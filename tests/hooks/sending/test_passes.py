@@ -21,10 +21,10 @@ from tests.hooks.sending.crewing import (
     target_of,
 )
 
-from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.hooks.sending.pool import Crew
 
 
 @ALL_WAYS

@@ -11,10 +11,10 @@ from moto.server import ThreadedMotoServer
 from tests.hooks.sending.sink import Sink
 
 from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
-from airflow_bulk.documents.parts import Layout
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.hooks.sending.pool import Crew
 from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'

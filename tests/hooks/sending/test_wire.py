@@ -9,11 +9,11 @@ import pytest
 import xxhash
 from tests.hooks.sending.sink import Sink, answer, make_certificate
 
-from airflow_bulk.documents.parts import Layout
-from airflow_bulk.documents.sources import find_files
-from airflow_bulk.hooks.sending.crew import Crew
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.hooks.sending.pool import Crew
 from airflow_bulk.hooks.sending.protocol import FateUnknown, Job, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending.wire import BUFFER, LAST_BLOCK, Wire, boot_time
+from airflow_bulk.hooks.sending.upload_connection import BUFFER, LAST_BLOCK, Wire, boot_time
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,251 @@
+"""The crew: the workers of one source, and what they do next."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import IO, Self
+
+from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source.contents import Spooled, spool
+from airflow_bulk.documents.source.cuts import Layout, line_behind, plan_parts
+from airflow_bulk.documents.source.files import FoundFile
+from airflow_bulk.documents.source.holes import MOST_IN_MEMORY, Spill
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import Library
+from airflow_bulk.hooks.sending.children import Children
+from airflow_bulk.hooks.sending.coordinator import Desk
+from airflow_bulk.hooks.sending.overlap import Overlapped
+from airflow_bulk.hooks.sending.part_order import Ledger
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Gate, Job, Rules, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import Link, Task, Worker
+
+NextJob = Callable[[list[Part]], Job | None]
+
+log = logging.getLogger(__name__)
+
+
+class Crew:
+    """Check and send the parts of a source.
+
+    :param files: what :func:`~airflow_bulk.documents.source.files.find_files` found, in order.
+    :param rules: what a line may be.
+    :param layout: how the source is cut.
+    :param workers: 1: everything in this process. More: so many child processes.
+    :param overlap: with one worker, send a part while the next one is checked.
+    :param spool_dir: folder for one unlinked copy of a remote source, read once then.
+    :param rejects: where reject rows go; None: only counts and the first line numbers are kept.
+    :param commit_window: seconds from the call of ``may_finish`` within which the last block must leave.
+    """
+
+    def __init__(
+        self,
+        *,
+        files: Sequence[FoundFile],
+        rules: Rules,
+        layout: Layout,
+        workers: int = 1,
+        overlap: bool = False,
+        spool_dir: str | None = None,
+        rejects: RejectFile | None = None,
+        commit_window: float = 2.0,
+    ) -> None:
+        self._files = list(files)
+        self._rules, self._layout = rules, layout
+        self._workers, self._overlap = workers, overlap
+        self._spool_dir, self._rejects, self._window = spool_dir, rejects, commit_window
+        self._open = contextlib.ExitStack()
+        self._engine: _Alone | Overlapped | Children | None = None
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as undo:
+            self._set_up(undo)
+            self._open = undo.pop_all()
+        return self
+
+    def _set_up(self, opened: contextlib.ExitStack) -> None:
+        spooled: IO[bytes] | None = None
+        if self._spool_dir and any(not found.record.local for found in self._files):
+            self._files, spooled = spool(self._files, self._spool_dir)
+            opened.callback(spooled.close)
+        workers = self._workers
+        if workers > 1 and any(_is_remote(found) for found in self._files):
+            log.warning(
+                "The source is remote and spool_dir is not set: one worker in this process reads it, not %d. "
+                "With spool_dir it is copied once and then read by all.",
+                workers,
+            )
+            workers = 1
+        self._library = opened.enter_context(Library(self._files, self._rules, self._layout.max_part_bytes))
+        self._desk = Desk(Ledger(self._files, self._rejects), self._window)
+        spills = {}
+        for number in range(workers):
+            spill = Spill(self._spool_dir)
+            opened.callback(spill.close)
+            spills[number] = spill.handle
+        self._engine = self._start(workers, spills, spooled.fileno() if spooled else None)
+        opened.callback(self._engine.close)
+
+    def _start(
+        self, workers: int, spills: dict[int, int], spooled: int | None
+    ) -> _Alone | Overlapped | Children:
+        want = self._rejects.content if self._rejects else ""
+        if workers > 1:
+            return Children(
+                self._desk,
+                files=self._files,
+                rules=self._rules,
+                layout=self._layout,
+                workers=workers,
+                spills=spills,
+                spooled=spooled,
+                most_holes=MOST_IN_MEMORY,
+                want=want,
+            )
+
+        def make(link: Link) -> Worker:
+            return Worker(
+                link,
+                files=self._files,
+                rules=self._rules,
+                layout=self._layout,
+                number=0,
+                spills=spills,
+                most_holes=MOST_IN_MEMORY,
+                want=want,
+            )
+
+        return Overlapped(self._desk, make) if self._overlap else _Alone(self._desk, make)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def aim(self, target: Target) -> None:
+        """Say where bodies go from now on; needed before the first run that sends."""
+        self._working.aim(target)
+
+    @property
+    def _working(self) -> _Alone | Overlapped | Children:
+        if self._engine is None:
+            raise RuntimeError("a crew works only inside its with block")
+        return self._engine
+
+    def needs_check(self, part: Part) -> bool:
+        """Say whether a recorded part must be checked before it can be sent (its holes are not known)."""
+        if not part.digest:
+            return True
+        return bool(part.rejected or part.blank) and not self._desk.knows_holes(part.index)
+
+    def first_pass(self, *, send: bool = False, after: Part | None = None) -> NextJob:
+        """Jobs that cut and check the whole source, or what follows a recorded part.
+
+        :param send: send each part once it is checked (``overlap``).
+        :param after: the last part of an earlier try's first pass; its successor is the first job.
+        """
+        _, line = line_behind(self._library, after) if after else (0, 1)
+        jobs = _FirstPass(self._library, self._layout, send, after)
+        self._desk.begin_pass(jobs, after.index + 1 if after else 0, line)
+        self._working.begin_pass(after)
+        return jobs
+
+    def run(self, next_job: NextJob, gate: Gate) -> None:
+        """Work until there are no more jobs.
+
+        :raises SendingCut: :meth:`cut` was called.
+        :raises SourceError: the source cannot be read, or has changed.
+        :raises ChildLost: a child ended by itself; its part, if it was on its way, was told to the gate.
+        """
+        self._desk.gate = gate
+
+        def next_task() -> Task | None:
+            if self._stopped:
+                raise SendingCut("cut by request")
+            job = next_job(self._desk.in_flight)
+            return self._desk.task(job, self.needs_check(job.part)) if job else None
+
+        self._working.run(next_task)
+        if self._stopped:
+            raise SendingCut("cut by request")
+
+    def cut(self) -> None:
+        """Stop at once: reset the socket, kill the children. Safe in a signal handler; takes no lock."""
+        self._stopped = True
+        if self._engine:
+            self._engine.cut()
+
+
+def _is_remote(found: FoundFile) -> bool:
+    return not found.record.local and not isinstance(found.path, Spooled)
+
+
+class _FirstPass:
+    """Jobs over the whole source: planned ahead where that is cheap, else found while reading."""
+
+    def __init__(self, library: Library, layout: Layout, send: bool, after: Part | None) -> None:
+        self._send = send
+        self._index = after.index + 1 if after else 0
+        plain = not any(_is_remote(found) or found.record.compression for found in library.files)
+        self._planned = plan_parts(library, layout, after) if plain else None
+        self.ended = False
+
+    def __call__(self, in_flight: list[Part]) -> Job | None:
+        if self.ended:
+            return None
+        if self._planned:
+            part = next(self._planned, None)
+        else:
+            part = Part(index=self._index, file=0, start=0, length=0)
+        self._index += 1
+        return Job(part=part, check=True, send=self._send) if part else None
+
+
+class _Alone:
+    """The one worker in this process."""
+
+    def __init__(self, desk: Desk, make: Callable[[Link], Worker]) -> None:
+        self._desk = desk
+        self._worker = worker = make(_Direct(desk))
+        self.aim, self.begin_pass, self.close = worker.aim, worker.begin_pass, worker.close
+        self._stopped = False
+
+    def run(self, next_task: Callable[[], Task | None]) -> None:
+        try:
+            while task := next_task():
+                self._worker.do(task)
+                self._desk.done(task.part.index)
+        except BaseException as error:
+            if self._stopped and not isinstance(error, SendingCut):
+                raise SendingCut("cut by request") from error
+            raise
+
+    def cut(self) -> None:
+        self._stopped = True
+        self._worker.cut()
+
+
+class _Direct:
+    """The link of the worker in this process: plain calls."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.rows, self.checked, self.ended = desk.rows, desk.checked, desk.ended
+
+    def pause(self) -> None:
+        """Nothing: there is nobody else."""
+
+    def may_begin(self, part: Part) -> None:
+        self._desk.may_begin(part.index)
+
+    def may_finish(self, part: Part) -> float:
+        return self._desk.may_finish(part.index)
+
+    def answered(self, part: Part, answer: Answer) -> None:
+        self._desk.answered(part.index, answer)
+
+    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+        self._desk.lost(part.index, error)

@@ -1,0 +1,1 @@
+"""What a line may be on each platform, and how lines are checked."""

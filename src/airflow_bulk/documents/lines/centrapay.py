@@ -1,0 +1,102 @@
+"""The records that a line of a Centrapay batch file can be, as structures.
+
+Sections named here are those of the Centrapay fact sheet (centrapay.md). Its mark [assumed] means that no source
+says it: such rules are the constants at the top, easy to change. Where the documentation contradicts itself both
+forms are taken, and ``centrapay_hints`` counts them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from airflow_bulk.documents.lines.mediarithmics import AnyText, Flag, Text
+
+FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"
+
+# Section 4 [docs]: a text that holds an integer or decimal of any size; a bare number in 2022 [history].
+BigNumber = (
+    Annotated[
+        str,
+        Meta(
+            pattern=r"^-?[0-9]+(\.[0-9]+)?\Z",
+            description="has to be a BigNumber: a string that holds a number",
+        ),
+    ]
+    | Annotated[int, Meta()]
+    | Annotated[float, Meta()]
+)
+# Section 6.1 [docs]: a BigNumber of 9 digits; the one known error code is about it.
+Barcode = (
+    Annotated[str, Meta(pattern=r"^[0-9]{9}\Z", description="has to be a string of 9 digits")]
+    | Annotated[int, Meta(ge=100_000_000, le=999_999_999)]
+)
+# Section 6.1 [docs]: 16 digits, since 2024-08.
+CardNumber = Annotated[str, Meta(pattern=r"^[0-9]{16}\Z", description="has to be a string of 16 digits")]
+# Section 6.1 [docs]: must start with +64.
+Mobile = Annotated[
+    str, Meta(pattern=r"^\+64[0-9]+\Z", description="has to be a phone number that starts with +64")
+]
+# Section 7 [docs]: ISO 8601 in UTC with a Z, usually with milliseconds.
+Timestamp = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z\Z",
+        description="has to be a time in UTC such as 2030-04-01T00:00:00.000Z",
+    ),
+]
+# Section 6.2: a number in the example, quoted in the prose [docs].
+Quantity = Annotated[
+    Literal[1, -1, "1", "-1"],
+    Meta(description="has to be 1 (a purchase) or -1 (a cancellation)"),
+]
+
+
+class Card(Struct, gc=False, kw_only=True, rename="camel"):
+    """Section 6.1 [docs]. Fields may be left out to update only part; which ones a new card needs is not stated."""
+
+    external_id: Text | UnsetType = UNSET
+    barcode: Barcode | UnsetType = UNSET
+    number: CardNumber | UnsetType = UNSET
+    status: (
+        Annotated[
+            Literal["active", "inactive", "archived"],
+            Meta(description="has to be active, inactive or archived"),
+        ]
+        | UnsetType
+    ) = UNSET
+    expiry: Timestamp | UnsetType = UNSET
+    farmlands_status: AnyText | UnsetType = UNSET
+
+
+class Contact(Struct, gc=False, kw_only=True, rename="camel"):
+    """Section 6.1 [docs][history]."""
+
+    external_id: Text
+    name: AnyText | UnsetType = UNSET
+    mobile: Mobile | UnsetType = UNSET
+    email: AnyText | UnsetType = UNSET
+    primary: Flag | UnsetType = UNSET
+    cards: list[Card] | UnsetType = UNSET
+
+
+class FarmlandsAccount(Struct, gc=False, kw_only=True, rename="camel"):
+    """Section 6.1: an upsert by ``externalId``; fields may be left out to update only part [docs]."""
+
+    external_id: Text
+    account_number: AnyText | UnsetType = UNSET
+    available_balance: BigNumber | UnsetType = UNSET
+    contacts: list[Contact] | UnsetType = UNSET
+
+
+class Ticket(Struct, gc=False, kw_only=True, rename="camel"):
+    """Section 6.2 [docs]; that all but ``memberNumber`` are needed is [assumed] from its example."""
+
+    barcode_clear: Text
+    quantity: Quantity
+    price_type_code: Text
+    product_id: Text
+    order_id: Text
+    price_type_name: Text
+    member_number: AnyText | UnsetType = UNSET

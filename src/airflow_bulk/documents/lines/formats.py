@@ -1,0 +1,166 @@
+"""Which commands a document type knows, in which mime types, and the rules over several of their properties.
+
+Sections named here are those of the mediarithmics fact sheet. The types of Centrapay's batches are at the end.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from msgspec import UNSET, Struct
+
+from airflow_bulk.documents.lines.centrapay import FARMLANDS, ONBOARD, TICKETEK, FarmlandsAccount, Ticket
+from airflow_bulk.documents.lines.centrapay_hints import account_warnings, ticket_warnings
+from airflow_bulk.documents.lines.mediarithmics import (
+    MAX_USER_IDENTIFIERS,
+    Account,
+    Activity,
+    Agent,
+    AgentOfIdentifiersDeletion,
+    Association,
+    DeleteChoice,
+    DeleteProfile,
+    DeleteSegment,
+    Email,
+    Object,
+    Point,
+    UpdateSegment,
+    UpsertChoice,
+    UpsertProfile,
+)
+
+NDJSON = "APPLICATION_X_NDJSON"
+CSV = "TEXT_CSV"
+
+
+class Rule(enum.Enum):
+    """How many of a ``Choice``'s alternatives a line has to hold."""
+
+    EXACTLY_ONE_IDENTIFIER = "exactly one identifier is needed"
+    AT_LEAST_ONE = "at least one is needed"
+    NOT_TOGETHER = "not together"
+
+
+class Narrowing(NamedTuple):
+    """One way to keep a rule: JSON names that have to be there, and names that must not."""
+
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+class Choice(NamedTuple):
+    """One rule over several properties of a line.
+
+    :param rule: how many of the alternatives.
+    :param alternatives: each a group of JSON property names; a group is there if one of its names is.
+    """
+
+    rule: Rule
+    alternatives: tuple[tuple[str, ...], ...]
+
+    def ways(self) -> Iterator[Narrowing]:
+        """Return the ways to keep this rule: each line that keeps it does so in at least one of them."""
+        for chosen in self.alternatives:
+            others = tuple(name for group in self.alternatives if group is not chosen for name in group)
+            if self.rule is Rule.EXACTLY_ONE_IDENTIFIER:
+                yield Narrowing(present=chosen, absent=others)
+            elif self.rule is Rule.AT_LEAST_ONE:
+                yield Narrowing(present=chosen)
+            else:
+                yield Narrowing(absent=others)
+
+
+class Format(NamedTuple):
+    """What a line of one document type may be.
+
+    :param commands: the commands, told apart by their tag; a single one without a tag is every line.
+    :param choices: the rules that types cannot say.
+    :param kept: the same rules as a quick look at a decoded command: ``True`` means that all are kept. It may
+        doubt a good command (the complete reading then decides), but never pass a bad one.
+    :param warnings: the kinds of hints that are counted on every good line, from its decoded commands.
+    """
+
+    commands: tuple[type[Struct], ...]
+    choices: tuple[Choice, ...] = ()
+    kept: Callable[[Any], bool] | None = None
+    warnings: Callable[[Iterable[Any]], Iterator[str]] | None = None
+
+
+ONE_IDENTIFIER = Choice(
+    Rule.EXACTLY_ONE_IDENTIFIER, (("user_account_id",), ("email_hash",), ("user_agent_id",))
+)
+ONE_ACTIVITY_IDENTIFIER = Choice(
+    Rule.EXACTLY_ONE_IDENTIFIER,
+    (("$user_account_id",), ("$email_hash",), ("$user_agent_id",), ("$user_identifiers",)),
+)
+# That one of the two is needed is [assumed]: the table calls both optional (section 6.2).
+A_SEGMENT = Choice(Rule.AT_LEAST_ONE, (("segment_id",), ("segment_technical_name",)))
+# Question 5 of section 12: two generations of the docs, never both on one line [assumed].
+ONE_GENERATION = Choice(Rule.NOT_TOGETHER, (("update_strategy",), ("force_replace", "merge_objects")))
+
+
+def _one_identifier(command: Any) -> bool:
+    if command.user_account_id is not UNSET:
+        return command.email_hash is UNSET is command.user_agent_id
+    return (command.email_hash is UNSET) is not (command.user_agent_id is UNSET)
+
+
+def _profile(command: Any, unset: Any = UNSET) -> bool:
+    # _one_identifier written out, and a local name: on mixed files this runs on every line, and a second call
+    # there is a twentieth of the whole check.
+    if command.user_account_id is not unset:
+        if command.email_hash is not unset or command.user_agent_id is not unset:
+            return False
+    elif (command.email_hash is unset) is (command.user_agent_id is unset):
+        return False
+    # On DELETE lines there is no strategy: its type refuses it.
+    return command.update_strategy is unset or command.force_replace is unset is command.merge_objects
+
+
+def _membership(command: Any) -> bool:
+    return _one_identifier(command) and (
+        command.segment_id is not UNSET or command.segment_technical_name is not UNSET
+    )
+
+
+def _activity(command: Any) -> bool:
+    listed = command.user_identifiers
+    if listed is UNSET or not listed:
+        return _one_identifier(command)
+    alone = command.user_account_id is command.email_hash is command.user_agent_id is UNSET
+    return alone and len(listed) <= MAX_USER_IDENTIFIERS
+
+
+FORMATS: dict[str, Format] = {
+    "USER_ACTIVITY": Format((Activity,), (ONE_ACTIVITY_IDENTIFIER,), _activity),
+    "USER_SEGMENT": Format((UpdateSegment, DeleteSegment), (ONE_IDENTIFIER, A_SEGMENT), _membership),
+    "USER_PROFILE": Format((UpsertProfile, DeleteProfile), (ONE_IDENTIFIER, ONE_GENERATION), _profile),
+    "USER_CHOICE": Format((UpsertChoice, DeleteChoice), (ONE_IDENTIFIER,), _one_identifier),
+    "USER_IDENTIFIERS_DELETION": Format((Account, Email, AgentOfIdentifiersDeletion)),
+    "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS": Format((Association,)),
+    # Section 6.7: the one type whose lines are always devices.
+    "USER_DEVICE_POINTS_DELETION": Format((Agent,)),
+    "USER_POINTS_DELETION": Format((Account, Email, Agent, Point)),
+    # Section 6.9: its line format is unknown, so a line is any JSON object.
+    "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS": Format((Object,)),
+    # centrapay.md sections 6.1 and 6.2.
+    FARMLANDS: Format((FarmlandsAccount,), warnings=account_warnings),
+    TICKETEK: Format((Ticket,), warnings=ticket_warnings),
+}
+# Types whose lines come as CSV alone (centrapay.md section 6.3).
+CSV_ONLY = (ONBOARD,)
+
+
+def mime_types(document_type: str) -> tuple[str, ...]:
+    """Mime types of a document type: of mediarithmics, CSV for USER_SEGMENT alone (section 2.1 [seed][docs]).
+
+    :raises ValueError: the document type is unknown.
+    """
+    if document_type in CSV_ONLY:
+        return (CSV,)
+    if document_type not in FORMATS:
+        known = ", ".join((*FORMATS, *CSV_ONLY))
+        raise ValueError(f"unknown document type {document_type!r}; known are {known}")
+    return (NDJSON, CSV) if document_type == "USER_SEGMENT" else (NDJSON,)

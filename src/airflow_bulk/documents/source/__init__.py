@@ -1,0 +1,1 @@
+"""The source: files found, opened, cut into parts, read again as bodies."""

@@ -1,0 +1,314 @@
+"""Read the plain bytes of one file, whatever it is: local, compressed, an object of a store.
+
+What this room promises: every reader answers the one question "the bytes from this offset on" in flat memory,
+and says so when the file is not the one that was found (:class:`SourceChanged`) or cannot be read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+from airflow_bulk.documents.errors import SourceChanged, SourceError
+from airflow_bulk.documents.source.files import MAGIC, FoundFile, version_of
+from airflow_bulk.documents.source.parts import SourceFile
+
+SKIP = 1 << 20  # bytes read and dropped at a time when a compressed file is wound forward
+PACKED_WINDOW = 8 << 20  # bytes a GET of a compressed object fetches: read once, front to back
+ZSTD_BITE = 16 << 10  # compressed bytes given to zstd at a time: bounds what comes out at once
+
+
+class Contents(Protocol):
+    """The plain bytes of a file."""
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        """Fill the view with the bytes from an offset on; less than the view only at the end; 0 at the end."""
+
+    def close(self) -> None:
+        """Give back what is open."""
+
+
+class Spooled(NamedTuple):
+    """The copy of a remote file in the spool file, which has no name: its descriptor, and where it begins."""
+
+    handle: int
+    start: int
+
+
+def open_contents(found: FoundFile, window: int) -> Contents:
+    """Open a found file for reading, checking that it is still the one that was found.
+
+    :param found: ``path`` is a path, a universal path, or a spooled copy.
+    :param window: bytes fetched at a time from a plain object: a part's size.
+    :raises SourceChanged: size or version differ from the record.
+    """
+    record = found.record
+    if isinstance(found.path, Spooled):
+        spooled = PlainContents(record, found.path.handle, found.path.start)
+        return PackedContents(record, spooled.read_at) if record.compression else spooled
+    if isinstance(found.path, str | Path):
+        handle = _open_local(record, found.path)
+        local = PlainContents(record, handle, owned=True)
+        return PackedContents(record, local.read_at, local.close) if record.compression else local
+    remote = RemoteContents(record, found.path, PACKED_WINDOW if record.compression else window)
+    return PackedContents(record, remote.read_at) if record.compression else remote
+
+
+def changed(record: SourceFile, what: str) -> SourceChanged:
+    """Make the refusal of a file that is not what it was."""
+    return SourceChanged(f"{record.uri}: {what} since it was first read.")
+
+
+def broken(record: SourceFile, error: BaseException, offset: int) -> SourceError:
+    """Make the error for a file that cannot be read further."""
+    why = getattr(error, "strerror", None) or type(error).__name__
+    return SourceError(f"{record.uri}: cannot be read at byte {offset} ({why}). A retry reads it again.")
+
+
+def _open_local(record: SourceFile, path: str | Path) -> int:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise changed(record, "has gone") from error
+    except OSError as error:
+        raise broken(record, error, 0) from error
+    state = os.fstat(handle)
+    if (state.st_size, str(state.st_mtime_ns)) != (record.size, record.version):
+        os.close(handle)
+        raise changed(record, f"has changed (it had {record.size} bytes, now {state.st_size})")
+    return handle
+
+
+class PlainContents:
+    """A plain file of this machine, read in place."""
+
+    def __init__(self, record: SourceFile, handle: int, start: int = 0, owned: bool = False) -> None:
+        self._record, self._handle, self._start, self._owned = record, handle, start, owned
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        """See :class:`Contents`."""
+        done, size = 0, min(len(view), self._record.size - offset)
+        try:
+            while done < size:
+                count = os.preadv(self._handle, [view[done:size]], self._start + offset + done)
+                if not count:
+                    raise changed(self._record, "has become shorter")
+                done += count
+        except OSError as error:
+            raise broken(self._record, error, offset) from error
+        return done
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Return up to so many stored bytes from an offset on."""
+        try:
+            return os.pread(self._handle, min(size, self._record.size - offset), self._start + offset)
+        except OSError as error:
+            raise broken(self._record, error, offset) from error
+
+    def close(self) -> None:
+        """See :class:`Contents`."""
+        if self._owned:
+            os.close(self._handle)
+
+
+class PackedContents:
+    """A compressed file, unpacked front to back. Going back starts again at its first byte."""
+
+    def __init__(
+        self,
+        record: SourceFile,
+        read_at: Callable[[int, int], bytes],
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self._record, self._read_at, self._close = record, read_at, close
+        self._offset = 0
+        self._stream = self._unpack()
+
+    def _unpack(self) -> Any:
+        raw = _Raw(self._read_at)
+        if self._record.compression == "zstd":
+            return _Zstd(raw)
+        from isal import igzip  # 2 to 3 times the speed of the standard library's gzip
+
+        return igzip.IGzipFile(fileobj=raw, mode="rb")  # type: ignore[no-untyped-call]
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        """See :class:`Contents`."""
+        if offset < self._offset:
+            self._stream, self._offset = self._unpack(), 0
+        if offset > self._offset:
+            scratch = memoryview(bytearray(min(SKIP, offset - self._offset)))
+            while offset > self._offset:
+                if not self._fill(scratch[: offset - self._offset]):
+                    return 0
+        return self._fill(view)
+
+    def _fill(self, view: memoryview) -> int:
+        done = 0
+        try:
+            while done < len(view) and (got := self._stream.readinto(view[done:])):
+                done += got
+        except EOFError as error:
+            raise SourceError(
+                f"{self._record.uri}: is a truncated {self._record.compression} file. "
+                "Put the whole file in its place; a retry reads it again."
+            ) from error
+        except SourceError:
+            raise
+        except (OSError, zlib.error, ValueError, RuntimeError) as error:
+            raise self._damaged(error) from error
+        except Exception as error:
+            if type(error).__name__ not in ("ZstdError", "IsalError"):
+                raise
+            raise self._damaged(error) from error
+        self._offset += done
+        return done
+
+    def _damaged(self, error: Exception) -> SourceError:
+        if isinstance(error, OSError) and error.errno:
+            return broken(self._record, error, self._offset)
+        return SourceError(
+            f"{self._record.uri}: is not a sound {self._record.compression} file "
+            f"(unpacking failed after {self._offset} plain bytes). Put a good file in its place."
+        )
+
+    def close(self) -> None:
+        """See :class:`Contents`."""
+        if self._close:
+            self._close()
+
+
+class _Raw(io.RawIOBase):
+    """A file object with an offset of its own over reads at an offset."""
+
+    def __init__(self, read_at: Callable[[int, int], bytes]) -> None:
+        self._read_at, self._offset = read_at, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._read_at(size if size >= 0 else SKIP, self._offset)
+        self._offset += len(data)
+        return data
+
+    def readinto(self, view: Any) -> int:
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _Zstd:
+    """Unpacks zstd frames. The library's own reader takes a truncated file for a whole one."""
+
+    def __init__(self, raw: _Raw) -> None:
+        import zstandard
+
+        self._raw = raw
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        self._frame: Any = None
+        self._packed = b""
+        self._plain = memoryview(b"")
+
+    def readinto(self, view: memoryview) -> int:
+        while not self._plain:
+            if not self._packed:
+                self._packed = self._raw.read(ZSTD_BITE)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError
+                return 0
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            self._plain = memoryview(self._frame.decompress(self._packed))
+            self._packed = b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        count = min(len(view), len(self._plain))
+        view[:count] = self._plain[:count]
+        self._plain = self._plain[count:]
+        return count
+
+
+class RemoteContents:
+    """An object of a store, fetched by ranged GETs of one window each."""
+
+    def __init__(self, record: SourceFile, path: Any, window: int) -> None:
+        self._record, self._path, self._window = record, path, window
+        self._start, self._held = 0, b""
+        try:
+            path.fs.invalidate_cache(path.path)  # a listing that the library kept would hide a change
+            info = path.fs.info(path.path)
+        except FileNotFoundError as error:
+            raise changed(record, "has gone") from error
+        except OSError as error:
+            raise broken(record, error, 0) from error
+        if (info["size"] or 0, version_of(info)) != (record.size, record.version):
+            raise changed(record, "has changed")
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Return up to so many bytes; fewer at the end of the object or of the window."""
+        if offset >= self._record.size:
+            return b""
+        if not self._start <= offset < self._start + len(self._held):
+            self._held = b""  # let the old window go before the next one comes
+            self._held, self._start = self._fetch(offset), offset
+            if not offset and self._record.compression == "" and self._held.startswith(tuple(MAGIC)):
+                raise SourceError(
+                    f"{self._record.uri}: is compressed, though its name does not end in .gz or .zst. "
+                    "Rename the object. Nothing of it was sent."
+                )
+        return self._held[offset - self._start : offset - self._start + size]
+
+    def _fetch(self, offset: int) -> bytes:
+        stop = min(offset + self._window, self._record.size)
+        try:
+            data: bytes = self._path.fs.cat_file(self._path.path, start=offset, end=stop)
+        except FileNotFoundError as error:
+            raise changed(self._record, "has gone") from error
+        except OSError as error:
+            raise broken(self._record, error, offset) from error
+        if len(data) != stop - offset:
+            raise changed(self._record, "has become shorter")
+        return data
+
+    def readinto(self, view: memoryview, offset: int) -> int:
+        """See :class:`Contents`."""
+        done = 0
+        while done < len(view) and (data := self.read_at(len(view) - done, offset + done)):
+            view[done : done + len(data)] = data
+            done += len(data)
+        return done
+
+    def close(self) -> None:
+        """See :class:`Contents`."""
+        self._held = b""
+
+
+def spool(files: Sequence[FoundFile], folder: str) -> tuple[list[FoundFile], IO[bytes]]:
+    """Copy the remote files of a source, as they are stored, into one unlinked temporary file.
+
+    :param folder: where the temporary file lives; it needs room for all of them.
+    :return: the files, the remote ones now at their copies, and the temporary file, to be closed at the end.
+    """
+    copies = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (the caller closes it)
+    result, end = [], 0
+    for found in files:
+        if found.record.local:
+            result.append(found)
+            continue
+        remote = RemoteContents(found.record, found.path, PACKED_WINDOW)
+        result.append(found._replace(path=Spooled(copies.fileno(), end)))
+        offset = 0
+        while data := remote.read_at(PACKED_WINDOW, offset):
+            offset += len(data)
+            rest = memoryview(data)
+            while rest:  # a disk that is nearly full takes a piece only
+                rest = rest[copies.write(rest) :]
+        end += offset
+    return result, copies

@@ -1,0 +1,198 @@
+"""Find the files of a source, before anything is read: what exists, how big, which version, how compressed.
+
+What this room promises: the same files in the same order at every try; every refusal names the file, says
+why, and comes before a byte was sent; credentials that travel in a URI are never shown.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from airflow_bulk.documents.errors import NothingFound, SourceError, SourceMissing
+from airflow_bulk.documents.source.parts import SourceFile
+
+UNSENT = "Nothing was sent; a retry looks again."
+COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+# What a name may not end in. Other endings (.txt, .part-0001, none) say nothing against a format.
+NEITHER = frozenset(
+    [".parquet", ".avro", ".orc", ".xls", ".xlsx", ".xml", ".zip", ".tar", ".bz2", ".xz", ".7z", ".pdf"]
+)
+FOREIGN_ENDINGS = {
+    "APPLICATION_X_NDJSON": NEITHER | {".csv", ".tsv"},
+    "TEXT_CSV": NEITHER | {".ndjson", ".jsonl", ".json"},
+}
+
+# What storage systems call the version of an object, the most telling first. Listings and single objects agree on
+# the strong ones; times may be written differently.
+STRONG_KEYS = ("ETag", "etag", "md5Hash", "generation", "version_id", "content_md5")
+VERSION_KEYS = (*STRONG_KEYS, "LastModified", "mtime", "created")
+
+
+class FoundFile(NamedTuple):
+    """A file of the source: what is recorded about it, and what opens it (a Path, or a universal path)."""
+
+    record: SourceFile
+    path: Any
+
+
+def find_files(
+    source: str | Sequence[str],
+    open_path: Callable[[str], Any] | None = None,
+    *,
+    mime_type: str = "APPLICATION_X_NDJSON",
+    check_extension: bool = True,
+) -> list[FoundFile]:
+    """Resolve a source into its files: entries in the order given, matches of a pattern in sorted order.
+
+    A file that two entries name is taken once.
+
+    :param source: local paths, ``file://`` and storage URIs (``s3://conn_id@bucket/key``); each may be a
+        pattern (``*``, ``?``, ``[...]``, ``**``). A path that exists is never taken as a pattern.
+    :param open_path: turns a storage URI into a universal path (``ObjectStoragePath``): ``fs`` (fsspec) and
+        ``path`` are used.
+    :param mime_type: the import's; a name that ends in another format's extension is refused.
+    :param check_extension: False lets any name pass.
+    :raises NothingFound: a pattern matches no file.
+    :raises SourceError: missing, a directory, not a regular file, unreadable, not compressed as its name says.
+    """
+    found: dict[str, FoundFile] = {}
+    for entry in [source] if isinstance(source, str) else source:
+        if not entry:
+            raise SourceError(f"An empty text is not a source. {UNSENT}")
+        for file in _resolve(entry, open_path):
+            if check_extension:
+                _refuse_foreign_ending(file.record, mime_type)
+            found.setdefault(str(file.path) if file.record.local else file.record.uri, file)
+    return list(found.values())
+
+
+def shown(uri: str) -> str:
+    """Take what may be secret out of a URI: its query, and a password (a lone user is a connection id)."""
+    uri = re.sub(r"[?#].*", "", uri, flags=re.DOTALL) if "://" in uri else uri
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def unreadable(uri: str, error: OSError) -> SourceError:
+    """Make a refusal of what the system said about a file."""
+    if error.errno == errno.ENOENT:
+        return SourceMissing(f"{uri}: no such file. {UNSENT}")
+    if error.errno == errno.EISDIR:
+        return SourceError(
+            f"{uri}: is a directory. Name its files, for example {uri.rstrip('/')}/*. {UNSENT}"
+        )
+    return SourceError(f"{uri}: cannot be read ({error.strerror or type(error).__name__}). {UNSENT}")
+
+
+def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[FoundFile]:
+    if "://" in entry and not entry.startswith("file://"):
+        if open_path is None:
+            raise SourceError(f"{shown(entry)}: no storage is set up for this kind of URI. {UNSENT}")
+        yield from _resolve_remote(entry, open_path)
+        return
+    local = entry.removeprefix("file://")
+    if not glob.has_magic(local) or os.path.lexists(local):
+        yield _look_at(local)
+        return
+    # A pattern is about files: folders that match it are not meant.
+    names = glob.glob(local, recursive=True)  # noqa: PTH207 (a pattern may be absolute)
+    matches = sorted(name for name in names if not Path(name).is_dir())
+    if not matches:
+        raise NothingFound(f"{local}: no file matches this pattern.")
+    yield from map(_look_at, matches)
+
+
+def _look_at(name: str) -> FoundFile:
+    path = Path(name).absolute()
+    uri = str(path)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not make us wait
+        try:
+            state = os.fstat(handle)
+            if stat.S_ISDIR(state.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "is a directory")
+            if not stat.S_ISREG(state.st_mode):
+                raise SourceError(f"{uri}: is not a regular file. {UNSENT}")
+            magic = os.pread(handle, 4, 0)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise unreadable(uri, error) from error
+    compression = next((kind for start, kind in MAGIC.items() if magic.startswith(start)), "")
+    claimed = COMPRESSIONS.get(path.suffix.lower(), "")
+    if claimed and claimed != compression:
+        kind = f"{compression} data" if compression else f"not {claimed} data"
+        raise SourceError(f"{uri}: is {kind}, though its name says {claimed}. {UNSENT}")
+    record = SourceFile(uri=uri, size=state.st_size, version=str(state.st_mtime_ns), compression=compression)
+    return FoundFile(record, path)
+
+
+def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[FoundFile]:
+    path = open_path(entry)
+    try:
+        # A worker process may have listed the same folder before: what it remembers is not what is there now.
+        path.fs.invalidate_cache()
+        if not glob.has_magic(entry):
+            yield _look_at_remote(entry, path, path.fs.info(path.path))
+            return
+        matches = path.fs.glob(path.path, detail=True)
+    except FileNotFoundError as error:
+        raise SourceMissing(f"{shown(entry)}: no such object. {UNSENT}") from error
+    except OSError as error:
+        raise unreadable(shown(entry), error) from error
+    except SourceError:
+        raise
+    except Exception as error:
+        # A store's library has errors of its own; their text may hold more than a log should.
+        raise SourceError(
+            f"{shown(entry)}: the store cannot be asked ({type(error).__name__}). Look at the connection that the "
+            f"path names. {UNSENT}"
+        ) from error
+    # fsspec names objects without scheme and connection: both come back from the entry.
+    scheme, rest = entry.split("://", 1)
+    login = rest.split("/", 1)[0].rpartition("@")
+    prefix = f"{scheme}://{login[0]}{login[1]}"
+    files = {key: info for key, info in sorted(matches.items()) if info["type"] == "file"}
+    if not files:
+        raise NothingFound(f"{shown(entry)}: no object matches this pattern.")
+    for key, info in files.items():
+        uri = prefix + key
+        path = open_path(uri)
+        if not any(info.get(name) for name in STRONG_KEYS):
+            info = path.fs.info(path.path)
+        yield _look_at_remote(uri, path, info)
+
+
+def _look_at_remote(uri: str, path: Any, info: dict[str, Any]) -> FoundFile:
+    if info["type"] != "file":
+        raise unreadable(shown(uri), IsADirectoryError(errno.EISDIR, "is a directory"))
+    # By name only: looking at the content would cost one request an object. Reading finds out a wrong name.
+    compression = COMPRESSIONS.get(PurePosixPath(shown(uri)).suffix.lower(), "")
+    record = SourceFile(
+        uri=shown(uri), size=info["size"] or 0, version=version_of(info), compression=compression, local=False
+    )
+    return FoundFile(record, path)
+
+
+def version_of(info: dict[str, Any]) -> str:
+    """Take from a storage's description of an object what changes when the object does; else empty."""
+    return next((str(info[key]).strip('"') for key in VERSION_KEYS if info.get(key)), "")
+
+
+def _refuse_foreign_ending(record: SourceFile, mime_type: str) -> None:
+    name = PurePosixPath(record.uri)
+    if name.suffix.lower() in COMPRESSIONS:
+        name = name.with_suffix("")
+    if name.suffix.lower() in FOREIGN_ENDINGS.get(mime_type, ()):
+        raise SourceError(
+            f"{record.uri}: its name ends in {name.suffix}, but the import takes {mime_type}. {UNSENT} "
+            "If only the name is wrong, say SendingOptions(check_extension=False)."
+        )

@@ -1,0 +1,172 @@
+"""The files of a source laid end to end, opened when they are read.
+
+Every process that reads has a library of its own. Positions are (number of the file, offset in its plain
+bytes). A BOM and a CSV header belong to no stretch: reading begins behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+from airflow_bulk.documents.errors import SourceError
+from airflow_bulk.documents.source.beginnings import Beginning, Rules, read_beginning
+from airflow_bulk.documents.source.contents import Contents, PlainContents, open_contents
+from airflow_bulk.documents.source.files import UNSENT, FoundFile
+
+BLOCK = 256 << 10  # bytes checked at a time: measured best (performance-facts.md section 3)
+LOOK_AHEAD = 4 << 20  # bytes of a line that are held before its end is looked for (in plain local files)
+OPEN_FILES = 4  # thousands of small files must not be thousands of descriptors
+
+
+class Block(NamedTuple):
+    """Whole lines of one file.
+
+    :param file: number of the file.
+    :param offset: where in the file the block begins.
+    :param data: the lines; empty for one line that is too long to be held.
+    :param length: bytes that the block spans in the file.
+    """
+
+    file: int
+    offset: int
+    data: bytes
+    length: int
+
+
+class Library:
+    """Open files of a source.
+
+    :param files: what was found, in order.
+    :param rules: what a line may be.
+    :param max_part_bytes: most bytes of a body; a line that does not fit in one with its header is not held.
+    """
+
+    def __init__(self, files: Sequence[FoundFile], rules: Rules, max_part_bytes: int) -> None:
+        self.files = files
+        self.rules = rules
+        self.max_part_bytes = max_part_bytes
+        self._open: dict[int, Contents] = {}
+        self._beginnings: dict[int, Beginning] = {}
+        self._headers: dict[bytes, bytes] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def contents(self, file: int) -> Contents:
+        """Return a file's contents, opened now if need be; one of the others may be closed for it."""
+        if file not in self._open:
+            if len(self._open) >= OPEN_FILES:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[file] = open_contents(self.files[file], self.max_part_bytes)
+        return self._open[file]
+
+    def beginning(self, file: int) -> Beginning:
+        """Return where the lines of a file begin."""
+        if file not in self._beginnings:
+            record = self.files[file].record
+            found = read_beginning(record, self.contents(file), self.rules)
+            if len(found.header) >= self.max_part_bytes:
+                raise SourceError(
+                    f"{record.uri}: line 1: the header alone has {len(found.header)} bytes, but a part may have "
+                    f"{self.max_part_bytes}. {UNSENT}"
+                )
+            header = self._headers.setdefault(found.header, found.header)
+            self._beginnings[file] = found._replace(header=header)
+        return self._beginnings[file]
+
+    def line_limit(self, file: int) -> int:
+        """Return the most bytes that a line of a file may have, its line end included."""
+        return self.max_part_bytes - len(self.beginning(file).header)
+
+    def blocks(self, file: int, start: int, length: int | None = None) -> Iterator[Block]:
+        """Read blocks of whole lines from a position on, over the borders of files, in flat memory.
+
+        :param length: bytes to read; None: all.
+        """
+        left = length
+        while file < len(self.files) and left != 0:
+            for block in self._blocks_of(file, max(start, self.beginning(file).start), left):
+                yield block
+                if left is not None:
+                    left -= block.length
+            file, start = file + 1, 0
+
+    def _blocks_of(self, file: int, offset: int, left: int | None) -> Iterator[Block]:
+        contents, limit = self.contents(file), self.line_limit(file)
+        buffer = bytearray(min(BLOCK, limit))
+        view, held = memoryview(buffer), 0  # the first `held` bytes are those from `offset` on
+        while left is None or left > 0:
+            room = len(view) if left is None else min(len(view), left)
+            if held < room:
+                held += contents.readinto(view[held:room], offset + held)
+            data, length = b"", buffer.rfind(b"\n", 0, held) + 1
+            if length or held < room or held == left:
+                length = length or held  # else the last line of the file, without a line end
+                if not length:
+                    return
+                data = bytes(view[:length])
+                held -= length
+                view[:held] = view[length : length + held]
+            elif held < limit:  # a long line: room for more of it, unless it is too long anyway
+                length = 2 * held
+                if held >= LOOK_AHEAD and isinstance(contents, PlainContents):
+                    length = self._line_length(contents, offset, held, left)
+                if length <= limit or held < LOOK_AHEAD:
+                    buffer = bytearray(min(length + 1, limit))
+                    buffer[:held], view = view, memoryview(buffer)
+                    continue
+                held = 0
+            else:
+                length, held = self._pass_over(contents, offset, buffer, left)
+                data = bytes(view) if length == limit else b""
+            yield Block(file, offset, data, length)
+            offset += length
+            left = None if left is None else left - length
+            if len(view) > BLOCK >= held:
+                buffer = bytearray(BLOCK)
+                buffer[:held], view = view[:held], memoryview(buffer)
+
+    def _line_length(self, contents: Contents, offset: int, held: int, left: int | None) -> int:
+        """Return the length of the line at an offset, its line end included, without holding it."""
+        scratch = bytearray(BLOCK)
+        length = held
+        while left is None or length < left:
+            room = BLOCK if left is None else min(BLOCK, left - length)
+            count = contents.readinto(memoryview(scratch)[:room], offset + length)
+            stop = scratch.find(b"\n", 0, count) + 1
+            if stop or not count:
+                return length + stop
+            length += count
+        return length
+
+    def _pass_over(
+        self, contents: Contents, offset: int, buffer: bytearray, left: int | None
+    ) -> tuple[int, int]:
+        """Pass over a line that fills the buffer, in flat memory however long it is.
+
+        :return: the line's length, its line end included, and how many bytes behind it the buffer holds now.
+            If the file ends with it, it is not too long after all, and still in the buffer.
+        """
+        length, stop = len(buffer), 0
+        probe = bytearray(1)
+        if not contents.readinto(memoryview(probe), offset + length):
+            return length, 0
+        length += 1
+        while probe != b"\n" and length != left:
+            room = len(buffer) if left is None else min(len(buffer), left - length)
+            count = contents.readinto(memoryview(buffer)[:room], offset + length)
+            stop = buffer.find(b"\n", 0, count) + 1
+            if stop or not count:
+                buffer[: count - stop] = buffer[stop:count]
+                return length + stop, count - stop
+            length += count
+        return length, 0

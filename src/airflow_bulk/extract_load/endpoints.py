@@ -1,0 +1,56 @@
+"""What an extract/load batch asks of the two systems it stands between.
+
+Anything with these methods will do: the package has REST and SQL sources, and REST and document-import
+destinations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from airflow_bulk.extract_load.mapping import Record
+
+#: The destination's own id of a record (extract_load.md section 8).
+DESTINATION_ID = "id"
+
+
+class UnfilterableBound(ValueError):
+    """A bound was given that a source cannot filter by. Nothing was read; a retry meets the same source."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where records come from."""
+
+    def extract(
+        self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
+    ) -> Iterator[Record]:
+        """Read the records of one object.
+
+        :param since: only records whose own time is not before this.
+        :param updated_since: only records changed at or after this.
+        :param grain: the report's grain, if any.
+        :raises UnfilterableBound: a bound was given that this source cannot filter by; never a silent full read.
+        """
+
+    def changed_at(self, name: str, record: Record) -> datetime | None:
+        """Return when *record* was last changed, for the watermark; ``None`` if it does not say."""
+
+
+@runtime_checkable
+class Destination(Protocol):
+    """Where records go. A record's own id stands in :data:`DESTINATION_ID`."""
+
+    def snapshot(self, name: str) -> Iterator[Record]:
+        """Read all records of one object."""
+
+    def create(self, name: str, record: Record) -> Record:
+        """Create a record and return it as stored, with its id."""
+
+    def update(self, name: str, record_id: object, record: Record) -> Record:
+        """Replace a record and return it as stored."""
+
+    def delete(self, name: str, record_id: object) -> None:
+        """Delete a record."""

@@ -1,0 +1,1 @@
+"""The mediarithmics API: records, statuses and calls."""

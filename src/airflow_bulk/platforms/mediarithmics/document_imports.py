@@ -1,0 +1,257 @@
+"""mediarithmics, document imports: records and statuses; the calls are in ``mediarithmics_calls``.
+
+Facts: mediarithmics.md sections 1 to 4. A fact marked [assumed] there is a constant here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from airflow_bulk.platforms.call import Problem, Reply
+from airflow_bulk.platforms.errors import reduce_message
+from airflow_bulk.platforms.status import Seen, Standing
+
+T = TypeVar("T")
+
+#: Base URL; the vendor asks to keep it configurable (section 1.1 [docs]).
+BASE_URL = "https://api.mediarithmics.com"
+
+#: Content-Type of an upload by the import's mime type (section 3 [seed][navigator]).
+CONTENT_TYPES = {"APPLICATION_X_NDJSON": "application/x-ndjson", "TEXT_CSV": "text/csv"}
+EXTENSIONS = {"APPLICATION_X_NDJSON": (".ndjson", ".jsonl", ".json"), "TEXT_CSV": (".csv",)}
+
+#: Section 2.1: the types the seed names, then those of other pages.
+DOCUMENT_TYPES = (
+    "USER_ACTIVITY",
+    "USER_SEGMENT",
+    "USER_PROFILE",
+    "USER_CHOICE",
+    "USER_IDENTIFIERS_DELETION",
+    "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS",
+    "USER_DEVICE_POINTS_DELETION",
+    "USER_POINTS_DELETION",
+    "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS",
+)
+#: Other spellings of a type that an import may have: the docs' own sample says it in the singular (section 12, row 7).
+SPELLINGS = {"USER_DEVICE_POINT_DELETION": "USER_DEVICE_POINTS_DELETION"}
+#: Types whose lines delete what cannot be brought back (sections 6.5, 6.7, 6.8).
+DELETIONS = ("USER_IDENTIFIERS_DELETION", "USER_DEVICE_POINTS_DELETION", "USER_POINTS_DELETION")
+PRIORITIES = ("LOW", "MEDIUM", "HIGH")
+
+#: Statuses (section 4.2 [navigator]); LOST as an end is [assumed]. Anything else is still going.
+SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
+FAILED = frozenset({"FAILED", "LOST"})
+CANCELED = frozenset({"CANCELED", "CANCELLED"})
+PENDING = frozenset({"PENDING"})
+ENDED = SUCCEEDED | FAILED | CANCELED
+#: Statuses seen in any source; others are unknown, kept as text, and waited for with a warning.
+KNOWN_STATUSES = (
+    ENDED | PENDING | {"RUNNING", "WAITING_DEPENDENT_JOB", "SCHEDULED", "EXECUTOR_NOT_RESPONDING"}
+)
+
+#: Page size asked for when following a list; 500 is what the console asks (section 1.4 [navigator]).
+PAGE_SIZE = 500
+
+#: What the server names a file that arrived raw (section 3 [seed]) is not used: nothing depends on it.
+CANCEL_BODY = {"action": "CANCEL"}
+
+
+class DocumentImport(msgspec.Struct, frozen=True, kw_only=True):
+    """A document import (section 2)."""
+
+    id: str
+    name: str = ""
+    document_type: str = ""
+    mime_type: str = ""
+    encoding: str = ""
+    datamart_id: str | int = ""
+    datafarm_key: str = ""
+    priority: str | None = None
+    shuffle_lines: bool | None = None
+    use_processing_pipeline: bool | None = None
+
+
+class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """``parameters`` of an execution; null until it started (section 4.3)."""
+
+    number_of_lines: int | None = None
+    input_file_name: str | None = None
+
+
+class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """``result`` of an execution; null until it ended (section 4.4). ``top_identifiers`` is never read."""
+
+    total_success: int | None = None
+    total_failure: int | None = None
+    error_file_uri: str | None = None
+    possible_issue_on_identifiers: bool | None = None
+
+
+class ExecutionError(msgspec.Struct, frozen=True, kw_only=True):
+    """``error`` of an execution (section 4.6)."""
+
+    message: str | None = None
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """One uploaded file on the platform (section 4.1). Dates are ms since 1970 UTC."""
+
+    id: str
+    status: str = ""
+    parameters: ExecutionParameters | None = None
+    result: ExecutionResult | None = None
+    error: ExecutionError | None = None
+    creation_date: int | None = None
+    start_date: int | None = None
+    end_date: int | None = None
+    organisation_id: str | int | None = None
+    cancel_status: str | None = None
+    #: int, null, or text in an old console model: parse leniently (section 4.1 [navigator]).
+    num_tasks: int | str | None = None
+    completed_tasks: int | str | None = None
+    erroneous_tasks: int | str | None = None
+
+    @property
+    def number_of_lines(self) -> int | None:
+        """Lines of the uploaded file; None while the platform has not counted them."""
+        if self.parameters is not None and self.parameters.number_of_lines is not None:
+            return self.parameters.number_of_lines
+        return _count(self.num_tasks)
+
+    @property
+    def accepted(self) -> int | None:
+        """Lines taken; None while the platform has not said."""
+        said = self.result.total_success if self.result is not None else None
+        return _count(self.completed_tasks) if said is None else said
+
+    @property
+    def failed(self) -> int | None:
+        """Lines refused by the platform (section 4.2: look at both fields); None while it has not said."""
+        said = self.result.total_failure if self.result is not None else None
+        return _count(self.erroneous_tasks) if said is None else said
+
+
+def _count(value: int | str | None) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A page of a list; every field but ``data`` may be missing (section 1.3)."""
+
+    data: list[T]
+    count: int | None = None
+    total: int | None = None
+    first_result: int | None = None
+    max_results: int | None = None
+    max_result: int | None = None
+
+    def next_offset(self, offset: int, asked: int) -> int | None:
+        """Return the offset of the next page, or None at the end (section 1.4 [assumed]).
+
+        :param offset: the offset this page was asked with.
+        :param asked: the page size it was asked with.
+        """
+        size = len(self.data)
+        if not size:
+            return None
+        if self.total is not None:
+            return offset + size if offset + size < self.total else None
+        # The server may cap the page below what was asked: its own number decides.
+        page_size = self.max_results or self.max_result or asked
+        return offset + size if size >= page_size else None
+
+
+class _Answer(msgspec.Struct, Generic[T]):
+    data: T
+
+
+class _Failure(msgspec.Struct):
+    status: str | None = None
+    error: Any = None
+    error_code: Any = None
+    error_id: Any = None
+
+
+_import = msgspec.json.Decoder(_Answer[DocumentImport])
+_execution = msgspec.json.Decoder(_Answer[Execution])
+_failure = msgspec.json.Decoder(_Failure)
+
+
+def problem(reply: Reply) -> Problem | None:
+    """Return what a bad answer says: HTTP 400 and above, or ``status: error`` under any code (section 1.5).
+
+    The body may be empty, HTML or anything else; that never fails here.
+    """
+    if reply.status < 300 and b'"error"' not in reply.body:
+        return None
+    try:
+        failure = _failure.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        failure = _Failure()
+    if reply.status < 300 and failure.status != "error":
+        return None
+    parts = [reduce_message(str(failure.error))] if failure.error else []
+    parts += [f"code {reduce_message(str(failure.error_code))}"] if failure.error_code else []
+    # The id of the incident is for the vendor's support; it identifies no person (section 1.5).
+    parts += [f"error id {str(failure.error_id)[:64]}"] if failure.error_id else []
+    return Problem(reply.status, ", ".join(parts))
+
+
+def read_import(body: bytes) -> DocumentImport:
+    """Read an answer that holds one import; raises ``msgspec.DecodeError`` on anything else."""
+    return _import.decode(body).data
+
+
+def read_execution(body: bytes) -> Execution:
+    """Read the answer to an upload; raises ``msgspec.DecodeError`` on anything else."""
+    return _execution.decode(body).data
+
+
+def import_console_url(base: str, organisation_id: str, datamart_id: str, import_id: str) -> str | None:
+    """Link to an import in the console, or None when a piece is missing (section 10 [navigator]).
+
+    ``import_id`` must be digits, or the console's route does not match.
+    """
+    if not (base and organisation_id and datamart_id and import_id.isdigit()):
+        return None
+    return (
+        f"{base.rstrip('/')}/#/v2/o/{organisation_id}/datastudio/datamart/{datamart_id}/imports/{import_id}"
+    )
+
+
+def standing(status: str) -> Standing:
+    """Return what a status means for who waits (section 4.2); one never seen is still going."""
+    if status in SUCCEEDED:
+        return Standing.SUCCEEDED
+    if status in FAILED:
+        return Standing.FAILED
+    if status in CANCELED:
+        return Standing.CANCELED
+    return Standing.PENDING if status in PENDING else Standing.GOING
+
+
+def seen(execution: Execution) -> Seen:
+    """Return what an execution's fields mean (sections 4.2 and 4.4)."""
+    status = execution.status
+    result = execution.result or ExecutionResult()
+    message = execution.error.message if execution.error is not None else None
+    return Seen(
+        id=execution.id,
+        standing=standing(status),
+        status=status,
+        lines=execution.number_of_lines,
+        accepted=execution.accepted,
+        failed=execution.failed,
+        created=execution.creation_date / 1000 if execution.creation_date is not None else None,
+        unknown=status not in KNOWN_STATUSES,
+        # Present without failures, too: only to be trusted with some (section 4.4 [seed]).
+        error_file=result.error_file_uri if execution.failed else None,
+        doubtful_identifiers=bool(result.possible_issue_on_identifiers),
+        owner=str(execution.organisation_id) if execution.organisation_id is not None else None,
+        message=reduce_message(message) if message else "",
+    )

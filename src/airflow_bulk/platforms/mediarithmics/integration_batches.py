@@ -1,0 +1,281 @@
+"""mediarithmics, integration batches: records, statuses and spellings of plugins, versions, instances, executions.
+
+The calls are in ``mediarithmics_batch_calls``. Facts: mediarithmics.md sections 7 to 9, conflicts 1 to 3 of
+section 12. A fact marked [assumed] there is a constant here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from airflow_bulk.platforms.errors import reduce_message
+from airflow_bulk.platforms.mediarithmics.document_imports import KNOWN_STATUSES, ExecutionError, standing
+from airflow_bulk.platforms.status import Seen, Standing
+
+#: Section 7.1 [seed]: the plugin type of integration batches.
+PLUGIN_TYPE = "INTEGRATION_BATCH"
+#: Section 8 [seed].
+ACTIVE, PAUSED = "ACTIVE", "PAUSED"
+CRON_STATUSES = (ACTIVE, PAUSED)
+#: Section 9 [seed]: someone asked for it, or the instance's own schedule made it.
+MANUAL, CRON = "MANUAL", "CRON"
+EXECUTION_TYPES = (MANUAL, CRON)
+
+#: Sizes as the seed spells them (section 8); the console says XL for the largest (conflict 2).
+SIZES = ("LOW", "MEDIUM", "LARGE", "EXTRA_LARGE")
+SIZE_NAMES = ("ram_size", "cpu_size", "disk_size")
+#: How size fields are spelled on the wire: the seed's names, or the console's (conflict 2).
+SIZE_FIELDS = ("seed", "execution_container")
+
+#: Ways to cancel an execution, in the order of section 9 [assumed]: none is documented (conflict 1).
+CANCEL_WAYS = ("put", "action", "delete")
+
+#: A human version: three numbers and an optional suffix (section 7.2 [docs]).
+HUMAN_VERSION = re.compile(r"\d+\.\d+\.\d+(-\S+)?")
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin (section 7.1)."""
+
+    id: str
+    organisation_id: str | int | None = None
+    plugin_type: str = ""
+    group_id: str = ""
+    artifact_id: str = ""
+    current_version_id: str | int | None = None
+    name: str | None = None
+
+
+class PluginVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a plugin (section 7.2): ``id`` is the row id, ``version_id`` the human version."""
+
+    id: str
+    version_id: str = ""
+    plugin_id: str | int | None = None
+    organisation_id: str | int | None = None
+    plugin_type: str | None = None
+    group_id: str | None = None
+    artifact_id: str | None = None
+    max_qps: int | float | None = None
+    archived: bool | None = None
+
+
+class Property(msgspec.Struct, frozen=True, kw_only=True):
+    """A property of a version or of an instance (section 7.3). Its value may be a secret: no repr shows it.
+
+    :param value: an object whose keys depend on ``property_type``.
+    """
+
+    technical_name: str
+    property_type: str = ""
+    origin: str | None = None
+    writable: bool | None = None
+    deletable: bool | None = None
+    value: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Property({self.technical_name!r}, {self.property_type}, {self.origin})"
+
+
+class BatchInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """An integration batch instance (section 8), sizes in whichever spelling came (conflict 2)."""
+
+    id: str
+    group_id: str = ""
+    artifact_id: str = ""
+    #: The version's row id [navigator], or the human version as the seed's placeholder allows (conflict 3).
+    version_id: str | int | None = None
+    version_value: str | None = None
+    organisation_id: str | int | None = None
+    name: str | None = None
+    archived: bool | None = None
+    cron: str | None = None
+    cron_status: str | None = None
+    ram_size: str | None = None
+    cpu_size: str | None = None
+    disk_size: str | None = None
+    execution_container_ram_size: str | None = None
+    execution_container_cpu_size: str | None = None
+    execution_container_disk_size: str | None = None
+
+    def size(self, name: str) -> str | None:
+        """Return one of :data:`SIZE_NAMES` in the seed's spelling, from whichever field holds it."""
+        value = getattr(self, name) or getattr(self, f"execution_container_{name}")
+        return None if value is None else seed_size(value)
+
+
+class BatchParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """``parameters`` of a batch execution (section 9). The start is ms since 1970 UTC."""
+
+    execution_type: str | None = None
+    expected_start_date: int | str | None = None
+
+
+class BatchExecution(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of an instance (section 9). Dates are ms since 1970 UTC; ``result`` has no known shape."""
+
+    id: str
+    status: str = ""
+    parameters: BatchParameters | None = None
+    error: ExecutionError | None = None
+    creation_date: int | None = None
+    start_date: int | None = None
+    duration: int | None = None
+    organisation_id: str | int | None = None
+    external_model_id: str | int | None = None
+    num_tasks: int | str | None = None
+    completed_tasks: int | str | None = None
+    erroneous_tasks: int | str | None = None
+
+
+class BatchRun(Seen, frozen=True, kw_only=True):
+    """A batch execution as last seen. Its "lines" are the tasks that the platform counts (section 9).
+
+    :param execution_type: ``MANUAL``, ``CRON`` or what the platform said.
+    :param expected_start: seconds since 1970 when it is, or was, to start; None when not said.
+    :param started: seconds since 1970 of its start; None when not said.
+    """
+
+    execution_type: str = ""
+    expected_start: float | None = None
+    started: float | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether it is over and was not cancelled before it began."""
+        return self.standing.over and self.standing is not Standing.CANCELED
+
+
+def manual_execution(organisation_id: str | None, expected_start: int) -> dict[str, Any]:
+    """Return the body of a MANUAL execution: what the console sends (section 9 [navigator]).
+
+    :param expected_start: ms since 1970.
+    """
+    return execution_body(organisation_id, MANUAL, expected_start)
+
+
+def execution_body(organisation_id: str | None, execution_type: str, expected_start: int) -> dict[str, Any]:
+    """Return the body of an execution of either type; the organisation is left out when it is not known."""
+    body: dict[str, Any] = {"organisation_id": organisation_id} if organisation_id else {}
+    parameters = {"execution_type": execution_type, "expected_start_date": expected_start}
+    return {**body, "status": "PENDING", "parameters": parameters}
+
+
+# What the platform spells in two ways.
+
+
+def seed_size(value: str) -> str:
+    """Return a size in the seed's spelling; unknown ones are kept."""
+    return "EXTRA_LARGE" if value == "XL" else value
+
+
+def size_body(sizes: Mapping[str, str], size_fields: str) -> dict[str, str]:
+    """Return the three sizes as fields of an instance.
+
+    :param sizes: by :data:`SIZE_NAMES`, in either spelling.
+    :param size_fields: one of :data:`SIZE_FIELDS`.
+    """
+    if size_fields == "seed":
+        return {name: seed_size(sizes[name]) for name in SIZE_NAMES}
+    console = {"EXTRA_LARGE": "XL"}
+    return {f"execution_container_{name}": console.get(sizes[name], sizes[name]) for name in SIZE_NAMES}
+
+
+def is_human_version(version: str) -> bool:
+    """Whether a version is meant as people write it (``1.0.0``), not as a row id (conflict 3)."""
+    return HUMAN_VERSION.fullmatch(version) is not None
+
+
+def next_version(existing: Sequence[str], version: str) -> str:
+    """Return the next free version after ``version``: same first two numbers, the next third one.
+
+    :param existing: human versions that are taken.
+    """
+    major, minor, patch = version.partition("-")[0].split(".")
+    taken = [int(patch)]
+    for one in existing:
+        numbers = one.partition("-")[0].split(".")
+        if numbers[:2] == [major, minor] and len(numbers) == 3 and numbers[2].isdigit():
+            taken.append(int(numbers[2]))
+    return f"{major}.{minor}.{max(taken) + 1}"
+
+
+def batch_console_url(base: str, organisation_id: str, instance_id: str) -> str | None:
+    """Link to an instance in the computing console, or None when a piece is missing (section 10 [navigator])."""
+    if not (base and organisation_id and instance_id):
+        return None
+    return f"{base.rstrip('/')}/#/o/{organisation_id}/jobs/integration_batch_instances/{quote(instance_id, safe='')}"
+
+
+def _number(value: int | str | None) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return None
+
+
+def _seconds(value: int | str | None) -> float | None:
+    number = _number(value)
+    return None if number is None else number / 1000
+
+
+def run_seen(execution: BatchExecution) -> BatchRun:
+    """Return what a batch execution's fields mean (section 9; statuses as in section 4.2)."""
+    parameters = execution.parameters or BatchParameters()
+    message = execution.error.message if execution.error is not None else None
+    return BatchRun(
+        id=execution.id,
+        standing=standing(execution.status),
+        status=execution.status,
+        lines=_number(execution.num_tasks),
+        accepted=_number(execution.completed_tasks),
+        failed=_number(execution.erroneous_tasks),
+        created=_seconds(execution.creation_date),
+        unknown=execution.status not in KNOWN_STATUSES,
+        owner=str(execution.organisation_id) if execution.organisation_id is not None else None,
+        message=reduce_message(message) if message else "",
+        execution_type=parameters.execution_type or "",
+        expected_start=_seconds(parameters.expected_start_date),
+        started=_seconds(execution.start_date),
+    )
+
+
+def cron_runs(found: Sequence[BatchRun], start: float, end: float) -> list[BatchRun]:
+    """Return the runs that the cron made for a window, cancelled ones left out: those never ran.
+
+    :param start: seconds since 1970 from which they were to start.
+    :param end: until when, not included.
+    """
+    return [
+        one
+        for one in found
+        if one.execution_type == CRON
+        and one.standing is not Standing.CANCELED
+        and one.expected_start is not None
+        and start <= one.expected_start < end
+    ]
+
+
+def run_report(instance_id: str, run: BatchRun) -> dict[str, Any]:
+    """Return a run as events and sensors report it."""
+    return {
+        "instance_id": instance_id,
+        "execution_id": run.id,
+        "status": run.status,
+        "execution_type": run.execution_type,
+        "expected_start_date": iso(run.expected_start),
+        "start_date": iso(run.started),
+        "tasks": run.lines,
+        "tasks_failed": run.failed,
+    }
+
+
+def iso(seconds: float | None) -> str | None:
+    """A moment as text, in UTC; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,1 @@
+"""Runs of Centrapay batches."""

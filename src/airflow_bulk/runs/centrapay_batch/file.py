@@ -1,0 +1,145 @@
+"""The file of a Centrapay batch: checked here, then put behind a URL that Centrapay can fetch.
+
+Centrapay fetches the file as it lies in its store, so nothing is taken out of it: a record that breaks a rule is told
+with its line number, and judged by Centrapay all the same. The URL is a secret; what could be read of it in a log is
+masked before it exists anywhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.platforms import centrapay as api
+from airflow_bulk.runs.upload import plan as planning
+
+if TYPE_CHECKING:
+    from airflow_bulk.documents.source.files import FoundFile
+    from airflow_bulk.hooks.sending.pool import Crew
+    from airflow_bulk.runs.centrapay_batch.arguments import BatchArguments
+
+log = logging.getLogger(__name__)
+
+#: Characters from which on a value in a query is masked by itself: shorter ones would mask half of every log.
+LEAST_SECRET = 12
+
+
+def mask_url(url: str) -> None:
+    """Mask a URL's query and password, and every long value in the query, in all logs of this task from now on."""
+    from airflow.sdk.log import mask_secret
+
+    if password := urlsplit(url).password:
+        mask_secret(password)
+    query = urlsplit(url).query
+    if not query:
+        return
+    mask_secret(query)
+    for _, value in parse_qsl(query):
+        if len(value) >= LEAST_SECRET:
+            mask_secret(value)
+
+
+class BatchFile:
+    """The file, or the URL, that a task was given.
+
+    :param args: what was asked for.
+    """
+
+    def __init__(self, args: BatchArguments) -> None:
+        self._args = args
+        self._url = args.url
+        self._found: FoundFile | None = None
+        self._crew: Crew | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL to send; made by :meth:`sign`."""
+        if self._url is None:
+            raise RuntimeError("a file has a URL once it was signed")
+        return self._url
+
+    def check(self, name: str) -> planning.Plan | None:
+        """Check the file's records and judge what was found; None where nothing was checked.
+
+        :param name: of the file of rejected lines.
+        :raises SourceError: it cannot be used, or cannot be read to its end.
+        :raises AirflowFailException: more records break a rule than ``max_failures`` allows, or there is none.
+        """
+        if self._args.file is None:
+            return None
+        found = self._found = self._one_file()
+        if not self._args.checked:
+            return None
+        plan = planning.fingerprint([found])
+        rejects = planning.reject_file(self._args, name)
+        try:
+            with planning.open_crew(self._args, [found], rejects) as crew:
+                self._crew = crew
+                gate = planning.Checks()
+                planning.check_all_before_sending(crew, gate)
+            plan.add_up(gate.parts)
+            plan.rejects_uri = rejects.finish() if rejects is not None else ""
+        finally:
+            self._crew = None
+            if rejects is not None:
+                rejects.discard()  # does nothing to a finished file
+        planning.judge_plan(self._args, plan, gate.plan)
+        if not plan.lines_read:
+            planning.nothing_to_send(self._args, f"{found.record.uri} holds no record.")
+        if plan.rejected:
+            log.warning(
+                "%d records break a rule and stay in the file: Centrapay judges them, too.", plan.rejected
+            )
+        return plan
+
+    def _one_file(self) -> FoundFile:
+        files = planning.find_source(self._args, may_be_empty=False)
+        if len(files) != 1:
+            raise ArgumentError("file", f"is {len(files)} files, and a batch takes one")
+        record = files[0].record
+        if record.compression:
+            raise ArgumentError(
+                "file", f"({record.uri}) is compressed; nothing says that Centrapay unpacks files"
+            )
+        if record.local and not self._args.dry_run:
+            raise ArgumentError(
+                "file",
+                f"({record.uri}) is on this machine, where Centrapay cannot fetch it: put it into an object store, or "
+                "give a url",
+            )
+        return files[0]
+
+    def sign(self) -> float | None:
+        """Have the store make a URL, mask it, and return when it stops working, in seconds since 1970.
+
+        :raises ArgumentError: the store makes none, or the URL that was given is past its time.
+        """
+        if self._found is None:
+            until = api.expiry(self.url)
+            if until is not None and until <= time.time():
+                raise ArgumentError(
+                    "url", f"({api.bare(self.url)}) stopped working at {api.clock_time(until)}"
+                )
+            return until
+        path: Any = self._found.path
+        expires = time.time() + self._args.url_expires_in
+        try:
+            url = str(path.fs.sign(path.path, expiration=int(self._args.url_expires_in)))
+        except NotImplementedError:
+            raise ArgumentError(
+                "file", f"({self._found.record.uri}) lies in a store that makes no signed URLs: give a url"
+            ) from None
+        mask_url(url)
+        self._url = url
+        log.info(
+            "Centrapay will fetch %s, until %s.", api.bare(url), api.clock_time(api.expiry(url) or expires)
+        )
+        return api.expiry(url) or expires
+
+    def cut(self) -> None:
+        """Stop checking at once; safe in a signal handler."""
+        if self._crew is not None:
+            self._crew.cut()

@@ -1,0 +1,63 @@
+"""What a sensor sees of a Centrapay batch: one look, its verdict, the result, the words for failure."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_bulk import judging
+from airflow_bulk.platforms.centrapay import seen
+from airflow_bulk.runs.centrapay_batch import judgement as words
+from airflow_bulk.runs.watching import Watch
+
+if TYPE_CHECKING:
+    from airflow_bulk.hooks.centrapay import CentrapayHook
+    from airflow_bulk.judging import Tolerance
+    from airflow_bulk.platforms.centrapay import Batch
+
+
+class BatchWatch(Watch):
+    """One sensor's view of one batch.
+
+    :param batch_id: the batch.
+    :param hook: the platform.
+    :param tolerance: records in error that are good enough.
+    :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.runs.watching.Watch`.
+    """
+
+    def __init__(
+        self,
+        batch_id: str,
+        hook: CentrapayHook,
+        tolerance: Tolerance,
+        **times: float,
+    ) -> None:
+        super().__init__(**times)
+        self.batch_id = batch_id
+        self._hook = hook
+        self._tolerance = tolerance
+        self._batch: Batch | None = None
+
+    def look(self) -> judging.Verdict:
+        """Ask the platform once and judge what it shows.
+
+        :raises Forbidden: there is no such batch, or no permission to read it.
+        """
+        self._batch = self._hook.get_batch(self.batch_id)
+        return judging.judge([seen(self._batch)], self.rules, time.time())
+
+    def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
+        """Say why a batch that is over is not good; empty when it is."""
+        assert self._batch is not None  # noqa: S101
+        words.tell_errors(self._batch)
+        return words.why_not_good(self._batch, self._tolerance)
+
+    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
+        """Say that it is too late, and what still goes on."""
+        late = words.say_late(self.batch_id, verdict, timeout, "the first look")
+        return f"{late} Airflow does not retry a sensor that timed out; clearing the task waits anew."
+
+    def result(self, verdict: judging.Verdict) -> dict[str, Any]:
+        """Make the sensor's result, with exactly the documented names."""
+        assert self._batch is not None  # noqa: S101
+        return words.numbers(self._batch)

@@ -1,0 +1,186 @@
+"""What a sensor sees of a document import: one look, its verdict, the result, the words for failure.
+
+The same :mod:`airflow_bulk.judging` as everywhere decides what is over; here stands only what a mere watcher makes of
+it, who cannot send anything again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_bulk import arguments as read
+from airflow_bulk import judging
+from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.hooks.executions import ImportExecutions
+from airflow_bulk.judging import Tolerance, name_ids, share_of
+from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.runs.watching import Watch
+
+if TYPE_CHECKING:
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+
+@dataclass(frozen=True)
+class WatchArguments:
+    """The arguments of a sensor, read and checked."""
+
+    import_id: str
+    execution_ids: tuple[str, ...] | None
+    datamart_id: str | None
+    min_executions: int
+    quiet_for: float
+    tolerance: Tolerance
+
+    @property
+    def expected(self) -> int:
+        """Executions that must be there before anything is over."""
+        return self.min_executions if self.execution_ids is None else len(self.execution_ids)
+
+
+def read_arguments(given: Mapping[str, Any]) -> WatchArguments:
+    """Read a sensor's arguments, which a template may have turned into text.
+
+    :raises ArgumentError: naming the field.
+    """
+    import_id = read.optional_text("import_id", given["import_id"])
+    if import_id is None:
+        raise ArgumentError("import_id", "must be the id of a document import, and is empty")
+    ids = read.optional_texts("execution_ids", given["execution_ids"])
+    min_executions = read.integer("min_executions", given["min_executions"])
+    if ids == [] and min_executions:
+        raise ArgumentError(
+            "execution_ids",
+            "names nothing. No executions is not done: leave it out to watch the whole import, or say min_executions=0",
+        )
+    quiet_for = given["quiet_for"]
+    if isinstance(quiet_for, timedelta):
+        quiet_for = quiet_for.total_seconds()
+    try:
+        tolerance = Tolerance.parse(given["max_failures"])
+    except ValueError as error:
+        raise ArgumentError("max_failures", f"cannot be used: {str(error).rstrip('.')}") from None
+    return WatchArguments(
+        import_id=import_id,
+        execution_ids=None if ids is None else tuple(dict.fromkeys(ids)),
+        datamart_id=read.optional_text("datamart_id", given["datamart_id"]),
+        min_executions=min_executions,
+        quiet_for=read.number("quiet_for", quiet_for),
+        tolerance=tolerance,
+    )
+
+
+class ImportWatch(Watch):
+    """One sensor's view of one import.
+
+    :param args: what was asked for.
+    :param hook: the platform.
+    :param datamart_id: the import's datamart.
+    :param tell: pushes a key and a value to XCom.
+    :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.runs.watching.Watch`.
+    """
+
+    def __init__(
+        self,
+        args: WatchArguments,
+        hook: MediarithmicsHook,
+        datamart_id: str,
+        *,
+        tell: Callable[[str, Any], None],
+        **times: float,
+    ) -> None:
+        super().__init__(expected=args.expected, quiet_for=args.quiet_for, **times)
+        self.args = args
+        self.hook = hook
+        self.datamart_id = datamart_id
+        self.import_id = args.import_id
+        self.execution_ids = None if args.execution_ids is None else list(args.execution_ids)
+        self._tell = tell
+        self._executions = ImportExecutions(hook, datamart_id, args.import_id)
+        self._counting: list[Seen] = []
+        self._url: str | None = None
+
+    def look(self) -> judging.Verdict:
+        """Ask the platform once and judge what it shows.
+
+        :raises NotFound: the import, or an execution that was named, does not exist.
+        """
+        found = self._executions.look()
+        counting = judging.counting(found, self.execution_ids, without_canceled=True)
+        if self.execution_ids is not None:
+            # A name that the list does not hold: read it, so that a wrong one fails now and not at the deadline.
+            listed = {one.id for one in counting}
+            counting += [self._executions.get(one) for one in self.execution_ids if one not in listed]
+        self._counting = counting
+        self._tell_link(found)
+        return judging.judge(counting, self.rules, time.time())
+
+    def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
+        """Say why an import that is over is not good; empty when it is."""
+        it = f"Document import {self.import_id}"
+        if isinstance(verdict, judging.FailedBecause):
+            return f"{it}: {verdict.reason}; {verdict.totals}. A retry cannot help."
+        if verdict.canceled:
+            which = "executions were" if self.execution_ids else "all executions were"
+            return (
+                f"{it}: {which} canceled and took no line: {name_ids(verdict.canceled)}. A retry cannot help."
+            )
+        return self._too_many_failures(verdict.totals)
+
+    def _too_many_failures(self, totals: judging.Totals) -> str:
+        tolerance = self.args.tolerance
+        counted = totals.accepted + totals.failed
+        if totals.uncounted and str(tolerance) != "100%":
+            silent = [
+                one.id
+                for one in self._counting
+                if one.standing is Standing.SUCCEEDED and one.accepted is None and one.failed is None
+            ]
+            return (
+                f"Document import {self.import_id}: the platform says SUCCEEDED without counting lines, so nobody "
+                f"knows how many failed: {name_ids(silent)}. Clear the task to look again; max_failures='100%' accepts it."
+            )
+        if tolerance.allows(totals.failed, counted):
+            return ""
+        kinds = sorted({one.message for one in self._counting if one.message})
+        said = f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
+        return (
+            f"Document import {self.import_id}: {totals.failed} of {counted} lines failed "
+            f"({share_of(totals.failed, counted)}), more than max_failures={tolerance}.{said} "
+            "The accepted lines stay imported; a retry cannot change that."
+        )
+
+    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
+        """Say that it is too late, and what still goes on."""
+        going = name_ids([*verdict.going, *verdict.pending])
+        left = f" Not over: {going}." if going else ""
+        return (
+            f"Document import {self.import_id} was not over {timeout:g} s after the first look ({verdict.totals}).{left} "
+            "Nothing was cancelled, since another party started it. Airflow does not retry a sensor that timed out; "
+            "clearing the task waits anew."
+        )
+
+    def result(self, verdict: judging.Verdict) -> dict[str, Any]:
+        """Make the sensor's result, with exactly the documented names."""
+        totals = verdict.totals
+        return {
+            "import_id": self.import_id,
+            "execution_ids": sorted((one.id for one in self._counting), key=judging.id_order),
+            "executions": dict(totals.executions),
+            "lines_counted": totals.accepted + totals.failed,
+            "lines_accepted": totals.accepted,
+            "lines_failed": totals.failed,
+            "error_file_uris": [one.error_file for one in self._counting if one.error_file],
+            "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in self._counting),
+            "console_url": self._url,
+        }
+
+    def _tell_link(self, found: Sequence[Seen]) -> None:
+        if self._url is None:
+            owner = next((one.owner for one in found if one.owner), None)
+            self._url = self.hook.console_url(self.import_id, self.datamart_id, owner)
+            if self._url is not None:
+                self._tell("console_url", self._url)

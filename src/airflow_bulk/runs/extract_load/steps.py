@@ -1,0 +1,364 @@
+"""What the steps of an expanded batch do when they run: bounds, staging files, matching, writing.
+
+The operators are thin; the rules are in ``batches``. This is where the two meet Airflow's context and stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow.sdk import TaskInstanceState
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_bulk.arguments import optional_text
+from airflow_bulk.extract_load.applying import Applied, BadAnswer, Outcome, OutsideScope, carry_out
+from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_deletions, refusal
+from airflow_bulk.extract_load.endpoints import Destination, Source, UnfilterableBound
+from airflow_bulk.extract_load.mapping import LoadMapping, Record, read_mapping
+from airflow_bulk.extract_load.planning import make_plan, reference_table
+from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
+from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
+from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
+from airflow_bulk.runs.extract_load.staging import read_records, write_records
+from airflow_bulk.runs.extract_load.watermark import read_watermark
+from airflow_bulk.runs.failures import TaskStopped, told_to_airflow
+from airflow_bulk.runs.supervision import ends_with_supervisor
+from airflow_bulk.window import window
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Context
+
+
+class Step(Protocol):
+    """What every step is: a task with a staging folder, whose arguments Airflow has rendered.
+
+    :param staging: folder for the records.
+    """
+
+    task_id: str
+    staging: str
+
+    @property
+    def log(self) -> Any:
+        """The task's log."""
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG's id."""
+
+    @property
+    def dag(self) -> Any:
+        """The DAG."""
+
+
+class ExtractStep(Step, Protocol):
+    """The arguments of ``ExtractOperator``."""
+
+    source: str | Source
+    object_name: str
+    grain: str | None
+    since: Any
+    updated_since: Any
+    watermark: Asset | None
+    overlap: timedelta
+    window: timedelta | None
+
+    @property
+    def node(self) -> str:
+        """The logical name."""
+
+
+class SnapshotStep(Step, Protocol):
+    """The arguments of ``SnapshotOperator``."""
+
+    destination: str | Destination
+    object_name: str
+
+
+class ApplyStep(Step, Protocol):
+    """The arguments of ``ApplyOperator``; ``stopped`` once a person has stopped the task."""
+
+    destination: str | Destination
+    object_name: str
+    mapping: LoadMapping | Mapping[str, Any] | None
+    extracts: Sequence[Any]
+    snapshot: Any
+    references: dict[str, Any]
+    reference_matches: dict[str, str]
+    deletions: Any
+    unrequired: Sequence[str]
+    read_only: bool
+    settle: float
+    stopped: bool
+
+
+class ApplyDocumentsStep(Step, Protocol):
+    """The arguments of ``ApplyDocumentsOperator`` that make its lines."""
+
+    object_name: str
+    mapping: LoadMapping | Mapping[str, Any] | None
+    extracts: Sequence[Any]
+
+
+_PERMIT_SECONDS = 1.0
+_FOR_GOOD = (MappingFailed, OutsideScope, TooManyDeletions, UnfilterableBound)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Our errors as Airflow's: what the same records would bring again, or twice, fails for good."""
+    try:
+        with told_to_airflow():
+            yield
+    except _FOR_GOOD as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def extract(task: ExtractStep, context: Context) -> dict[str, Any]:
+    """Read an object's records into a staging file and return the reference to them."""
+    with _told():
+        started = datetime.now(UTC)
+        since = restart_of_grain(_bound(task, context, "since", task.since), task.grain)
+        updated_since = _bound(task, context, "updated_since", task.updated_since)
+        source = source_of(task.source)
+        seen = _LatestChange(source, task.object_name)
+        records = source.extract(task.object_name, since=since, updated_since=updated_since, grain=task.grain)
+        uri, count = write_records(task.staging, task.task_id, seen.watch(records))
+        task.log.info("%d records, since %s, updated since %s", count, since, updated_since)
+        if task.updated_since == WATERMARK and count and seen.latest is None:
+            task.log.warning("No record says when it was changed, so the watermark cannot move.")
+        return {
+            "node": task.node,
+            "object": task.object_name,
+            "grain": task.grain,
+            "uri": uri,
+            "records": count,
+            "since": since and to_text(since),
+            "updated_since": updated_since and to_text(updated_since),
+            "latest_change": seen.latest and to_text(seen.latest),
+            "started_at": to_text(started),
+        }
+
+
+def _bound(task: ExtractStep, context: Context, field: str, value: Any) -> datetime | None:
+    if value == WINDOW:
+        return window(context, task.window)[0]
+    if value == WATERMARK and field == "updated_since" and task.watermark is not None:
+        return read_watermark(context, task.watermark, task.node, task.overlap)
+    return read_time(optional_text(field, value) if isinstance(value, str) else value)
+
+
+class _LatestChange:
+    """Remembers the largest time of change among the records that pass."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._source = source
+        self._name = name
+        self.latest: datetime | None = None
+
+    def watch(self, records: Iterator[Record]) -> Iterator[Record]:
+        for record in records:
+            changed = self._source.changed_at(self._name, record)
+            if changed is not None and (self.latest is None or changed > self.latest):
+                self.latest = changed
+            yield record
+
+
+def take_snapshot(task: SnapshotStep, context: Context) -> dict[str, Any]:
+    """Read what the destination holds into a staging file and return the reference to it."""
+    with _told():
+        ended = _ended_runs(context, task.dag_id)  # before the reading: a run that ends meanwhile counts
+        records = destination_of(task.destination).snapshot(task.object_name)
+        uri, count = write_records(task.staging, task.task_id, records)
+        return {"object": task.object_name, "uri": uri, "records": count, "ended_runs": ended}
+
+
+def apply(task: ApplyStep, context: Context) -> dict[str, Any]:
+    """Plan all changes, write them one at a time, and return the counts and the reference to the result."""
+    with _told(), ends_with_supervisor():
+        if task.read_only:
+            return _passed_on(task, context)
+        try:
+            outcome = _outcome(task, context)
+        except BadAnswer as error:
+            raise AirflowException(f"{error}. A retry reads the destination again.") from None
+        uri, count = write_records(task.staging, task.task_id, outcome.records)
+        task.log.info("%s: %s", task.object_name, outcome.applied.as_dict())
+        return {"object": task.object_name, "uri": uri, "records": count, **outcome.applied.as_dict()}
+
+
+def _passed_on(task: ApplyStep, context: Context) -> dict[str, Any]:
+    """Write nothing: what the destination holds is the result (extract_load.md section 6.8)."""
+    if task.snapshot is not None:
+        found = _reference(context, task.snapshot)
+        uri, count = found["uri"], found["records"]
+    else:
+        records = destination_of(task.destination).snapshot(task.object_name)
+        uri, count = write_records(task.staging, task.task_id, records)
+    counts = Applied(unchanged=count).as_dict()
+    return {"object": task.object_name, "uri": uri, "records": count, **counts, "read_only": True}
+
+
+def _outcome(task: ApplyStep, context: Context) -> Outcome:
+    destination = destination_of(task.destination)
+    mapping = read_mapping(task.mapping or LoadMapping())
+    limit = read_deletions(task.deletions)
+    extracts = [_reference(context, given) for given in task.extracts]
+    extracted: dict[str, Iterator[Record]] = {}
+    for one in extracts:
+        extracted[_name(one)] = chain(extracted.get(_name(one), ()), read_records(one["uri"]))
+    feeds = [
+        Feed(one["node"], one["records"], bool(one["since"] or one["updated_since"])) for one in extracts
+    ]
+    refused = refusal(limit, feeds, task.unrequired)
+    plan = make_plan(
+        task.object_name,
+        mapping,
+        wanted_records(task.object_name, mapping, extracted),
+        _current(task, context, destination),
+        _tables(task, context, mapping),
+        deleting=refused is None,
+    )
+    return carry_out(
+        task.object_name,
+        mapping,
+        plan,
+        destination,
+        limit=limit,
+        refused=refused,
+        permit=_Permit(context, task),
+    )
+
+
+def write_lines(task: ApplyDocumentsStep, context: Context) -> str:
+    """Make the lines of an import, or find those that an earlier try made of the same records; return where they are."""
+    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+    with _told():
+        mapping = read_mapping(task.mapping or LoadMapping())
+        extracts = [_reference(context, given) for given in task.extracts]
+        # The same records, the same lines: an import that was begun must not change under a retry.
+        key = "lines." + hashlib.sha256(" ".join(one["uri"] for one in extracts).encode()).hexdigest()[:16]
+        store = context["task_state_store"]
+        if (kept := store.get(key)) is not None:
+            return str(kept)
+
+        def lines() -> Iterator[Record]:
+            for one in extracts:
+                for _, _, line in made_records(
+                    task.object_name, mapping, _name(one), read_records(one["uri"])
+                ):
+                    yield line
+
+        uri, count = write_records(task.staging, f"{task.task_id}.lines", lines())
+        task.log.info("%d lines", count)
+        # The default retention forgets after 30 days; a clear after that would make other lines for the same import.
+        store.set(key, uri, retention=NEVER_EXPIRE)
+        return uri
+
+
+def _name(reference: Mapping[str, Any]) -> str:
+    grain = reference.get("grain")
+    return f"{reference['object']}@{grain}" if grain else str(reference["object"])
+
+
+def _current(task: ApplyStep, context: Context, destination: Destination) -> Iterator[Record]:
+    """Return what is there: the snapshot, unless another apply may have written since it was taken.
+
+    That may have been an earlier try, or one of another run of the DAG. Then the destination is read again: applies of
+    one object never overlap (``max_active_tis_per_dag=1``), so nobody creates meanwhile (extract_load.md section 6.9).
+    """
+    reason = "A later try" if context["ti"].try_number > 1 else None
+    if task.snapshot is not None and reason is None:
+        found = _reference(context, task.snapshot)
+        if (reason := _other_runs(task, context, found.get("ended_runs"))) is None:
+            return read_records(found["uri"])
+    if reason is not None:
+        task.log.info("%s: the destination is read again, after %.1f s", reason, task.settle)
+        time.sleep(task.settle)
+    return destination.snapshot(task.object_name)
+
+
+def _other_runs(task: ApplyStep, context: Context, ended: int | None) -> str | None:
+    """Why another run of the DAG may have written since the snapshot; ``None`` if none can have.
+
+    :param ended: runs that had ended when the snapshot was taken; ``None`` where that is not known.
+    """
+    if task.dag.max_active_runs != 1:
+        return "Other runs may be active (the DAG's max_active_runs is not 1)"
+    # A backfill's runs have a limit of their own and run beside the DAG's other runs.
+    if context["dag_run"].run_type == "backfill":
+        return "Other runs may be active (a backfill)"
+    if context["ti"].get_dr_count(dag_id=task.dag_id, states=["running"]) > 1:
+        return "Another run is active"
+    # One that was active beside this run may be over by now: its apply is what this one waited for.
+    if ended is not None and _ended_runs(context, task.dag_id) != ended:
+        return "Another run has ended since the snapshot"
+    return None
+
+
+def _ended_runs(context: Context, dag_id: str) -> int:
+    return int(context["ti"].get_dr_count(dag_id=dag_id, states=["success", "failed"]))
+
+
+def _tables(task: ApplyStep, context: Context, mapping: LoadMapping) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for name in set(mapping.references.values()) - {task.object_name}:
+        if name not in task.references:
+            raise MappingFailed(f"load {task.object_name} refers to {name}, but references={{...}} lacks it")
+        match = LoadMapping(match_on=task.reference_matches.get(name, LoadMapping().match_fields[0]))
+        tables[name] = reference_table(match, read_records(_reference(context, task.references[name])["uri"]))
+    return tables
+
+
+class _Permit:
+    """May this try still write? Not once it was superseded, cleared or marked: Airflow is asked.
+
+    A superseded try cannot write into its store. One that was cleared or marked still can, until its supervisor hears of
+    it; but it no longer counts as running, so another run's apply may begin (``max_active_tis_per_dag``). Both are asked at
+    most once a second: what an older try could still write meanwhile, a newer one waits for (``settle``).
+    """
+
+    def __init__(self, context: Context, task: ApplyStep) -> None:
+        self._store = context.get("task_state_store")
+        self._ti = context["ti"]
+        self._task = task
+        self._asked = 0.0
+
+    def __call__(self) -> None:
+        if self._task.stopped:
+            raise TaskStopped(f"{self._task.task_id} was stopped")
+        if self._store is not None and time.monotonic() - self._asked >= _PERMIT_SECONDS:
+            self._store.set("apply.writing", datetime.now(UTC).isoformat())
+            self._check_state()
+            self._asked = time.monotonic()
+
+    def _check_state(self) -> None:
+        ti = self._ti
+        found = ti.get_task_states(
+            dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+        )
+        if (states := set(found.get(ti.run_id, {}).values())) != {TaskInstanceState.RUNNING}:
+            told = ", ".join(sorted(map(str, states))) or "gone"
+            raise TaskStopped(
+                f"{self._task.task_id} is {told} now, so this try writes no further; what it wrote stays, and the next"
+                " try finds it"
+            )
+
+
+def _reference(context: Context, given: Any) -> dict[str, Any]:
+    """Return the reference that *given* is, or that the task of this id returned."""
+    found = context["ti"].xcom_pull(task_ids=given) if isinstance(given, str) else given
+    if isinstance(found, Mapping) and "uri" in found:
+        return dict(found)
+    raise MappingFailed(
+        f"task {given} returned no reference to records"
+        if isinstance(given, str)
+        else "no reference to records"
+    )

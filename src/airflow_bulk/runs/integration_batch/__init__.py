@@ -1,0 +1,1 @@
+"""Runs of mediarithmics integration batches, their declaration and their cron."""

@@ -1,0 +1,194 @@
+"""The execution of a batch run: created once over all tries of a task, and found again after a lost answer.
+
+An execution has no name and the platform no idempotency key (mediarithmics.md sections 1.6 and 9), so it cannot be
+asked for ours: the intent holds the newest execution before the act and each start that was asked for, and a later
+try looks for a newer MANUAL one with such a start.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.judging import id_order, name_ids
+from airflow_bulk.platforms.call_sequence import carry_out
+from airflow_bulk.platforms.errors import PlatformError, TryLater
+from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, BatchRun
+from airflow_bulk.runs.integration_batch.arguments import refuse_past
+from airflow_bulk.runs.reconcile import create_once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.platforms.call import Call
+    from airflow_bulk.runs.integration_batch.arguments import RunArguments
+    from airflow_bulk.runs.record import Record
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Posts at most of one creation while the platform says that nothing was carried out.
+POSTS = 5
+
+
+class ExecutionCreation:
+    """Creates executions of one run, each once.
+
+    :param args: what was asked for.
+    :param hook: the platform.
+    :param record: the task's memory.
+    :param executions: those of the instance.
+    """
+
+    def __init__(
+        self, args: RunArguments, hook: MediarithmicsHook, record: Record, executions: BatchExecutions
+    ) -> None:
+        self._args = args
+        self._hook = hook
+        self._record = record
+        self._executions = executions
+        #: The intent of a POST that may have been carried out, in memory: on_kill cannot read the task's state.
+        self.asked: dict[str, Any] | None = None
+
+    def run(self, number: int) -> tuple[str, dict[str, Any]]:
+        """Create an execution, or find the one that an earlier try created.
+
+        :param number: which of the run's executions, from 1.
+        :returns: its id, and the intent.
+        """
+        name = f"execution.{number}"
+        return create_once(
+            self._record,
+            name,
+            self._intent,
+            lambda stored: self._create(name, stored),
+            self._look_again,
+            settle=self._args.settle,
+        )
+
+    def look_for(self, stored: dict[str, Any]) -> list[str]:
+        """The executions that an act with this intent may have made."""
+        return fitting(stored, self._executions.look())
+
+    def find_at_once(self, seconds: float) -> str | None:
+        """The one execution that a POST of this task has made, or None and a warning: for ``on_kill``, one look.
+
+        :param seconds: for all calls together.
+        """
+        asked = self.asked
+        if asked is None:
+            return None
+        until = time.monotonic() + seconds
+        # The newest alone: an instance lives for years.
+        recent = BatchExecutions(self._hook, self._args.instance_id, since=asked["created_after"])
+        try:
+            found = fitting(asked, carry_out(recent.listing(), lambda call: self._send_until(call, until)))
+        except PlatformError as error:
+            why = f"the platform could not be asked ({error.why})"
+        else:
+            if len(found) == 1:
+                return found[0]
+            why = f"{len(found)} fit: {name_ids(found)}" if found else "none is there yet"
+        log.warning(
+            "An execution of batch instance %s was being created, to start at %s, and %s. It is not cancelled: look "
+            "for it in the console.",
+            self._args.instance_id,
+            " or ".join(datetime.fromtimestamp(start / 1000, UTC).isoformat() for start in asked["starts"]),
+            why,
+        )
+        return None
+
+    def _send_until(self, call: Call[T], until: float) -> T:
+        return self._hook.send(call, tries=1, timeout=max(0.1, until - time.monotonic()))
+
+    def _look_again(self, stored: dict[str, Any]) -> list[str]:
+        """What an earlier try may have made; one that never came to its POST has made nothing."""
+        if not stored["posts"]:
+            return []
+        self.asked = stored
+        return self.look_for(stored)
+
+    def _intent(self) -> dict[str, Any]:
+        """What is needed to create the execution and to find it again."""
+        instance = self._hook.get_batch_instance(self._args.instance_id)
+        if instance.archived:
+            raise ArgumentError(
+                "instance_id", f"names the archived instance {instance.id}, which runs nothing"
+            )
+        start = self._args.expected_start
+        if start is not None and self._record.generation == 1 and not self._record.read("runs"):
+            # A run that a clear or a retry asks for once more starts now: its time has come and gone.
+            refuse_past("expected_start_date", start)
+        known = self._executions.look()
+        newest = max((one.id for one in known), key=id_order, default="0")
+        owner = self._args.organisation_id or instance.organisation_id
+        return {
+            "instance_id": self._args.instance_id,
+            "conn_id": self._hook.conn_id,
+            "organisation_id": None if owner is None else str(owner),
+            "newest": newest,
+            "created_after": max((one.created or 0.0 for one in known), default=0.0),
+            "starts": [int(time.time() * 1000) if start is None else _own_start(start)],
+            "posts": 0,
+        }
+
+    def _create(self, name: str, stored: dict[str, Any]) -> str:
+        """Create the execution: one POST, and again only while the platform says that it did nothing.
+
+        Each POST comes after a write that returned, so a superseded try cannot begin one: a run of a batch cannot be
+        taken back.
+        """
+        for post in range(POSTS):
+            now = int(time.time() * 1000)
+            if stored["starts"][-1] < now - now % 60_000:
+                # Time has passed since the intent, and the platform refuses past minutes: ask for now, findable too.
+                stored["starts"].append(now)
+            stored["posts"] += 1
+            self._record.write(name, stored)
+            before, self.asked = self.asked, stored
+            try:
+                made = self._hook.create_batch_execution(
+                    self._args.instance_id,
+                    stored["starts"][-1],
+                    organisation_id=stored["organisation_id"],
+                    tries=1,
+                )
+            except TryLater as error:
+                self.asked = before  # this one was not carried out
+                if post == POSTS - 1:
+                    raise
+                log.info("%s", error)
+                time.sleep(max(error.retry_after or 0.0, self._args.settle))
+                continue
+            log.info("Created execution %s of batch instance %s.", made.id, self._args.instance_id)
+            return made.id
+        raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _own_start(start: float) -> int:
+    """The start to ask for, in ms: as asked, and up to a second later.
+
+    It is all that tells this task's execution from another's on the instance, and others may be asked to start at the
+    same time: by a second task of the DAG, or in the console, at a full second. That the platform keeps the
+    milliseconds is [assumed]; its dates are said to have them (mediarithmics.md section 1.7).
+    """
+    return int(max(start, time.time()) * 1000) + 1 + secrets.randbelow(999)
+
+
+def fitting(stored: dict[str, Any], found: Sequence[BatchRun]) -> list[str]:
+    """Those of a list that an act with this intent may have made."""
+    starts = set(stored["starts"])
+    return [
+        one.id
+        for one in found
+        if one.execution_type == MANUAL
+        and one.expected_start is not None
+        and round(one.expected_start * 1000) in starts
+        and id_order(one.id) > id_order(stored["newest"])
+    ]

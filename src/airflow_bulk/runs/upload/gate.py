@@ -1,0 +1,304 @@
+"""The gate between a crew and the record: what was checked, what may begin, what may finish, what came back.
+
+Intent before the POST, commit before its last block, outcome after (design section 5.2). Every method
+runs in the task's main thread. A write that fails raises out of the crew, which cuts every body.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from airflow_bulk.documents.errors import SourceChanged
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.hooks.sending.protocol import (
+    Answer,
+    FateUnknown,
+    Findings,
+    FirstReject,
+    Job,
+    NotNow,
+    SendingCut,
+    Target,
+)
+from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER, LOOK_FIRST, parse_retry_after
+from airflow_bulk.platforms.call import Reply
+from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
+from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
+from airflow_bulk.platforms.mediarithmics import document_imports as api
+from airflow_bulk.runs.record import PartEntry, PartLedger, State
+from airflow_bulk.runs.upload.progress import SendingProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+log = logging.getLogger(__name__)
+
+#: Sendings of one part at most within one try, when its body was cut or refused for the moment.
+SENDINGS = 5
+#: Seconds before a part is sent again, doubled each time, at most LONGEST_PAUSE.
+PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+#: Seconds without a byte that an upload is given at least: the answer comes after the whole body was read.
+LEAST_READ_TIMEOUT = 120.0
+#: First rejected lines kept for the log and the error message.
+FIRST_REJECTS = 10
+
+
+def target_of(hook: MediarithmicsHook, datamart_id: str, import_id: str | None, mime_type: str) -> Target:
+    """Where the bodies of an import go (mediarithmics.md section 3: raw bytes, the bare mime type)."""
+    from requests.utils import get_environ_proxies
+
+    endpoint = hook.endpoint
+    url = endpoint.base_url + calls.executions_path(datamart_id, str(import_id))
+    return Target(
+        url=url,
+        headers={
+            **endpoint.headers,
+            "Content-Type": api.CONTENT_TYPES[mime_type],
+            "Accept": "application/json",
+        },
+        connect_timeout=endpoint.connect_timeout,
+        read_timeout=max(endpoint.read_timeout, LEAST_READ_TIMEOUT),
+        verify=endpoint.verify,
+        proxies={**get_environ_proxies(url, no_proxy=None), **endpoint.proxies},
+    )
+
+
+class Overdue(Exception):
+    """The task's own deadline has passed while parts were still to be sent."""
+
+
+class PlanTotals:
+    """What pass 1 has found so far."""
+
+    def __init__(self) -> None:
+        self.first: list[FirstReject] = []
+        self.reasons: Counter[str] = Counter()
+        self.hints: Counter[str] = Counter()
+
+    def add(self, findings: Findings) -> None:
+        """Add one part's findings."""
+        self.first += findings.first[: FIRST_REJECTS - len(self.first)]
+        self.reasons.update(findings.reasons)
+        self.hints.update(findings.hints)
+
+
+class PartSending:
+    """Implements :class:`airflow_bulk.hooks.sending.protocol.Gate` over the record.
+
+    :param ledger: the record's parts.
+    :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).
+    :param deadline: seconds since 1970 after which no part begins.
+    :param on_execution: told the id of each execution, and its organisation, as soon as it is recorded.
+    """
+
+    def __init__(
+        self,
+        ledger: PartLedger,
+        *,
+        recording: bool,
+        deadline: float,
+        on_execution: Callable[[str, str | None], None],
+    ) -> None:
+        self.ledger = ledger
+        self.checked_parts: list[Part] = []
+        self.plan = PlanTotals()
+        self.progress = SendingProgress()
+        self._recording = recording
+        self._on_execution = on_execution
+        self._sendings: Counter[int] = Counter()
+        self._deadline = deadline
+        self._begun_after = 0
+        self._pause = 0.0
+        #: An answer was lost, or a part came back: nothing more begins before :meth:`take_pause`.
+        self.unsettled = False
+
+    # Which job is next.
+
+    def next_send(self, needs_check: Callable[[Part], bool]) -> Callable[[list[Part]], Job | None]:
+        """Jobs for every part that nobody has taken, in order."""
+
+        def give(in_flight: list[Part]) -> Job | None:
+            busy = {part.index for part in in_flight}
+            if self.unsettled or (self.ledger.in_state(State.COMMIT) and not busy):
+                return None  # first settle, or wait a little
+            for entry in self.to_send():
+                if entry.part.index not in busy and entry.state is not State.COMMIT:
+                    return Job(part=entry.part, check=needs_check(entry.part), report=False)
+            return None
+
+        return give
+
+    def unless_unsettled(
+        self, jobs: Callable[[list[Part]], Job | None]
+    ) -> Callable[[list[Part]], Job | None]:
+        """The same jobs, held back while an answer is not settled."""
+        return lambda in_flight: None if self.unsettled else jobs(in_flight)
+
+    def begin_after(self, count: int) -> None:
+        """Pass 1 goes on after so many recorded parts."""
+        self._begun_after = count
+
+    def all_parts(self) -> list[Part]:
+        """The recorded parts that pass 1 went on after, then those it checked."""
+        return [entry.part for entry in self.ledger.entries[: self._begun_after]] + self.checked_parts
+
+    def to_send(self) -> list[PartEntry]:
+        """Parts with lines that nobody has taken."""
+        return [one for one in self.ledger.in_state(State.CHECKED, State.INTENT) if one.part.lines]
+
+    def take_pause(self) -> float:
+        """Seconds to wait before the next sending; asked once a round, when everything is settled."""
+        pause, self._pause, self.unsettled = self._pause, 0.0, False
+        return pause
+
+    # The gate.
+
+    def checked(self, part: Part, findings: Findings) -> None:
+        """Keep a part's facts; they must be the recorded ones where an earlier try recorded them."""
+        if part.index < len(self.ledger.entries):
+            before = self.ledger.entries[part.index].part
+            if (before.digest, before.lines) != (part.digest, part.lines):
+                raise SourceChanged(
+                    f"Part {part.index + 1} is not what an earlier try found there: its content has changed, or it is "
+                    "cut otherwise since max_part_bytes, one_part_per_file or workers were changed (put them back). "
+                    "Nothing more was sent; clearing the task compares again."
+                )
+        elif self._recording:
+            self.ledger.add([part])
+        self.checked_parts.append(part)
+        self.plan.add(findings)
+        self.progress.checked(part)
+
+    def may_begin(self, part: Part) -> None:
+        """Record the intent.
+
+        :raises NotNow: an answer was lost since this part was given: a part of as many lines could not be told
+            from the lost one, so nothing begins before that is settled.
+        :raises Overdue: the task's own deadline has passed.
+        """
+        if self.unsettled:
+            raise NotNow
+        if time.time() >= self._deadline:
+            raise Overdue
+        self._sendings[part.index] += 1
+        self._to(self._entry(part), State.INTENT)
+
+    def may_finish(self, part: Part) -> None:
+        """Write the commit; only if this write returned may the last block follow."""
+        self._to(self._entry(part), State.COMMIT)
+
+    def answered(self, part: Part, answer: Answer) -> None:
+        """Record the execution, or read what the platform refused."""
+        entry = self._entry(part)
+        reply = Reply(answer.status, answer.headers, answer.body)
+        problem = api.problem(reply)
+        if problem is None and answer.status < 300:
+            try:
+                execution = api.read_execution(answer.body)
+            except (ValueError, KeyError, TypeError):
+                log.warning(
+                    "The answer to part %d cannot be read (%d bytes); looking at the platform before "
+                    "anything is sent again.",
+                    part.index + 1,
+                    len(answer.body),
+                )
+                # Stays committed. Counted, for a proxy may answer its own page to every sending.
+                self._again(part, self._later(answer, part, " with something else than an execution"))
+                return
+            entry.executions.append(execution.id)
+            self._to(entry, State.SENT)
+            owner = execution.organisation_id
+            self._on_execution(execution.id, None if owner is None else str(owner))
+            self.progress.sent(part, execution.id)
+            return
+        said = f" ({problem.message})" if problem and problem.message else ""
+        if answer.status >= 500 and entry.state is State.COMMIT:
+            log.warning(
+                "The platform answered %d to part %d%s; looking before anything is sent again.",
+                answer.status,
+                part.index + 1,
+                said,
+            )
+            self._again(part, self._later(answer, part, said))
+            return
+        # Refused, or answered before the body was complete: not taken.
+        self._to(entry, State.CHECKED)
+        if answer.status in (408, 429) or answer.status >= 500:
+            self._again(part, self._later(answer, part, said))
+            return
+        raise self._refused(answer, part, said)
+
+    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+        """Plan another sending of a cut body; a committed one is settled first."""
+        entry = self._entry(part)
+        number, why = part.index + 1, str(error).rstrip(".")
+        if isinstance(error, FateUnknown):
+            log.warning("Part %d: %s; looking at the platform before anything is sent again.", number, why)
+        else:
+            log.warning("Part %d: %s; it is sent again.", number, why)
+            if entry.state is State.COMMIT:
+                self._to(entry, State.CHECKED)
+        self._again(part, TryLater(self._of(part), why, retry=LOOK_FIRST))
+
+    # How it is done.
+
+    def _entry(self, part: Part) -> PartEntry:
+        return self.ledger.entries[part.index]
+
+    def _to(self, entry: PartEntry, state: State) -> None:
+        entry.state = state
+        self.ledger.save(entry)
+
+    def _of(self, part: Part) -> str:
+        return f"send part {part.index + 1}"
+
+    def _again(self, part: Part, error: TryLater) -> None:
+        """Wait before the next sending, or give up: a long pause is Airflow's to make, without a worker slot."""
+        self.unsettled = True
+        tries = self._sendings[part.index]
+        if tries >= SENDINGS or (error.retry_after or 0.0) > LONGEST_RETRY_AFTER:
+            raise error
+        self._pause = max(self._pause, error.retry_after or 0.0, min(PAUSE * 2 ** (tries - 1), LONGEST_PAUSE))
+
+    def _later(self, answer: Answer, part: Part, said: str) -> TryLater:
+        return TryLater(
+            self._of(part),
+            f"the platform answered {answer.status}{said}",
+            retry="A retry goes on with the parts that were not taken.",
+            status=answer.status,
+            retry_after=parse_retry_after(answer.headers.get("retry-after")),
+        )
+
+    def _refused(self, answer: Answer, part: Part, said: str) -> PlatformError:
+        kinds: dict[int, tuple[type[PlatformError], str, str]] = {
+            401: (
+                Unauthorized,
+                "the platform answered 401: it does not accept the API token of the connection",
+                "Renew the API token in the connection; a retry then goes on with this part.",
+            ),
+            403: (
+                Forbidden,
+                "the platform answered 403: the API token has no right on this import",
+                "A retry cannot help.",
+            ),
+            404: (
+                NotFound,
+                "the platform answered 404: the document import is gone",
+                "Nothing is sent again; a retry cannot help.",
+            ),
+            413: (
+                Refused,
+                f"the platform answered 413: {part.body} bytes are too large for the platform",
+                "A retry cannot help; lower SendingOptions(max_part_bytes).",
+            ),
+        }
+        kind, why, retry = kinds.get(
+            answer.status, (Refused, f"the platform answered {answer.status}", "A retry cannot help.")
+        )
+        return kind(self._of(part), f"{why}{said}", retry=retry, status=answer.status)

@@ -1,0 +1,385 @@
+"""Pass 1: find the source, compare it with what an earlier try saw, check every line, judge what was found.
+
+Only then is an import created and the first byte sent, unless ``overlap`` was chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import xxhash
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
+from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.hooks.sending.pool import Crew
+from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Findings, Gate, Rules, SendingCut
+from airflow_bulk.judging import share_of
+from airflow_bulk.runs.upload.gate import PlanTotals
+from airflow_bulk.runs.upload.progress import SendingProgress, gigabytes
+
+if TYPE_CHECKING:
+    from airflow_bulk.arguments import SendingOptions
+    from airflow_bulk.documents.source.parts import Part
+    from airflow_bulk.judging import Tolerance
+
+log = logging.getLogger(__name__)
+
+#: The vendor's figure for when bulk import pays off; a hint, never a reason (mediarithmics.md section 3).
+WORTH_A_PART = 1000
+#: Seconds from asking for the commit to the last block, at least (airflow-crash-facts.md section 9).
+COMMIT_WINDOW = 2.0
+#: Files whose fingerprints are kept one by one, so that a message can name the one that changed; and bytes at most.
+NAMED_FILES = 100
+NAMED_BYTES = 40_000
+
+
+class SourceArguments(Protocol):
+    """What pass 1 has to know, whichever platform the source is for."""
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """Files, patterns or URIs."""
+
+    @property
+    def document_type(self) -> str:
+        """What a line is."""
+
+    @property
+    def mime_type(self) -> str:
+        """The format of the lines."""
+
+    @property
+    def sending(self) -> SendingOptions:
+        """How the source is cut and checked."""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How many bad lines are good enough."""
+
+    @property
+    def rejects_path(self) -> str | None:
+        """Folder of the reject file."""
+
+    @property
+    def rejects_content(self) -> str:
+        """``line`` or ``position``."""
+
+    @property
+    def on_empty(self) -> str:
+        """``fail``, ``skip`` or ``ok``."""
+
+    @property
+    def max_deletions(self) -> int | None:
+        """For types that delete: so many lines at most."""
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """What pass 1 found, as recorded.
+
+    :param fingerprint: of every file's name, size and version.
+    :param files: name and fingerprint of the first files.
+    :param layout: how the source is cut, over all tries: the recorded parts follow from it.
+    :param complete: pass 1 came to its end, was judged good, and every part is recorded.
+    :param parts: parts to send.
+    """
+
+    fingerprint: str
+    files: list[tuple[str, str]]
+    file_count: int
+    layout: Layout | None = None
+    complete: bool = False
+    parts: int = 0
+    lines_read: int = 0
+    rejected: int = 0
+    blank: int = 0
+    body: int = 0
+    rejects_uri: str = ""
+
+    def add_up(self, parts: Sequence[Part]) -> None:
+        """Take the totals of all parts; one without a good line is never sent, and not counted."""
+        self.parts = sum(part.lines > 0 for part in parts)
+        self.lines_read = sum(part.lines + part.rejected for part in parts)
+        self.rejected = sum(part.rejected for part in parts)
+        self.blank = sum(part.blank for part in parts)
+        self.body = sum(part.body for part in parts)
+
+    @property
+    def lines_to_send(self) -> int:
+        """Lines that break no rule."""
+        return self.lines_read - self.rejected
+
+
+def find_source(args: SourceArguments, *, may_be_empty: bool) -> list[FoundFile]:
+    """Resolve the source; an empty list where it holds nothing and ``on_empty`` allows that.
+
+    :param may_be_empty: False when parts of it were recorded: then nothing found is an error.
+    :raises SourceError: it cannot be used.
+    :raises AirflowSkipException: it is empty and ``on_empty="skip"``.
+    """
+    try:
+        files = find_files(
+            list(args.source),
+            _open_path,
+            mime_type=args.mime_type,
+            check_extension=bool(args.sending.check_extension),
+        )
+    except NothingFound as error:
+        if not may_be_empty:
+            raise SourceError(f"{error} {UNSENT}") from None
+        nothing_to_send(args, str(error))
+        return []
+    return files
+
+
+def nothing_to_send(args: SourceArguments, why: str) -> None:
+    """Do what ``on_empty`` says; returns only for ``"ok"``."""
+    if args.on_empty == "skip":
+        raise AirflowSkipException(f"{why} Nothing was sent (on_empty='skip').")
+    if args.on_empty == "fail":
+        raise AirflowFailException(
+            f"{why} Nothing was sent, and a retry is left out: say on_empty='skip' or 'ok' if that is expected."
+        )
+    log.info("%s Nothing was sent (on_empty='ok').", why)
+
+
+def _open_path(uri: str) -> Any:
+    from airflow.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath(uri)
+    try:
+        path.fs  # noqa: B018 (Airflow looks for the scheme's provider only now)
+    except ValueError as error:
+        scheme = uri.partition("://")[0]
+        raise SourceError(
+            f"{scheme}:// is not understood here ({error}): the storage's provider is not installed. The extras "
+            "[s3], [gcs] and [azure] of this package bring it. Nothing more was sent; a retry looks again."
+        ) from error
+    return path
+
+
+def fingerprint(files: Sequence[FoundFile]) -> Plan:
+    """Begin a plan with what the files are now."""
+    each = [
+        (one.record.uri, xxhash.xxh3_64_hexdigest(f"{one.record.size}:{one.record.version}".encode()))
+        for one in files
+    ]
+    whole = xxhash.xxh3_128_hexdigest(msgspec.json.encode(each))
+    named = each[:NAMED_FILES]
+    while len(msgspec.json.encode(named)) > NAMED_BYTES:  # long keys; the record takes no value without end
+        named = named[: len(named) // 2]
+    return Plan(fingerprint=whole, files=named, file_count=len(files))
+
+
+def bytes_to_read(files: Sequence[FoundFile], recorded: Sequence[Part]) -> int:
+    """Bytes behind the recorded parts; 0 where only reading them tells, for a file is compressed."""
+    if any(one.record.compression for one in files):
+        return 0
+    return sum(one.record.size for one in files) - sum(part.length for part in recorded)
+
+
+def still_the_same(args: SourceArguments, files: Sequence[FoundFile]) -> None:
+    """Refuse a source that changed while it was checked: what was read may be half the old and half the new.
+
+    A file that came meanwhile is none of ours: it was not found when the work began.
+
+    :raises SourceError: naming a file. A retry reads it again: an export may just have been on its way.
+    """
+    now = {one.record.uri: one.record for one in find_source(args, may_be_empty=False)}
+    changed = [one.record.uri for one in files if now.get(one.record.uri) != one.record]
+    if changed:
+        sent = "Parts may have left before (overlap=True)." if args.sending.overlap else "Nothing was sent."
+        raise SourceError(
+            f"{changed[0]}: has changed while it was checked ({len(changed)} of {len(files)} files); is it still being "
+            f"written? {sent} A retry reads it again."
+        )
+
+
+def compare(recorded: Plan, found: Plan) -> None:
+    """Refuse a source that changed between tries, naming both fingerprints.
+
+    :raises SourceChanged: naming a changed file where it is known.
+    """
+    if recorded.fingerprint == found.fingerprint:
+        return
+    before = dict(recorded.files)
+    changed = [name for name, mark in found.files if before.get(name, mark) != mark]
+    gone_or_new = sorted(set(before) ^ {name for name, _ in found.files})
+    named = [*(f"{name} changed" for name in changed), *(f"{name} came or went" for name in gone_or_new)]
+    detail = "; ".join(named[:3]) or f"{recorded.file_count} files before, {found.file_count} now"
+    raise SourceChanged(
+        f"The source changed since an earlier try began to send it: fingerprint {recorded.fingerprint} before, "
+        f"{found.fingerprint} now ({detail}). Nothing more was sent. Put the files back, or say "
+        "on_source_change='restart' to cancel what can be cancelled and import the source as it is now."
+    )
+
+
+def layout_of(args: SourceArguments, plan: Plan | None) -> Layout:
+    """How the source is cut: as it was when an earlier try began, else as the arguments say.
+
+    Parts that were recorded are ranges of the source; cut in another way, the rest would not follow on them.
+    """
+    sending = args.sending
+    asked = Layout(
+        max_part_bytes=int(sending.max_part_bytes),
+        one_part_per_file=bool(sending.one_part_per_file),
+        workers=int(sending.workers),
+    )
+    if plan is None or plan.layout is None or plan.layout == asked:
+        return asked
+    log.warning(
+        "This import was begun with parts of %d bytes (one_part_per_file=%s, workers=%d) and goes on with them.",
+        plan.layout.max_part_bytes,
+        plan.layout.one_part_per_file,
+        plan.layout.workers,
+    )
+    return plan.layout
+
+
+def open_crew(
+    args: SourceArguments,
+    files: Sequence[FoundFile],
+    rejects: RejectFile | None,
+    layout: Layout | None = None,
+) -> Crew:
+    """The crew that checks and sends this source.
+
+    :param layout: how it is cut; None: as the arguments say.
+    """
+    sending = args.sending
+    return Crew(
+        files=files,
+        rules=Rules(
+            document_type=args.document_type,
+            mime_type=args.mime_type,
+            delimiter=sending.csv_delimiter,
+            check=bool(sending.check),
+        ),
+        layout=layout or layout_of(args, None),
+        workers=int(sending.workers),
+        overlap=bool(sending.overlap),
+        spool_dir=sending.spool_dir,
+        rejects=rejects,
+        # Wide enough for a busy store, and over before a newer try that waits `settle` has looked.
+        commit_window=max(COMMIT_WINDOW, float(sending.settle) - 1),
+    )
+
+
+def reject_file(args: SourceArguments, identity: str, kind: str = "rejects") -> RejectFile | None:
+    """The reject file of this task, of the same name at every try; None where nobody asked for one.
+
+    :param identity: dag, run, task, map index and generation.
+    :param kind: what the file holds, a part of its name.
+    """
+    if args.rejects_path is None:
+        return None
+    folder: Any = _open_path(args.rejects_path) if "://" in args.rejects_path else args.rejects_path
+    name = re.sub(r"[^A-Za-z0-9_.+:-]", "_", identity) + f".{kind}.ndjson"
+    return RejectFile(folder, name, content="position" if args.rejects_content == "position" else "line")
+
+
+def judge_plan(args: SourceArguments, plan: Plan, found: PlanTotals) -> None:
+    """Log what pass 1 found and refuse the whole source where it is not good enough.
+
+    :raises AirflowFailException: more rejected lines than ``max_failures``, or more deletions than allowed.
+    """
+    for kind, count in found.hints.most_common(20):
+        log.info("Hint, %d times: %s", count, kind)
+    for one in found.first:
+        log.warning("%s, line %d, rejected: %s", one.uri, one.line, "; ".join(one.reasons))
+    if plan.rejected > len(found.first):
+        reasons = "; ".join(f"{count} times: {reason}" for reason, count in found.reasons.most_common(10))
+        log.warning("%d lines rejected in all. %s", plan.rejected, reasons)
+    log.info(
+        "Checked %d lines in %d files: %d to send in %d parts (%s), %d rejected (%s), %d blank.",
+        plan.lines_read,
+        plan.file_count,
+        plan.lines_to_send,
+        plan.parts,
+        gigabytes(plan.body),
+        plan.rejected,
+        share_of(plan.rejected, plan.lines_read),
+        plan.blank,
+    )
+    if not args.tolerance.allows(plan.rejected, plan.lines_read):
+        where = "; ".join(f"{one.uri} line {one.line}: {', '.join(one.reasons)}" for one in found.first[:3])
+        sent = "Parts may have left before (overlap=True)." if args.sending.overlap else "Nothing was sent."
+        rejects = f" All of them: {plan.rejects_uri}." if plan.rejects_uri else ""
+        raise AirflowFailException(
+            f"{plan.rejected} of {plan.lines_read} lines ({share_of(plan.rejected, plan.lines_read)}) break a rule, "
+            f"more than max_failures={args.tolerance}. {sent} First: {where}.{rejects} A retry cannot help until "
+            "the source or max_failures is changed."
+        )
+    if args.max_deletions is not None and plan.lines_to_send > args.max_deletions:
+        raise AirflowFailException(
+            f"{plan.lines_to_send} deletions, more than max_deletions={args.max_deletions}. Nothing was sent; a "
+            "retry cannot help until the source or max_deletions is changed."
+        )
+
+
+def hint_small_parts(parts: Sequence[Part]) -> None:
+    """Say once when a part is smaller than what bulk import is made for."""
+    small = [part for part in parts if 0 < part.lines < WORTH_A_PART]
+    if small:
+        log.info(
+            "Hint: %d of %d parts have under %d lines; the vendor means bulk import for more than that.",
+            len(small),
+            len(parts),
+            WORTH_A_PART,
+        )
+
+
+class Checks:
+    """The gate of a pass that sends nothing (:class:`airflow_bulk.hooks.sending.protocol.Gate`).
+
+    :ivar parts: the stretches that were checked.
+    :ivar plan: what was found in them.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.plan = PlanTotals()
+        self._progress = SendingProgress()
+
+    def checked(self, part: Part, findings: Findings) -> None:
+        """Take a part's facts."""
+        self.parts.append(part)
+        self.plan.add(findings)
+        self._progress.checked(part)
+
+    def may_begin(self, part: Part) -> None:
+        """Nothing is sent."""
+        raise SendingCut("this pass sends nothing")
+
+    def may_finish(self, part: Part) -> None:
+        """Nothing is sent."""
+        raise SendingCut("this pass sends nothing")
+
+    def answered(self, part: Part, answer: Answer) -> None:
+        """Nothing was sent."""
+
+    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+        """Nothing was sent."""
+
+
+def check_all_before_sending(crew: Crew, gate: Gate) -> None:
+    """Check the whole source while nothing is sent.
+
+    :raises SourceError: it cannot be read to its end.
+    """
+    began = time.monotonic()
+    try:
+        crew.run(crew.first_pass(), gate)
+    except SourceChanged:
+        raise
+    except SourceError as error:
+        unsent = "" if "othing was sent" in str(error) else " Nothing was sent."
+        raise type(error)(f"{error}{unsent}") from None
+    log.info("Checked the source in %.1f s.", time.monotonic() - began)

@@ -1,0 +1,89 @@
+"""Progress for a person who reads the log: parts, GB of GB, MB/s, time left. Never line content."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.judging import estimate_seconds
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two lines about checking.
+EVERY = 10.0
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as text in the unit that fits."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+class SendingProgress:
+    """Tells how far checking and sending have come."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._told = self._began
+        self._checked = 0
+        self._bytes = 0
+        self._parts = 0
+        self._total_parts = 0
+        self._total_bytes = 0
+        self._total_is_source = False
+
+    def sending(self, parts: Sequence[Part]) -> None:
+        """Begin to send these."""
+        self._began = time.monotonic()
+        self._parts = self._bytes = 0
+        self._total_parts = len(parts)
+        self._total_bytes = sum(part.body for part in parts)
+        self._total_is_source = False
+
+    def sending_unchecked(self, source_bytes: int) -> None:
+        """Begin to send parts as soon as they are checked; how many there are is not known yet.
+
+        :param source_bytes: bytes to read; 0 where that is not known.
+        """
+        self.sending(())
+        self._total_bytes, self._total_is_source = source_bytes, source_bytes > 0
+
+    def checked(self, part: Part) -> None:
+        """Count a checked part; tell every few seconds."""
+        self._checked += part.length
+        if self._total_is_source:
+            self._total_bytes += part.body - part.length  # what is left out is not to be sent
+        now = time.monotonic()
+        if now - self._told >= EVERY:
+            self._told = now
+            speed = self._checked / max(now - self._began, 1e-9)
+            log.info(
+                "Checked %d parts, %s at %.0f MB/s.", part.index + 1, gigabytes(self._checked), speed / 1e6
+            )
+
+    def sent(self, part: Part, execution_id: str) -> None:
+        """Tell that a part is recorded as an execution."""
+        self._parts += 1
+        self._bytes += part.body
+        elapsed = time.monotonic() - self._began
+        left = estimate_seconds(self._bytes, self._total_bytes, elapsed)
+        of_parts = f" of {self._total_parts}" if self._total_parts else ""
+        of_bytes = f" of {gigabytes(self._total_bytes)}" if self._total_bytes else ""
+        log.info(
+            "Part %d (%d lines, %s) is execution %s. Sent %d%s parts, %s%s, %.1f MB/s%s.",
+            part.index + 1,
+            part.lines,
+            gigabytes(part.body),
+            execution_id,
+            self._parts,
+            of_parts,
+            gigabytes(self._bytes),
+            of_bytes,
+            self._bytes / max(elapsed, 1e-9) / 1e6,
+            f", about {left:.0f} s left" if self._total_bytes and math.isfinite(left) else "",
+        )

@@ -1,0 +1,181 @@
+"""How an import ends: the result, whether the sum closes, whether it is good enough, and how to say so.
+
+Functions over the plan, the recorded parts and the executions as last seen; only the record is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_bulk import judging
+from airflow_bulk.judging import Tolerance, name_ids, share_of
+from airflow_bulk.platforms.status import Seen
+from airflow_bulk.runs.record import Meaning, PartEntry, PartLedger, Record
+from airflow_bulk.runs.upload.plan import Plan
+
+if TYPE_CHECKING:
+    from airflow_bulk.runs.document_import.arguments import ImportArguments
+
+log = logging.getLogger(__name__)
+
+#: Each sent part with its execution as last seen.
+Pairs = Sequence[tuple[PartEntry, Seen]]
+
+
+def make_result(
+    plan: Plan,
+    *,
+    import_id: str | None,
+    executions: Sequence[str],
+    seconds: float,
+    console_url: str | None,
+    seen: Sequence[Seen] | None,
+) -> dict[str, Any]:
+    """Make the operator's result, with exactly the documented names.
+
+    :param seen: the executions as last seen; None where nobody waited, so their counts are unknown (None).
+    """
+    counted = seen is not None
+    looked = seen or ()
+    return {
+        "import_id": import_id,
+        "execution_ids": list(executions),
+        "lines_read": plan.lines_read,
+        "lines_rejected": plan.rejected,
+        "lines_accepted": sum(one.accepted or 0 for one in looked) if counted else None,
+        "lines_failed": sum(one.failed or 0 for one in looked) if counted else None,
+        "blank_lines": plan.blank,
+        "parts": plan.parts,
+        "bytes": plan.body,
+        "seconds": round(seconds, 3),
+        "rejects_uri": plan.rejects_uri or None,
+        "error_file_uris": [one.error_file for one in looked if one.error_file],
+        "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in looked) if counted else None,
+        "console_url": console_url,
+    }
+
+
+def recorded_end(record: Record, args: ImportArguments) -> dict[str, Any] | None:
+    """What a recorded end means for this try (design section 5.5).
+
+    :returns: the recorded result where it stands; None to go on, in the next generation after a cleared success.
+    :raises AirflowFailException: a retry after a failed judgement.
+    """
+    meaning, end = record.recorded_end(keep=args.on_clear == "keep")
+    if end is None or meaning is Meaning.JUDGE_AGAIN:
+        return None
+    if meaning is Meaning.STANDS:
+        if "execution_ids" not in end.result:
+            ids = [one.executions[-1] for one in PartLedger(record).entries if one.executions]
+            return {"error_file_uris": [], **end.result, "execution_ids": ids}
+        return end.result
+    log.warning(
+        "Cleared after a success: importing again, as generation %d. The former import is %s, and its lines stay "
+        "on the platform.%s",
+        record.generation + 1,
+        end.result.get("import_id"),
+        " USER_ACTIVITY lines without $unique_key will be there twice."
+        if args.document_type == "USER_ACTIVITY"
+        else "",
+    )
+    record.next_generation()
+    return None
+
+
+def why_not_good(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    """Say why a finished import is not good; empty when it is."""
+    return _open_sum(result, pairs) or _too_many_failures(result, tolerance, pairs)
+
+
+def _open_sum(result: dict[str, Any], pairs: Pairs) -> str:
+    """Everything is accounted for: read = rejected + accepted + failed."""
+    left = result["lines_read"] - sum(
+        result[key] for key in ("lines_rejected", "lines_accepted", "lines_failed")
+    )
+    odd = [
+        f"part {entry.part.index + 1} (execution {one.id}): {entry.part.lines} lines sent, "
+        f"{(one.accepted or 0) + (one.failed or 0)} counted by the platform"
+        for entry, one in pairs
+        if (one.accepted or 0) + (one.failed or 0) != entry.part.lines
+    ]
+    if not left and not odd:
+        return ""
+    kind = "missing" if left > 0 else "too many"
+    by = f"{abs(left)} lines {kind}" if left else "parts are counted wrong, though the totals agree"
+    where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
+    return (
+        f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
+        "the task asks the platform once more."
+    )
+
+
+def _too_many_failures(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    bad = result["lines_rejected"] + result["lines_failed"]
+    read = result["lines_read"]
+    if tolerance.allows(bad, read):
+        return ""
+    said = _kinds(pairs)
+    return (
+        f"{bad} of {read} lines failed ({share_of(bad, read)}: {result['lines_rejected']} rejected before "
+        f"sending, {result['lines_failed']} failed on the platform), more than max_failures={tolerance}.{said} "
+        "The accepted lines stay imported; a retry cannot change that."
+    )
+
+
+def _kinds(pairs: Pairs) -> str:
+    kinds = sorted({one.message for _, one in pairs if one.message})
+    return f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
+
+
+def totals(result: dict[str, Any]) -> str:
+    """The sum in one sentence."""
+    return (
+        f"{result['lines_read']} lines read = {result['lines_rejected']} rejected + "
+        f"{result['lines_accepted']} accepted + {result['lines_failed']} failed."
+    )
+
+
+def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
+    """Say where the bad lines of a good import are: nobody else would look for them."""
+    if result["rejects_uri"]:
+        log.warning("%d rejected lines are in %s.", result["lines_rejected"], result["rejects_uri"])
+    if result["lines_failed"]:
+        log.warning(
+            "%d lines failed on the platform, within max_failures.%s", result["lines_failed"], _kinds(pairs)
+        )
+
+
+def where(entry: PartEntry, plan: Plan | None) -> str:
+    """A part's place in the source: file and line range, never content."""
+    part = entry.part
+    name = plan.files[part.file][0] if plan and part.file < len(plan.files) else f"file {part.file + 1}"
+    last = part.line + part.lines + part.rejected + part.blank - 1
+    return f"{name}, from line {part.line}, {last - part.line + 1} lines"
+
+
+def say_failed(failed: Pairs, reason: str, plan: Plan | None) -> str:
+    """Say which parts failed as a whole, and what can be done."""
+    parts = "; ".join(f"part {one.part.index + 1}: {where(one, plan)}" for one, _ in failed[: judging.NAMED])
+    return (
+        f"{reason}. Nobody documents whether lines of a failed execution were taken, so nothing is sent again: "
+        f"{parts}. Check these lines; SendingOptions(resend_failed_parts=True) and a clear send them once more."
+    )
+
+
+def say_given_up(entry: PartEntry, status: str, plan: Plan | None) -> str:
+    """Say that a part came back too often."""
+    return (
+        f"Part {entry.part.index + 1} ({where(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
+        f"{name_ids(entry.executions)}. It is not sent again; a retry cannot help, and clearing the task tries anew."
+    )
+
+
+def say_late(import_id: str, timeout: float, verdict: judging.DeadlinePassed, left: Sequence[str]) -> str:
+    """Say that the deadline passed, and what still runs."""
+    running = f"Still running: {name_ids(left)}." if left else "Nothing keeps running."
+    return (
+        f"Document import {import_id} was not over {timeout:g} s after its submission ({verdict.totals}). {running} "
+        "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
+    )

@@ -1,0 +1,362 @@
+"""Bring every part of a source to the platform, over all tries of a task: plan, create, settle, send.
+
+What an earlier try has done is read from the record; what is left to do is done here, and nothing else.
+How it ends is judged in :mod:`airflow_bulk.runs.upload.run`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_bulk import judging
+from airflow_bulk.documents.errors import SourceChanged
+from airflow_bulk.hooks.executions import ImportExecutions
+from airflow_bulk.platforms.status import Seen
+from airflow_bulk.runs.reconcile import Settling
+from airflow_bulk.runs.record import PartEntry, PartLedger, Record, State
+from airflow_bulk.runs.upload import plan as planning
+from airflow_bulk.runs.upload.creation import find_or_create
+from airflow_bulk.runs.upload.gate import PartSending, target_of
+from airflow_bulk.runs.upload.plan import Plan
+
+if TYPE_CHECKING:
+    from airflow_bulk.documents.source.files import FoundFile
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.hooks.sending.pool import Crew
+    from airflow_bulk.runs.document_import.arguments import ImportArguments
+
+log = logging.getLogger(__name__)
+
+#: Seconds for cancelling where nothing hurries.
+CANCEL_SECONDS = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """An import given from outside.
+
+    :param import_id: the import.
+    :param exclusive: nobody else feeds it.
+    """
+
+    import_id: str
+    exclusive: bool = False
+
+
+class ImportSubmission:
+    """The way of a source to the platform.
+
+    :param args: what was asked for.
+    :param hook: the platform.
+    :param record: the task's memory.
+    :param identity: dag, run, task and map index, for the reject file's name.
+    :param tell: pushes a value to XCom as soon as it is known.
+    :param given: the import to upload into; None creates one.
+    :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
+        ``on_kill`` must not touch the record.
+    """
+
+    def __init__(
+        self,
+        args: ImportArguments,
+        hook: MediarithmicsHook,
+        record: Record,
+        *,
+        identity: str,
+        tell: Callable[[str, Any], None],
+        given: Given | None = None,
+    ) -> None:
+        self.args = args
+        self.hook = hook
+        self.record = record
+        self.datamart_id = hook.datamart(args.datamart_id)
+        self.import_id: str | None = given.import_id if given else None
+        self.given = given
+        self.started = time.time()
+        self.plan: Plan | None = None
+        self.ledger = PartLedger.empty(record)
+        self.live: set[str] = set()
+        self.organisation_id: str | None = None
+        self._identity = identity
+        self._tell = tell
+        self._baseline = ""
+        self._crew: Crew | None = None
+
+    def open(self) -> None:
+        """Read what earlier tries left; from now on this try may cancel what it takes over."""
+        stored = self.record.read("plan")
+        self.started, cleared = self.record.started(submitted=stored is not None)
+        if stored is not None:
+            self.plan = msgspec.convert(stored, Plan)
+            self.ledger = PartLedger(self.record)
+        if cleared:
+            for entry in self.ledger.entries:
+                entry.given_up = 0
+        self.hook.prepare()
+        self._take_over()
+
+    def _take_over(self) -> None:
+        self.live.update(one.executions[-1] for one in self.ledger.entries if one.executions)
+
+    # Submitting: everything up to the last recorded execution.
+
+    def bring(self) -> bool:
+        """Bring every part to the platform; return False where the source holds nothing to send.
+
+        :raises Overdue: the task's own deadline passed while parts were still to be sent.
+        """
+        if self._planned():
+            self._find_import()
+            self.settle()
+            if not self._to_send():
+                return True
+        files = planning.find_source(self.args, may_be_empty=self.plan is None)
+        if not files:
+            self.plan = Plan(fingerprint="", files=[], file_count=0)
+            return False
+        found = planning.fingerprint(files)
+        if self.plan is not None:
+            try:
+                planning.compare(self.plan, found)
+            except SourceChanged:
+                if self.args.on_source_change != "restart":
+                    raise
+                return self._restart()
+        found.layout = planning.layout_of(self.args, self.plan)
+        rejects = None if self._planned() else planning.reject_file(self.args, self._reject_name())
+        try:
+            with planning.open_crew(self.args, files, rejects, found.layout) as crew:
+                self._crew = crew
+                gate = self._gate(overlap=bool(self.args.sending.overlap))
+                if not self._planned() and not self._first_pass(crew, gate, found, files, rejects):
+                    return False
+                self._send(crew, gate)
+        finally:
+            self._crew = None
+            if rejects is not None:
+                rejects.discard()  # does nothing to a finished file
+        return True
+
+    def _planned(self) -> bool:
+        return self.plan is not None and self.plan.complete
+
+    def _gate(self, *, overlap: bool) -> PartSending:
+        return PartSending(
+            self.ledger,
+            recording=overlap,
+            deadline=self.started + self.args.timeout,
+            on_execution=self._note_execution,
+        )
+
+    def _note_execution(self, execution_id: str, organisation_id: str | None) -> None:
+        self.live.add(execution_id)
+        if organisation_id and not self.organisation_id:
+            self.organisation_id = organisation_id
+            self._tell("console_url", self.console_url())
+
+    def _reject_name(self) -> str:
+        return f"{self._identity}.g{self.record.generation}"
+
+    def _first_pass(
+        self, crew: Crew, gate: PartSending, found: Plan, files: Sequence[FoundFile], rejects: Any
+    ) -> bool:
+        """Check everything, judge it, and record the plan; with ``overlap`` parts leave meanwhile.
+
+        :returns: False where no line is to be sent; nothing is recorded then.
+        """
+        if self.args.sending.overlap:
+            self._check_and_send(crew, gate, found, files, whole=rejects is not None)
+        else:
+            planning.check_all_before_sending(crew, gate)
+            if self.plan is None:
+                self.ledger.forget()  # else an earlier try with overlap has sent parts: they stay recorded
+        planning.still_the_same(self.args, files)
+        parts = gate.all_parts()
+        found.add_up(parts)
+        found.rejects_uri = rejects.finish() if rejects is not None else ""
+        try:
+            planning.judge_plan(self.args, found, gate.plan)
+        except AirflowFailException:
+            if self.live and self.args.cancel_on_kill:
+                self.record.hold()
+                self.cancel(sorted(self.live), CANCEL_SECONDS)
+            raise
+        self.plan = found
+        if not found.lines_to_send:
+            return False
+        planning.hint_small_parts(parts)
+        self.ledger.add(parts[len(self.ledger.entries) :])
+        found.complete = True
+        self.record.write("plan", msgspec.to_builtins(found))
+        self._find_import()
+        return True
+
+    def _check_and_send(
+        self, crew: Crew, gate: PartSending, found: Plan, files: Sequence[FoundFile], *, whole: bool
+    ) -> None:
+        """Pass 1 with ``overlap``: each part is recorded and sent as soon as it is checked.
+
+        A later try goes on after the last recorded part, unless reject rows are wanted: then it checks
+        everything again, and what was not sent leaves in the second pass.
+
+        :param whole: reject rows are wanted.
+        """
+        known = len(self.ledger.entries)
+        if self.plan is None:
+            self.ledger.forget()
+            self.record.write("plan", msgspec.to_builtins(found))
+            self.plan = found
+        self._find_import()
+        self.settle()
+        crew.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
+        again = whole and known
+        gate.begin_after(0 if again else known)
+        after = self.ledger.entries[-1].part if known and not again else None
+        recorded = [entry.part for entry in self.ledger.entries] if after else []
+        gate.progress.sending_unchecked(planning.bytes_to_read(files, recorded))
+        jobs = crew.first_pass(send=not again, after=after)
+        while True:
+            crew.run(gate.unless_unsettled(jobs), gate)
+            if not gate.unsettled:
+                return
+            pause = gate.take_pause()
+            self.settle_committed()
+            time.sleep(pause)
+
+    def _find_import(self) -> None:
+        """Create the import, or find the one an earlier try created; push its id at once."""
+        if self.given is None:
+            self.import_id = find_or_create(
+                self.args.definition,
+                self.hook,
+                self.record,
+                self.datamart_id,
+                marked=bool(self.args.sending.name_marker),
+                settle=float(self.args.sending.settle),
+            )
+        elif not self._baseline:
+            self._baseline = self._find_baseline()
+        self._tell("import_id", self.import_id)
+        self._tell("console_url", self.console_url())
+
+    def _find_baseline(self) -> str:
+        """The newest execution of a given import before this task sends anything; recorded once."""
+        stored = self.record.read("baseline")
+        if stored is None:
+            ids = [one.id for one in self.executions().look()]
+            stored = {"newest": max(ids, key=judging.id_order, default="0")}
+            self.record.write("baseline", stored)
+        return str(stored["newest"])
+
+    def executions(self) -> ImportExecutions:
+        """The import's executions; only once the import is known."""
+        assert self.import_id is not None  # noqa: S101
+        return ImportExecutions(self.hook, self.datamart_id, self.import_id)
+
+    def settle(self) -> None:
+        """Settle what an earlier act left; adopted executions become ours."""
+        given = self.given
+        Settling(
+            self.executions(),
+            self.ledger,
+            self.args.sending,
+            own=given is None,
+            exclusive=bool(given and given.exclusive),
+            baseline=self._baseline,
+        ).run()
+        self._take_over()
+
+    def settle_committed(self) -> None:
+        """Settle, if anything is committed without an outcome."""
+        if self.ledger.in_state(State.COMMIT):
+            self.settle()
+
+    def _to_send(self) -> list[PartEntry]:
+        return [one for one in self.ledger.entries if one.state is not State.SENT and one.part.lines]
+
+    def _send(self, crew: Crew, gate: PartSending) -> None:
+        """Send until every part is recorded: look first where an answer was lost, wait where asked to."""
+        crew.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
+        pause = gate.take_pause()
+        self.settle_committed()
+        gate.progress.sending([one.part for one in gate.to_send()])
+        while gate.to_send():
+            time.sleep(pause)
+            crew.run(gate.next_send(crew.needs_check), gate)
+            pause = gate.take_pause()
+            self.settle_committed()
+
+    def dry_run(self) -> Plan:
+        """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
+        files = planning.find_source(self.args, may_be_empty=True)
+        found = planning.fingerprint(files)
+        gate = self._gate(overlap=False)
+        rejects = planning.reject_file(self.args, f"{self._reject_name()}.dry")
+        try:
+            if files:
+                with planning.open_crew(self.args, files, rejects) as crew:
+                    self._crew = crew
+                    planning.check_all_before_sending(crew, gate)
+                planning.still_the_same(self.args, files)
+            found.add_up(gate.all_parts())
+            found.rejects_uri = rejects.finish() if rejects is not None else ""
+        finally:
+            self._crew = None
+            if rejects is not None:
+                rejects.discard()  # does nothing to a finished file
+        planning.judge_plan(self.args, found, gate.plan)
+        if files and not found.lines_read:
+            planning.nothing_to_send(self.args, "The source holds no line.")
+        log.info("Dry run: nothing was sent, and no import was created.")
+        return found
+
+    def sent(self) -> list[PartEntry]:
+        """Parts that have an execution."""
+        return [one for one in self.ledger.entries if one.executions]
+
+    def console_url(self) -> str | None:
+        """Link to the import in the console; None while a piece is missing."""
+        if self.import_id is None:
+            return None
+        return self.hook.console_url(self.import_id, self.datamart_id, self.organisation_id)
+
+    def _restart(self) -> bool:
+        """The source changed and the caller wants it as it is now: cancel or declare what was sent, begin anew."""
+        if self.ledger.entries:
+            self._find_import()
+            self.settle_committed()  # what may have been taken without our knowing is cancelled, or named, too
+        left = self.cancel(sorted(self.live), CANCEL_SECONDS) if self.live else []
+        log.warning(
+            "The source changed: beginning again, as generation %d. Import %s keeps what it has taken; "
+            "not cancelled: %s.",
+            self.record.generation + 1,
+            self.import_id,
+            judging.name_ids([one.id for one in left]) or "nothing",
+        )
+        self.live.clear()
+        self.record.next_generation()
+        self.plan, self.ledger = None, PartLedger.empty(self.record)
+        # The next generation's own import, and its own baseline: recorded before anything of it is sent.
+        self.import_id, self._baseline = self.given.import_id if self.given else None, ""
+        self.open()
+        return self.bring()
+
+    def cancel(self, executions: Sequence[str], seconds: float) -> list[Seen]:
+        """Cancel executions of ours; return those that are neither cancelled nor over."""
+        left = self.executions().cancel_pending(executions, seconds)
+        if left:
+            named = judging.name_ids([one.id for one in left])
+            log.warning("Not cancelled, since only PENDING executions can be: %s.", named)
+        return left
+
+    def cut(self) -> None:
+        """Stop sending at once; safe in a signal handler."""
+        if self._crew is not None:
+            self._crew.cut()
