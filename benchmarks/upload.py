@@ -1,4 +1,4 @@
-"""File in, bodies out: the crew's plan, check and send beside ``split`` + ``curl``, which check nothing.
+"""File in, bodies out: the pool's plan, check and send beside ``split`` + ``curl``, which check nothing.
 
 Every case runs in a process of its own over generated USER_PROFILE lines (mean 353 bytes) in the page cache: all with
 one kind of identifier, as one system exports them, or with three kinds mixed line by line. The cases of a round are
@@ -118,7 +118,7 @@ def work(case: Case) -> None:
         return
     from airflow_bulk.documents.source.cuts import Layout
     from airflow_bulk.documents.source.files import find_files
-    from airflow_bulk.hooks.sending.pool import Crew
+    from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
 
     begun = time.perf_counter()
@@ -127,12 +127,14 @@ def work(case: Case) -> None:
     layout = Layout(max_part_bytes=PART, workers=case.workers)
     rules = Rules(document_type="USER_PROFILE")
     files = find_files(case.source)
-    with Crew(files=files, rules=rules, layout=layout, workers=case.workers, overlap=case.overlap) as crew:
-        crew.aim(target)
-        crew.run(crew.first_pass(send=case.overlap), gate)
+    with SenderPool(
+        files=files, rules=rules, layout=layout, workers=case.workers, overlap=case.overlap
+    ) as pool:
+        pool.aim(target)
+        pool.run(pool.first_pass(send=case.overlap), gate)
         if not case.overlap:
             todo = iter(gate.parts)
-            crew.run(lambda in_flight: (part := next(todo, None)) and Job(part=part, check=False), gate)
+            pool.run(lambda in_flight: (part := next(todo, None)) and Job(part=part, check=False), gate)
     print(json.dumps([time.perf_counter() - begun, gate.lines]))
 
 

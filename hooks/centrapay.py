@@ -83,7 +83,7 @@ class CentrapayHook(PlatformHook):
 
     def create_batch(
         self, *, batch_type: str, url: str, account_id: str | None = None, test: bool | None = None
-    ) -> api.Batch:
+    ) -> api.CentrapayBatch:
         """Create a batch (section 3). Never repeated when its fate is unknown.
 
         :param url: where Centrapay fetches the file; a secret when it is signed.
@@ -95,11 +95,11 @@ class CentrapayHook(PlatformHook):
             body["test"] = test
         return self.send(api.create_batch(body))
 
-    def get_batch(self, batch_id: str) -> api.Batch:
+    def get_batch(self, batch_id: str) -> api.CentrapayBatch:
         """Get one batch."""
         return self.send(api.get_batch(batch_id))
 
-    async def aget_batch(self, batch_id: str) -> api.Batch:
+    async def aget_batch(self, batch_id: str) -> api.CentrapayBatch:
         """Get one batch, on the event loop of a trigger."""
         return await self.asend(api.get_batch(batch_id))
 

@@ -13,20 +13,20 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_bulk.hooks.mediarithmics_batches import cancel_steps
+from airflow_bulk.hooks.mediarithmics_batches import cancel_calls
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.call_sequence import Steps, acarry_out, carry_out
+from airflow_bulk.platforms.call_sequence import CallSequence, arun_calls, run_calls
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batch_calls
 from airflow_bulk.platforms.mediarithmics import integration_batches as batches
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
-S = TypeVar("S", bound=Seen)
+S = TypeVar("S", bound=RemoteSnapshot)
 log = logging.getLogger(__name__)
 
 #: Cancels under way at once (design section 6).
@@ -52,11 +52,11 @@ class RemoteExecutions(ABC, Generic[S]):
         self.hook = hook
 
     @abstractmethod
-    def listing(self) -> Steps[list[S]]:
+    def listing(self) -> CallSequence[list[S]]:
         """The calls of a full list, whoever carries them out."""
 
     @abstractmethod
-    def canceling(self, execution_id: str) -> Steps[Any]:
+    def canceling(self, execution_id: str) -> CallSequence[Any]:
         """The calls that cancel one."""
 
     @abstractmethod
@@ -72,11 +72,11 @@ class RemoteExecutions(ABC, Generic[S]):
 
         :param options: ``tries`` and ``timeout`` of each call.
         """
-        return carry_out(self.listing(), lambda call: self.hook.send(call, **options))
+        return run_calls(self.listing(), lambda call: self.hook.send(call, **options))
 
     async def alook(self, **options: Any) -> list[S]:
         """:meth:`look` on the event loop."""
-        return await acarry_out(self.listing(), lambda call: self.hook.asend(call, **options))
+        return await arun_calls(self.listing(), lambda call: self.hook.asend(call, **options))
 
     def cancel_pending(self, executions: Sequence[str], seconds: float) -> list[S]:
         """Cancel what is still PENDING, newest first, 8 at a time, and prove it by a list.
@@ -95,7 +95,7 @@ class RemoteExecutions(ABC, Generic[S]):
             left = proof - time.monotonic()
             if left > 0:
                 try:
-                    carry_out(
+                    run_calls(
                         self.canceling(execution_id),
                         lambda call: self.hook.send(call, tries=1, timeout=left),
                     )
@@ -112,14 +112,14 @@ class RemoteExecutions(ABC, Generic[S]):
             pool.shutdown(wait=False, cancel_futures=True)
         wanted = set(executions)
         try:
-            found = carry_out(
+            found = run_calls(
                 self.listing(),
                 lambda call: self.hook.send(call, tries=1, timeout=max(0.5, until - time.monotonic())),
             )
         except PlatformError as error:
             _say_unproved(executions, error)
             raise
-        return [one for one in found if one.id in wanted and not one.standing.over]
+        return [one for one in found if one.id in wanted and not one.remote_status.over]
 
     async def acancel_pending(
         self, executions: Sequence[str] | None, seconds: float, *, up_to: str | None = None
@@ -149,7 +149,7 @@ class RemoteExecutions(ABC, Generic[S]):
         async def cancel(execution_id: str) -> None:
             async with gate:
                 try:
-                    await acarry_out(
+                    await arun_calls(
                         self.canceling(execution_id), lambda call: self.hook.asend(call, **brief)
                     )
                 except PlatformError as error:
@@ -160,7 +160,9 @@ class RemoteExecutions(ABC, Generic[S]):
             async with asyncio.timeout(seconds * (1 - PROOF)):
                 try:
                     found = ours(await self.alook(**brief))
-                    pending = newest_first(one.id for one in found if one.standing is Standing.PENDING)
+                    pending = newest_first(
+                        one.id for one in found if one.remote_status is RemoteStatus.PENDING
+                    )
                 except PlatformError:
                     if wanted is None:
                         raise
@@ -170,7 +172,7 @@ class RemoteExecutions(ABC, Generic[S]):
             log.warning("Not all cancels were answered within %.0f s.", seconds)
         try:
             async with asyncio.timeout(seconds * PROOF):
-                return [one for one in ours(await self.alook(**brief)) if not one.standing.over]
+                return [one for one in ours(await self.alook(**brief)) if not one.remote_status.over]
         except (PlatformError, TimeoutError) as error:
             _say_unproved(pending, error)
             raise
@@ -182,7 +184,7 @@ def _say_unproved(executions: Iterable[str], error: Exception) -> None:
     log.warning("Whether these executions were cancelled is not proved (%s): %s.", why, named)
 
 
-class ImportExecutions(RemoteExecutions[Seen]):
+class ImportExecutions(RemoteExecutions[RemoteSnapshot]):
     """The executions of one document import, newest first.
 
     :param hook: the platform.
@@ -195,31 +197,31 @@ class ImportExecutions(RemoteExecutions[Seen]):
         self.datamart_id = datamart_id
         self.import_id = import_id
 
-    def listing(self) -> Steps[list[Seen]]:
+    def listing(self) -> CallSequence[list[RemoteSnapshot]]:
         """The calls of a full list."""
-        found: list[Seen] = []
+        found: list[RemoteSnapshot] = []
         offset: int | None = 0
         while offset is not None:
             page = yield calls.list_executions(self.datamart_id, self.import_id, first_result=offset)
-            found += [api.seen(one) for one in page.data]
+            found += [api.snapshot(one) for one in page.data]
             offset = page.next_offset(offset, api.PAGE_SIZE)
         # One that others add meanwhile pushes the last of a page on to the next: it is still one.
         return list({one.id: one for one in found}.values())
 
-    def canceling(self, execution_id: str) -> Steps[Any]:
+    def canceling(self, execution_id: str) -> CallSequence[Any]:
         """The one call that cancels."""
         return (yield calls.cancel_execution(self.datamart_id, self.import_id, execution_id))
 
-    def get(self, execution_id: str) -> Seen:
+    def get(self, execution_id: str) -> RemoteSnapshot:
         """One execution."""
-        return api.seen(self.hook.get_execution(self.import_id, execution_id, self.datamart_id))
+        return api.snapshot(self.hook.get_execution(self.import_id, execution_id, self.datamart_id))
 
-    def cancel(self, execution_id: str) -> Seen:
+    def cancel(self, execution_id: str) -> RemoteSnapshot:
         """Cancel one and return it as re-read."""
-        return api.seen(self.hook.cancel_execution(self.import_id, execution_id, self.datamart_id))
+        return api.snapshot(self.hook.cancel_execution(self.import_id, execution_id, self.datamart_id))
 
 
-class BatchExecutions(RemoteExecutions[batches.BatchRun]):
+class IntegrationBatchExecutions(RemoteExecutions[batches.IntegrationBatchSnapshot]):
     """The executions of one integration batch instance.
 
     An instance lives for years and its list grows with every run. No filter is documented, so reading stops at the
@@ -243,17 +245,17 @@ class BatchExecutions(RemoteExecutions[batches.BatchRun]):
         self.since = since
         self.cancel_ways = tuple(cancel_ways)
 
-    def listing(self) -> Steps[list[batches.BatchRun]]:
+    def listing(self) -> CallSequence[list[batches.IntegrationBatchSnapshot]]:
         """The calls of a list back to ``since``."""
-        found: list[batches.BatchRun] = []
+        found: list[batches.IntegrationBatchSnapshot] = []
         offset: int | None = 0
         while offset is not None:
             page = yield batch_calls.list_batch_executions(self.instance_id, first_result=offset)
-            found += [batches.run_seen(one) for one in page.data]
+            found += [batches.run_snapshot(one) for one in page.data]
             offset = None if self._far_enough(found) else page.next_offset(offset, api.PAGE_SIZE)
         return found
 
-    def _far_enough(self, found: Sequence[batches.BatchRun]) -> bool:
+    def _far_enough(self, found: Sequence[batches.IntegrationBatchSnapshot]) -> bool:
         created = [one.created for one in found]
         if len(found) < EVIDENCE or any(one is None for one in created):
             return False
@@ -264,15 +266,15 @@ class BatchExecutions(RemoteExecutions[batches.BatchRun]):
         starts = [one.expected_start for one in found if one.execution_type == batches.CRON]
         return not starts or (starts[-1] is not None and starts[-1] < self.since)
 
-    def canceling(self, execution_id: str) -> Steps[Any]:
+    def canceling(self, execution_id: str) -> CallSequence[Any]:
         """The calls that cancel, in the order of the ways."""
-        return cancel_steps(self.instance_id, execution_id, self.cancel_ways)
+        return cancel_calls(self.instance_id, execution_id, self.cancel_ways)
 
-    def get(self, execution_id: str) -> batches.BatchRun:
+    def get(self, execution_id: str) -> batches.IntegrationBatchSnapshot:
         """One execution."""
-        return batches.run_seen(self.hook.get_batch_execution(self.instance_id, execution_id))
+        return batches.run_snapshot(self.hook.get_batch_execution(self.instance_id, execution_id))
 
-    def cancel(self, execution_id: str) -> batches.BatchRun:
+    def cancel(self, execution_id: str) -> batches.IntegrationBatchSnapshot:
         """Cancel one and return it as re-read."""
         found = self.hook.cancel_batch_execution(self.instance_id, execution_id, self.cancel_ways)
-        return batches.run_seen(found)
+        return batches.run_snapshot(found)

@@ -54,20 +54,20 @@ class ExtractLoadHook(BearerHook):
         text = self.text("prefix").strip("/")
         return f"/{text}" if text else ""
 
-    def list_batches(self) -> list[api.Batch]:
+    def list_batches(self) -> list[api.ServerBatch]:
         """List all stored batches."""
         return [api.as_batch(raw) for raw in self.send(api.list_objects("batch", self.prefix))]
 
-    def get_batch(self, batch_id: str) -> api.Batch:
+    def get_batch(self, batch_id: str) -> api.ServerBatch:
         """Get one batch."""
         return self.send(api.get_batch(batch_id, self.prefix))
 
-    async def aget_batch(self, batch_id: str) -> api.Batch:
+    async def aget_batch(self, batch_id: str) -> api.ServerBatch:
         """Get one batch on the event loop of a trigger."""
         await self.aprepare()
         return await self.asend(api.get_batch(batch_id, self.prefix))
 
-    def create_batch(self, definition: Mapping[str, Any]) -> api.Batch:
+    def create_batch(self, definition: Mapping[str, Any]) -> api.ServerBatch:
         """Store a batch, which starts its run.
 
         :param definition: as in section 1.1, without an id.
@@ -75,7 +75,7 @@ class ExtractLoadHook(BearerHook):
         """
         return api.as_batch(self.send(api.create_object("batch", definition, self.prefix)))
 
-    def replace_batch(self, batch_id: str, definition: Mapping[str, Any]) -> api.Batch:
+    def replace_batch(self, batch_id: str, definition: Mapping[str, Any]) -> api.ServerBatch:
         """Replace a stored batch; never starts a run. An id in *definition* must be *batch_id*."""
         return api.as_batch(self.send(api.replace_object("batch", batch_id, definition, self.prefix)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow_bulk.hooks.mediarithmics_batches import BatchHook
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
@@ -17,7 +17,7 @@ from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batches
 
 
-class MediarithmicsHook(BatchHook):
+class MediarithmicsHook(IntegrationBatchHook):
     """Call the mediarithmics API.
 
     Only long-lived API tokens are used (section 1.2, the second way [docs]); they are made in the

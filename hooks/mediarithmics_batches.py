@@ -12,17 +12,17 @@ import msgspec
 
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
 from airflow_bulk.platforms.call import Call
-from airflow_bulk.platforms.call_sequence import Steps, carry_out
+from airflow_bulk.platforms.call_sequence import CallSequence, run_calls
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Unauthorized
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.platforms.mediarithmics import integration_batch_calls as calls
 from airflow_bulk.platforms.mediarithmics import integration_batches as batches
-from airflow_bulk.platforms.status import Standing
+from airflow_bulk.platforms.status import RemoteStatus
 
 T = TypeVar("T")
 
 
-class BatchHook(PlatformHook):
+class IntegrationBatchHook(PlatformHook):
     """Plugins, versions, instances, executions. Methods that create are never repeated when their fate is unknown."""
 
     def organisation(self, organisation_id: str | int | None = None) -> str:
@@ -108,7 +108,7 @@ class BatchHook(PlatformHook):
 
     def create_batch_instance(
         self, body: Mapping[str, Any], organisation_id: str | int | None = None
-    ) -> batches.BatchInstance:
+    ) -> batches.IntegrationBatchInstance:
         """Create an instance.
 
         :param body: fields of section 8; ``organisation_id`` is added.
@@ -119,7 +119,7 @@ class BatchHook(PlatformHook):
 
     def list_batch_instances(
         self, organisation_id: str | int | None = None, **filters: Any
-    ) -> Iterator[batches.BatchInstance]:
+    ) -> Iterator[batches.IntegrationBatchInstance]:
         """List an organisation's instances, page after page as they are consumed.
 
         :param filters: ``group_id``, ``artifact_id``, ``cron_status``, ``is_periodic``.
@@ -131,11 +131,13 @@ class BatchHook(PlatformHook):
             )
         )
 
-    def get_batch_instance(self, instance_id: str) -> batches.BatchInstance:
+    def get_batch_instance(self, instance_id: str) -> batches.IntegrationBatchInstance:
         """Get one instance."""
         return self.send(calls.get_instance(instance_id))
 
-    def update_batch_instance(self, instance_id: str, changes: Mapping[str, Any]) -> batches.BatchInstance:
+    def update_batch_instance(
+        self, instance_id: str, changes: Mapping[str, Any]
+    ) -> batches.IntegrationBatchInstance:
         """Change fields of an instance: read, merge, put the whole object back (section 8 [navigator])."""
         current = self.send(calls.get_raw_instance(instance_id))
         return self.send(calls.update_instance(instance_id, {**current, **changes}))
@@ -173,7 +175,7 @@ class BatchHook(PlatformHook):
         execution_type: str = batches.MANUAL,
         organisation_id: str | int | None = None,
         tries: int | None = None,
-    ) -> batches.BatchExecution:
+    ) -> batches.IntegrationBatchExecution:
         """Create an execution.
 
         :param expected_start: ms since 1970; now or later.
@@ -187,7 +189,7 @@ class BatchHook(PlatformHook):
         )
         return self.send(call) if tries is None else self.send(call, tries=tries)
 
-    def list_batch_executions(self, instance_id: str) -> Iterator[batches.BatchExecution]:
+    def list_batch_executions(self, instance_id: str) -> Iterator[batches.IntegrationBatchExecution]:
         """List an instance's executions, page after page as they are consumed."""
         return self._follow(
             lambda first, size: calls.list_batch_executions(instance_id, first_result=first, max_results=size)
@@ -195,7 +197,7 @@ class BatchHook(PlatformHook):
 
     def list_organisation_batch_executions(
         self, organisation_id: str | int | None = None
-    ) -> Iterator[batches.BatchExecution]:
+    ) -> Iterator[batches.IntegrationBatchExecution]:
         """List the executions of all instances of an organisation."""
         organisation = self.organisation(organisation_id)
         return self._follow(
@@ -204,13 +206,13 @@ class BatchHook(PlatformHook):
             )
         )
 
-    def get_batch_execution(self, instance_id: str, execution_id: str) -> batches.BatchExecution:
+    def get_batch_execution(self, instance_id: str, execution_id: str) -> batches.IntegrationBatchExecution:
         """Get one execution."""
         return self.send(calls.get_batch_execution(instance_id, execution_id))
 
     def update_batch_execution(
         self, instance_id: str, execution_id: str, changes: Mapping[str, Any]
-    ) -> batches.BatchExecution:
+    ) -> batches.IntegrationBatchExecution:
         """Change fields of an execution: read, merge, put the whole object back."""
         current = self.send(calls.get_raw_batch_execution(instance_id, execution_id))
         return self.send(calls.update_batch_execution(instance_id, execution_id, {**current, **changes}))
@@ -221,7 +223,7 @@ class BatchHook(PlatformHook):
 
     def cancel_batch_execution(
         self, instance_id: str, execution_id: str, ways: Sequence[str] = batches.CANCEL_WAYS
-    ) -> batches.BatchExecution:
+    ) -> batches.IntegrationBatchExecution:
         """Cancel an execution and return it as re-read: only its status tells whether it worked.
 
         Nothing documents how (conflict 1), so the ways are tried in order until one has cancelled, and only
@@ -230,7 +232,7 @@ class BatchHook(PlatformHook):
 
         :param ways: some of :data:`~airflow_bulk.platforms.mediarithmics.integration_batches.CANCEL_WAYS`, in order.
         """
-        return carry_out(cancel_steps(instance_id, execution_id, ways), self.send)
+        return run_calls(cancel_calls(instance_id, execution_id, ways), self.send)
 
     def batch_console_url(self, instance_id: str, organisation_id: str | None = None) -> str | None:
         """Link to an instance in the computing console; None without its base URL or organisation (section 10)."""
@@ -249,12 +251,14 @@ class BatchHook(PlatformHook):
             offset = answer.next_offset(offset, api.PAGE_SIZE)
 
 
-def cancel_steps(instance_id: str, execution_id: str, ways: Sequence[str]) -> Steps[batches.BatchExecution]:
-    """The calls of a cancel, whoever carries them out; see :meth:`BatchHook.cancel_batch_execution`."""
+def cancel_calls(
+    instance_id: str, execution_id: str, ways: Sequence[str]
+) -> CallSequence[batches.IntegrationBatchExecution]:
+    """The calls of a cancel, whoever carries them out; see :meth:`IntegrationBatchHook.cancel_batch_execution`."""
     current = yield calls.get_raw_batch_execution(instance_id, execution_id)
-    found = msgspec.convert(current, batches.BatchExecution)
+    found = msgspec.convert(current, batches.IntegrationBatchExecution)
     for way in ways:
-        if batches.run_seen(found).standing is not Standing.PENDING:
+        if batches.run_snapshot(found).remote_status is not RemoteStatus.PENDING:
             break
         try:
             if way == "put":
@@ -273,5 +277,5 @@ def cancel_steps(instance_id: str, execution_id: str, ways: Sequence[str]) -> St
         except NotFound:
             if way != "delete":
                 raise
-            return batches.BatchExecution(id=execution_id, status="CANCELED")
+            return batches.IntegrationBatchExecution(id=execution_id, status="CANCELED")
     return found

@@ -19,7 +19,7 @@ import msgspec
 import tenacity
 
 from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
-from airflow_bulk.platforms.call import Call, Problem, Reply
+from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import (
     FateUnknown,
     Forbidden,
@@ -270,12 +270,12 @@ def _settle(call: Call[T], reply: Reply, budget: RateBudget, endpoint: Endpoint)
             kind = reply.headers.get("content-type", "no content type").partition(";")[0]
             why = f"the answer ({len(reply.body)} bytes of {kind}) cannot be read"
             raise _lost(call, why, reply.status) from None
-    problem = problem or Problem(reply.status, "")
+    problem = problem or AnswerProblem(reply.status, "")
     raise _failure(call, problem, reply, budget, endpoint)
 
 
 def _failure(
-    call: Call[Any], problem: Problem, reply: Reply, budget: RateBudget, endpoint: Endpoint
+    call: Call[Any], problem: AnswerProblem, reply: Reply, budget: RateBudget, endpoint: Endpoint
 ) -> Exception:
     """The error that a bad answer means."""
     status = problem.status

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import XComArg, conf
 
-from airflow_bulk.operators.run_operator import AdvancingOperator
+from airflow_bulk.operators.run_operator import RunOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.runs.centrapay_batch.run import BatchRun
+    from airflow_bulk.runs.centrapay_batch.run import CentrapayBatchRun
 
 
-class CentrapayBatchOperator(AdvancingOperator):
+class CentrapayBatchOperator(RunOperator):
     """Create a Centrapay batch from one file, wait, judge, report.
 
     **EXPERIMENTAL**: the calls behind it may change or vanish without notice (centrapay.md section 1 [seed]).
@@ -123,26 +123,26 @@ class CentrapayBatchOperator(AdvancingOperator):
         self.timeout = timeout
         self.deferrable = deferrable
 
-    def _open(self, context: Context) -> BatchRun:
+    def _open(self, context: Context) -> CentrapayBatchRun:
         from airflow_bulk.hooks.centrapay import CentrapayHook
         from airflow_bulk.runs.centrapay_batch.arguments import read_arguments
         from airflow_bulk.runs.centrapay_batch.file import mask_url
-        from airflow_bulk.runs.centrapay_batch.run import BatchRun
+        from airflow_bulk.runs.centrapay_batch.run import CentrapayBatchRun
         from airflow_bulk.runs.record import Record
 
         url = self.render_template(self.url, context)
         if isinstance(url, str):
             mask_url(url)
         given = {name: getattr(self, name) for name in self.template_fields}
-        return BatchRun(
+        return CentrapayBatchRun(
             read_arguments({"dry_run": given.pop("check_only"), **given}, url),
             CentrapayHook(self.centrapay_conn_id),
             Record.of(context),
             identity=self._identity(context),
-            tell=self._push(context),
+            push=self._push(context),
         )
 
-    def _trigger(self, run: BatchRun, first: float) -> BaseTrigger:
+    def _trigger(self, run: CentrapayBatchRun, first: float) -> BaseTrigger:
         from airflow_bulk.triggers.centrapay_batch import CentrapayBatchTrigger
 
         rules = run.rules()

@@ -21,13 +21,13 @@ from airflow_bulk.operators.document_import_steps import (
     DeleteDocumentImportOperator,
     UpdateDocumentImportOperator,
 )
-from airflow_bulk.operators.run_operator import AdvancingOperator
+from airflow_bulk.operators.run_operator import RunOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.runs.upload.run import ImportRun
+    from airflow_bulk.runs.upload.run import UploadRun
 
 __all__ = [
     "CancelDocumentImportExecutionsOperator",
@@ -59,7 +59,7 @@ SHARED_FIELDS = (
 GUARDS = ("allow_deletion", "max_deletions")
 
 
-class _DocumentsOperator(AdvancingOperator):
+class _DocumentsOperator(RunOperator):
     """What importing and uploading share: reading, running, deferring, stopping."""
 
     operator_extra_links = (DocumentImportLink(),)
@@ -67,11 +67,11 @@ class _DocumentsOperator(AdvancingOperator):
     mediarithmics_conn_id: str
     sending: SendingOptions
 
-    def _open(self, context: Context) -> ImportRun:
+    def _open(self, context: Context) -> UploadRun:
         """Read the arguments and open the record."""
         raise NotImplementedError
 
-    def _trigger(self, run: ImportRun, first: float) -> BaseTrigger:
+    def _trigger(self, run: UploadRun, first: float) -> BaseTrigger:
         from airflow_bulk.triggers.document_import import DocumentImportTrigger
 
         rules = run.rules()
@@ -205,22 +205,22 @@ class ImportDocumentsOperator(_DocumentsOperator):
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
 
-    def _open(self, context: Context) -> ImportRun:
+    def _open(self, context: Context) -> UploadRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.runs.document_import.arguments import read_arguments
         from airflow_bulk.runs.record import Record
-        from airflow_bulk.runs.upload.run import ImportRun
-        from airflow_bulk.runs.upload.submission import ImportSubmission
+        from airflow_bulk.runs.upload.run import UploadRun
+        from airflow_bulk.runs.upload.submission import UploadSubmission
 
         args = read_arguments(self._given(), self._rendered_sending(context))
-        work = ImportSubmission(
+        work = UploadSubmission(
             args,
             MediarithmicsHook(self.mediarithmics_conn_id),
             Record.of(context),
             identity=self._identity(context),
-            tell=self._push(context),
+            push=self._push(context),
         )
-        return ImportRun(work)
+        return UploadRun(work)
 
 
 class UploadDocumentsOperator(_DocumentsOperator):
@@ -287,12 +287,12 @@ class UploadDocumentsOperator(_DocumentsOperator):
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
 
-    def _open(self, context: Context) -> ImportRun:
+    def _open(self, context: Context) -> UploadRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.runs.document_import.arguments import read_upload_arguments
         from airflow_bulk.runs.record import Record
-        from airflow_bulk.runs.upload.run import ImportRun
-        from airflow_bulk.runs.upload.submission import Given, ImportSubmission
+        from airflow_bulk.runs.upload.run import UploadRun
+        from airflow_bulk.runs.upload.submission import ExistingImport, UploadSubmission
 
         hook = MediarithmicsHook(self.mediarithmics_conn_id)
         import_id = read.text("import_id", self.import_id)
@@ -302,12 +302,12 @@ class UploadDocumentsOperator(_DocumentsOperator):
             self._rendered_sending(context),
             hook.get_document_import(import_id, datamart_id),
         )
-        work = ImportSubmission(
+        work = UploadSubmission(
             args,
             hook,
             Record.of(context),
             identity=self._identity(context),
-            tell=self._push(context),
-            given=Given(import_id, read.flag("exclusive", self.exclusive)),
+            push=self._push(context),
+            existing=ExistingImport(import_id, read.flag("exclusive", self.exclusive)),
         )
-        return ImportRun(work)
+        return UploadRun(work)

@@ -87,7 +87,7 @@ class CreateDocumentImportOperator(_StepOperator):
         """Create the import, or return the one an earlier try created."""
         from airflow_bulk.runs.document_import.arguments import ImportDefinition
         from airflow_bulk.runs.failures import told_to_airflow
-        from airflow_bulk.runs.record import Meaning, Record
+        from airflow_bulk.runs.record import EndMeaning, Record
         from airflow_bulk.runs.upload.creation import find_or_create
 
         with told_to_airflow():
@@ -96,7 +96,7 @@ class CreateDocumentImportOperator(_StepOperator):
             definition = ImportDefinition.read(given)
             record = Record.of(context)
             meaning, _ = record.recorded_end()
-            if meaning is Meaning.BEGIN_AGAIN:
+            if meaning is EndMeaning.BEGIN_AGAIN:
                 record.next_generation()
             import_id = find_or_create(
                 definition,
@@ -194,7 +194,7 @@ class DeleteDocumentImportOperator(_StepOperator):
             import_id = read.text("import_id", self.import_id)
             try:
                 found = ImportExecutions(hook, datamart_id, import_id).look()
-                going = [one.id for one in found if not one.standing.over]
+                going = [one.id for one in found if not one.remote_status.over]
                 if going and not read.flag("force", self.force):
                     raise AirflowException(
                         f"Document import {import_id} was not deleted: {len(going)} executions are not over "
@@ -242,7 +242,7 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
         """Cancel, prove it by a list, and name what still runs."""
         from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
-        from airflow_bulk.platforms.status import Standing
+        from airflow_bulk.platforms.status import RemoteStatus
         from airflow_bulk.runs.failures import told_to_airflow
 
         with told_to_airflow():
@@ -256,13 +256,13 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
             pending = [
                 one.id
                 for one in executions.look()
-                if one.standing is Standing.PENDING and (wanted is None or one.id in wanted)
+                if one.remote_status is RemoteStatus.PENDING and (wanted is None or one.id in wanted)
             ]
             left = executions.cancel_pending(pending, read.number("seconds", self.seconds, least=1))
             running = [
                 one.id
                 for one in executions.look()
-                if not one.standing.over and (wanted is None or one.id in wanted)
+                if not one.remote_status.over and (wanted is None or one.id in wanted)
             ]
             if running:
                 self.log.warning("Still running, only PENDING can be cancelled: %s.", name_ids(running))

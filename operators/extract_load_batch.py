@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_bulk.hooks.extract_load import ExtractLoadHook
-    from airflow_bulk.platforms.extract_load import Batch
-    from airflow_bulk.runs.record import Store
+    from airflow_bulk.platforms.extract_load import ServerBatch
+    from airflow_bulk.runs.record import TaskStateStore
 
 _SLACK = 60.0
 #: Ids remembered before the POST, so that the new batch can be told from older ones (24 bytes each).
@@ -153,7 +153,7 @@ class _Submission:
     """Stores the batch once, however many tries it takes."""
 
     def __init__(self, context: Context, hook: ExtractLoadHook, definition: dict[str, Any]) -> None:
-        self._store: Store = context["task_state_store"]
+        self._store: TaskStateStore = context["task_state_store"]
         # max_tries moves on with every clear, so a cleared task begins anew (airflow-crash-facts.md section 2).
         self._key = f"batch.{context['ti'].max_tries}"
         self._hook = hook
@@ -201,7 +201,7 @@ class _Submission:
         )
 
     @staticmethod
-    def _fingerprint(batch: Mapping[str, Any] | Batch) -> str:
+    def _fingerprint(batch: Mapping[str, Any] | ServerBatch) -> str:
         """What of a batch the server keeps as it was sent: types, objects and requirements of the jobs."""
         jobs = batch.get("jobs") if isinstance(batch, Mapping) else None
         kept = [

@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_bulk import arguments as read
 from airflow_bulk.links import IntegrationBatchLink
-from airflow_bulk.operators.run_operator import AdvancingOperator
+from airflow_bulk.operators.run_operator import RunOperator
 from airflow_bulk.platforms.mediarithmics.plugin_properties import (
     PluginProperty,
     ad_layout_property,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.runs.integration_batch.run import ManualRun
+    from airflow_bulk.runs.integration_batch.run import IntegrationBatchRun
 
 __all__ = [
     "EnsureIntegrationBatchOperator",
@@ -154,21 +154,21 @@ class EnsureIntegrationBatchOperator(BaseOperator):
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.runs.failures import told_to_airflow
         from airflow_bulk.runs.integration_batch.arguments import read_declaration
-        from airflow_bulk.runs.integration_batch.declaration import Ensuring
+        from airflow_bulk.runs.integration_batch.declaration import DeclarationRun
         from airflow_bulk.runs.record import Record
 
         with told_to_airflow():
             declared = read_declaration({name: getattr(self, name) for name in self.template_fields})
             hook = MediarithmicsHook(self.mediarithmics_conn_id)
             settle = read.number("settle", self.settle)
-            result = Ensuring(declared, hook, Record.of(context), settle=settle).run()
+            result = DeclarationRun(declared, hook, Record.of(context), settle=settle).run()
             for key in ("instance_id", "console_url"):
                 if result[key] is not None:
                     context["ti"].xcom_push(key=key, value=result[key])
             return result
 
 
-class RunIntegrationBatchOperator(AdvancingOperator):
+class RunIntegrationBatchOperator(RunOperator):
     """Run a batch instance once, now or at a time, wait for its end, judge it: exactly one run over all tries.
 
     Kill the task at any moment: a retry finds the execution again and goes on with it. The platform has no name or key
@@ -253,17 +253,17 @@ class RunIntegrationBatchOperator(AdvancingOperator):
         self.deferrable = deferrable
         self.mediarithmics_conn_id = mediarithmics_conn_id
 
-    def _open(self, context: Context) -> ManualRun:
+    def _open(self, context: Context) -> IntegrationBatchRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.runs.integration_batch.arguments import read_run_arguments
-        from airflow_bulk.runs.integration_batch.run import ManualRun
+        from airflow_bulk.runs.integration_batch.run import IntegrationBatchRun
         from airflow_bulk.runs.record import Record
 
         args = read_run_arguments({name: getattr(self, name) for name in self.template_fields})
         hook = MediarithmicsHook(self.mediarithmics_conn_id)
-        return ManualRun(args, hook, Record.of(context), tell=self._push(context))
+        return IntegrationBatchRun(args, hook, Record.of(context), push=self._push(context))
 
-    def _trigger(self, run: ManualRun, first: float) -> BaseTrigger:
+    def _trigger(self, run: IntegrationBatchRun, first: float) -> BaseTrigger:
         from airflow_bulk.triggers.integration_batch import IntegrationBatchTrigger
 
         rules = run.rules()

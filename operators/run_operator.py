@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.judging import KeepWaiting, Rules
+    from airflow_bulk.judging import KeepWaiting, WaitingRules
 
 #: The deferral's own timeout comes this much later than our deadline: it would skip callback and cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
 
 
-class Advancing(Protocol):
+class Run(Protocol):
     """Remote work over all tries of its task."""
 
     def advance(self) -> KeepWaiting | dict[str, Any]:
         """Do everything that can be done now; return the result, or when to look again."""
 
-    def rules(self) -> Rules:
+    def rules(self) -> WaitingRules:
         """What the waiting obeys."""
 
     def kill(self) -> None:
         """Stop everything at once, and raise."""
 
 
-class AdvancingOperator(BaseOperator):
+class RunOperator(BaseOperator):
     """Reads its arguments, runs, defers, stops."""
 
     #: Let the task end with its supervisor, so that an orphan does not work on for hours.
@@ -44,7 +44,7 @@ class AdvancingOperator(BaseOperator):
     deferrable: bool
     _run: Any = None
 
-    def _open(self, context: Context) -> Advancing:
+    def _open(self, context: Context) -> Run:
         """Read the arguments and open the record."""
         raise NotImplementedError
 
@@ -76,7 +76,7 @@ class AdvancingOperator(BaseOperator):
             self.log.info("The trigger says: %s", event)
         return self.execute(context)
 
-    def _wait_without_worker(self, run: Advancing, outcome: KeepWaiting) -> None:
+    def _wait_without_worker(self, run: Run, outcome: KeepWaiting) -> None:
         from airflow_bulk.triggers.executions import first_look
 
         rules = run.rules()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.runs.centrapay_batch.watch import BatchWatch
+    from airflow_bulk.runs.centrapay_batch.watch import CentrapayBatchWatch
 
 
 class CentrapayBatchSensor(WatchingSensor):
@@ -52,11 +52,11 @@ class CentrapayBatchSensor(WatchingSensor):
         self.centrapay_conn_id = centrapay_conn_id
         self.deferrable = deferrable
 
-    def _open(self, context: Context) -> BatchWatch:
+    def _open(self, context: Context) -> CentrapayBatchWatch:
         from airflow_bulk import arguments as read
         from airflow_bulk.hooks.centrapay import CentrapayHook
         from airflow_bulk.judging import Tolerance
-        from airflow_bulk.runs.centrapay_batch.watch import BatchWatch
+        from airflow_bulk.runs.centrapay_batch.watch import CentrapayBatchWatch
         from airflow_bulk.runs.watching import waiting_since
 
         try:
@@ -66,7 +66,7 @@ class CentrapayBatchSensor(WatchingSensor):
             tolerance = Tolerance.parse(self.max_failures)
         except ValueError as error:
             raise AirflowFailException(str(error)) from None
-        return BatchWatch(
+        return CentrapayBatchWatch(
             batch_id,
             CentrapayHook(self.centrapay_conn_id),
             tolerance,
@@ -75,7 +75,7 @@ class CentrapayBatchSensor(WatchingSensor):
             poll_interval=self.poke_interval,
         )
 
-    def _trigger(self, watch: BatchWatch, first: float) -> BaseTrigger:
+    def _trigger(self, watch: CentrapayBatchWatch, first: float) -> BaseTrigger:
         from airflow_bulk.triggers.centrapay_batch import CentrapayBatchTrigger
 
         rules = watch.rules

@@ -122,5 +122,5 @@ class DocumentImportSensor(WatchingSensor):
             started=waiting_since(context),
             timeout=self.timeout,
             poll_interval=self.poke_interval,
-            tell=self._push(context),
+            push=self._push(context),
         )

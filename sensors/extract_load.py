@@ -14,7 +14,7 @@ from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
 
 from airflow_bulk.platforms.errors import Forbidden, NotFound, Refused
-from airflow_bulk.platforms.extract_load import Batch, failed_end, finished_end
+from airflow_bulk.platforms.extract_load import ServerBatch, failed_end, finished_end
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -81,7 +81,7 @@ class ExtractLoadBatchSensor(BaseSensorOperator):
         from airflow_bulk.hooks.extract_load import ExtractLoadHook
 
         try:
-            batch: Batch = ExtractLoadHook(self.extract_load_conn_id).get_batch(self.batch_id)
+            batch: ServerBatch = ExtractLoadHook(self.extract_load_conn_id).get_batch(self.batch_id)
         except (Forbidden, NotFound, Refused, ValueError) as error:
             raise AirflowFailException(str(error)) from None
         if batch.finished:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.runs.integration_batch.watch import BatchWatch
+    from airflow_bulk.runs.integration_batch.watch import IntegrationBatchWatch
 
 
 class IntegrationBatchSensor(WatchingSensor):
@@ -65,12 +65,12 @@ class IntegrationBatchSensor(WatchingSensor):
         self.mediarithmics_conn_id = mediarithmics_conn_id
         self.deferrable = deferrable
 
-    def _open(self, context: Context) -> BatchWatch:
+    def _open(self, context: Context) -> IntegrationBatchWatch:
         from airflow_bulk import arguments as read
         from airflow_bulk.arguments import ArgumentError
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.judging import Tolerance
-        from airflow_bulk.runs.integration_batch.watch import BatchWatch
+        from airflow_bulk.runs.integration_batch.watch import IntegrationBatchWatch
         from airflow_bulk.runs.watching import waiting_since
         from airflow_bulk.window import window
 
@@ -85,7 +85,7 @@ class IntegrationBatchSensor(WatchingSensor):
             tolerance = Tolerance.parse(self.max_failures)
         except ValueError as error:
             raise AirflowFailException(str(error)) from None
-        return BatchWatch(
+        return IntegrationBatchWatch(
             instance_id,
             MediarithmicsHook(self.mediarithmics_conn_id),
             (start.timestamp(), end.timestamp()),
@@ -93,10 +93,10 @@ class IntegrationBatchSensor(WatchingSensor):
             started=waiting_since(context),
             timeout=self.timeout,
             poll_interval=self.poke_interval,
-            tell=self._push(context),
+            push=self._push(context),
         )
 
-    def _trigger(self, watch: BatchWatch, first: float) -> BaseTrigger:
+    def _trigger(self, watch: IntegrationBatchWatch, first: float) -> BaseTrigger:
         from airflow_bulk.triggers.integration_batch import IntegrationBatchTrigger
 
         rules = watch.rules

@@ -91,7 +91,7 @@ class WatchingSensor(BaseSensorOperator):
             if self.deferrable:
                 self._wait_without_worker(watch, verdict)
             return False
-        if isinstance(verdict, judging.DeadlinePassed):
+        if isinstance(verdict, judging.PastDeadline):
             raise AirflowSensorTimeout(watch.say_late(verdict, self.timeout))
         if problem := watch.why_not_good(verdict):
             raise AirflowFailException(problem)

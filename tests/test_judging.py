@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from airflow_bulk import judging
 from airflow_bulk.judging import (
-    DeadlinePassed,
     FailedBecause,
     Finished,
     KeepWaiting,
-    Rules,
+    PastDeadline,
     Tolerance,
+    WaitingRules,
     counting,
     judge,
     next_look,
 )
 from airflow_bulk.platforms.mediarithmics import document_imports as api
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 NOW = 1_000_000.0
 STATUSES = (*sorted(api.KNOWN_STATUSES), "HIBERNATING", "")
@@ -34,7 +34,7 @@ times = st.floats(-5_000, 5_000).map(lambda away: NOW + away)
 
 
 @st.composite
-def executions(draw: Any, least: int = 0, statuses: tuple[str, ...] = STATUSES) -> list[Seen]:
+def executions(draw: Any, least: int = 0, statuses: tuple[str, ...] = STATUSES) -> list[RemoteSnapshot]:
     """Executions as the platform could show them, each read as the hook reads it."""
     found = []
     for number in range(draw(st.integers(least, 8))):
@@ -45,7 +45,7 @@ def executions(draw: Any, least: int = 0, statuses: tuple[str, ...] = STATUSES) 
             total_failure=draw(st.none() | st.integers(0, 99)),
         )
         found.append(
-            api.seen(
+            api.snapshot(
                 api.Execution(
                     id=str(number),
                     status=status,
@@ -58,8 +58,8 @@ def executions(draw: Any, least: int = 0, statuses: tuple[str, ...] = STATUSES) 
 
 
 @st.composite
-def rules(draw: Any) -> Rules:
-    return Rules(
+def rules(draw: Any) -> WaitingRules:
+    return WaitingRules(
         started=draw(times),
         deadline=draw(st.none() | times),
         poll_interval=draw(st.floats(0, 10_000)),
@@ -68,13 +68,15 @@ def rules(draw: Any) -> Rules:
     )
 
 
-def is_over(one: Seen) -> bool:
+def is_over(one: RemoteSnapshot) -> bool:
     """Read off the documented statuses, not off the code under test."""
     return one.status in ENDS
 
 
 @given(executions(), rules(), times)
-def test_a_verdict_is_exactly_what_the_facts_say(found: list[Seen], wanted: Rules, now: float) -> None:
+def test_a_verdict_is_exactly_what_the_facts_say(
+    found: list[RemoteSnapshot], wanted: WaitingRules, now: float
+) -> None:
     verdict = judge(found, wanted, now)
     newest = max(
         (wanted.started if one.created is None else one.created for one in found), default=wanted.started
@@ -83,12 +85,12 @@ def test_a_verdict_is_exactly_what_the_facts_say(found: list[Seen], wanted: Rule
     over = all(map(is_over, found)) and len(found) >= wanted.expected and quiet
     failed = any(one.status in ("FAILED", "LOST") for one in found)
     late = wanted.deadline is not None and now >= wanted.deadline
-    expected = (FailedBecause if failed else Finished) if over else DeadlinePassed if late else KeepWaiting
+    expected = (FailedBecause if failed else Finished) if over else PastDeadline if late else KeepWaiting
     assert type(verdict) is expected
 
 
 @given(executions(), rules(), times)
-def test_the_details_of_a_verdict(found: list[Seen], wanted: Rules, now: float) -> None:
+def test_the_details_of_a_verdict(found: list[RemoteSnapshot], wanted: WaitingRules, now: float) -> None:
     verdict = judge(found, wanted, now)
     assert verdict.totals.total == len(found)
     assert verdict.totals.accepted == sum(one.accepted or 0 for one in found)
@@ -98,7 +100,7 @@ def test_the_details_of_a_verdict(found: list[Seen], wanted: Rules, now: float) 
         assert set(verdict.canceled) == {one.id for one in found if one.status in ("CANCELED", "CANCELLED")}
     elif isinstance(verdict, FailedBecause):
         assert all(one.id in verdict.reason for one in found if one.status in ("FAILED", "LOST"))
-    elif isinstance(verdict, DeadlinePassed):
+    elif isinstance(verdict, PastDeadline):
         assert set(verdict.pending) == {one.id for one in going if one.status == "PENDING"}
         assert set(verdict.going) == {one.id for one in going if one.status != "PENDING"}
         assert len(verdict.pending) + len(verdict.going) == len(going)
@@ -108,7 +110,7 @@ def test_the_details_of_a_verdict(found: list[Seen], wanted: Rules, now: float) 
 
 @given(executions(least=1), rules(), times, st.randoms())
 def test_the_order_of_executions_never_matters(
-    found: list[Seen], wanted: Rules, now: float, random: Any
+    found: list[RemoteSnapshot], wanted: WaitingRules, now: float, random: Any
 ) -> None:
     shuffled = random.sample(found, len(found))
     one, other = judge(found, wanted, now), judge(shuffled, wanted, now)
@@ -123,7 +125,7 @@ def test_the_order_of_executions_never_matters(
 
 @given(executions(), rules(), times)
 def test_nobody_waits_past_the_deadline_nor_without_pause(
-    found: list[Seen], wanted: Rules, now: float
+    found: list[RemoteSnapshot], wanted: WaitingRules, now: float
 ) -> None:
     verdict = judge(found, wanted, now)
     assume(isinstance(verdict, KeepWaiting))
@@ -135,51 +137,55 @@ def test_nobody_waits_past_the_deadline_nor_without_pause(
 
 
 @given(executions(least=1, statuses=("HIBERNATING", "SUCCEEDED")), rules(), times)
-def test_a_status_nobody_knows_is_waited_for(found: list[Seen], wanted: Rules, now: float) -> None:
+def test_a_status_nobody_knows_is_waited_for(
+    found: list[RemoteSnapshot], wanted: WaitingRules, now: float
+) -> None:
     assume(any(one.status == "HIBERNATING" for one in found))
-    assert isinstance(judge(found, wanted, now), KeepWaiting | DeadlinePassed)
+    assert isinstance(judge(found, wanted, now), KeepWaiting | PastDeadline)
 
 
 @given(st.floats(0, 100_000), st.floats(0, 100_000), st.floats(5, 10_000))
 def test_looks_grow_apart_with_age(younger: float, older: float, interval: float) -> None:
-    wanted = Rules(started=NOW, poll_interval=interval)
+    wanted = WaitingRules(started=NOW, poll_interval=interval)
     younger, older = sorted((younger, older))
     assert 5 <= next_look(wanted, NOW + younger) <= next_look(wanted, NOW + older) <= interval
 
 
 def test_an_interval_below_the_shortest_is_taken_as_it_is() -> None:
-    assert next_look(Rules(started=NOW, poll_interval=0.2), NOW) == 0.2
+    assert next_look(WaitingRules(started=NOW, poll_interval=0.2), NOW) == 0.2
 
 
 def test_a_clock_that_went_back_is_no_age() -> None:
-    assert next_look(Rules(started=NOW + 500), NOW) == 5
+    assert next_look(WaitingRules(started=NOW + 500), NOW) == 5
 
 
 @given(executions(), st.none() | st.sets(st.sampled_from("0123456789")), st.booleans())
-def test_what_counts(found: list[Seen], ids: set[str] | None, without_canceled: bool) -> None:
+def test_what_counts(found: list[RemoteSnapshot], ids: set[str] | None, without_canceled: bool) -> None:
     counted = counting(found, ids, without_canceled=without_canceled)
     assert counted == [one for one in found if one in counted]  # order kept, nothing added
     left_out = [one for one in found if one not in counted]
     if ids is not None:
         assert {one.id for one in counted} == {one.id for one in found} & ids
-    elif without_canceled and any(one.standing is not Standing.CANCELED for one in found):
-        assert {one.standing for one in left_out} <= {Standing.CANCELED}
-        assert Standing.CANCELED not in {one.standing for one in counted}
+    elif without_canceled and any(one.remote_status is not RemoteStatus.CANCELED for one in found):
+        assert {one.remote_status for one in left_out} <= {RemoteStatus.CANCELED}
+        assert RemoteStatus.CANCELED not in {one.remote_status for one in counted}
     else:
         assert not left_out
 
 
 def test_a_success_without_counts_is_counted_apart() -> None:
-    silent = api.seen(api.Execution(id="1", status="SUCCEEDED"))
-    told = api.seen(api.Execution(id="2", status="SUCCEEDED", result=api.ExecutionResult(total_success=0)))
-    failed = api.seen(api.Execution(id="3", status="FAILED"))
+    silent = api.snapshot(api.Execution(id="1", status="SUCCEEDED"))
+    told = api.snapshot(
+        api.Execution(id="2", status="SUCCEEDED", result=api.ExecutionResult(total_success=0))
+    )
+    failed = api.snapshot(api.Execution(id="3", status="FAILED"))
     assert judging.add_up([silent, told, failed]).uncounted == 1
 
 
 @pytest.mark.parametrize("field", ["completed_tasks", "erroneous_tasks"])
 @pytest.mark.parametrize("value", [7, "7"])
 def test_counts_are_read_in_both_places(field: str, value: int | str) -> None:
-    seen = api.seen(api.Execution(id="1", status="SUCCEEDED", **{field: value}))  # type: ignore[arg-type]
+    seen = api.snapshot(api.Execution(id="1", status="SUCCEEDED", **{field: value}))  # type: ignore[arg-type]
     assert (seen.accepted if field == "completed_tasks" else seen.failed) == 7
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from airflow_bulk.platforms.centrapay import seen
-from airflow_bulk.platforms.status import Seen
+from airflow_bulk.platforms.centrapay import snapshot
+from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.waiting import WaitingTrigger
 
 
-class CentrapayBatchTrigger(WaitingTrigger[Seen]):
+class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     """Fires when a batch is over, or the deadline has passed.
 
     :param centrapay_conn_id: the connection.
@@ -48,10 +48,10 @@ class CentrapayBatchTrigger(WaitingTrigger[Seen]):
 
         return CentrapayHook(self.centrapay_conn_id)
 
-    async def _look(self, hook: Any) -> list[Seen]:
-        return [seen(await hook.aget_batch(self.batch_id))]
+    async def _look(self, hook: Any) -> list[RemoteSnapshot]:
+        return [snapshot(await hook.aget_batch(self.batch_id))]
 
-    def _counting(self, found: Sequence[Seen]) -> list[Seen]:
+    def _counting(self, found: Sequence[RemoteSnapshot]) -> list[RemoteSnapshot]:
         return list(found)
 
     def _about(self) -> dict[str, Any]:

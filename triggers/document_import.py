@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import ImportExecutions
-from airflow_bulk.platforms.status import Seen
+from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.executions import ExecutionsTrigger, first_look
 
 __all__ = ["DocumentImportTrigger", "first_look"]
 
 
-class DocumentImportTrigger(ExecutionsTrigger[Seen]):
+class DocumentImportTrigger(ExecutionsTrigger[RemoteSnapshot]):
     """Fires when an import's executions are over, or the deadline has passed.
 
     Carries the import and a count, not thousands of ids; its event carries totals only.
@@ -46,7 +46,7 @@ class DocumentImportTrigger(ExecutionsTrigger[Seen]):
     def _of(self, hook: Any) -> ImportExecutions:
         return ImportExecutions(hook, self.datamart_id, self.import_id)
 
-    def _counting(self, found: Sequence[Seen]) -> list[Seen]:
+    def _counting(self, found: Sequence[RemoteSnapshot]) -> list[RemoteSnapshot]:
         return judging.counting(found, self.executions, without_canceled=self.without_canceled)
 
     def _about(self) -> dict[str, Any]:

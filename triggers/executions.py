@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import RemoteExecutions, newest_first
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.status import Seen
+from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.poller import shared_hooks
 from airflow_bulk.triggers.waiting import WaitingTrigger, first_look
 
 __all__ = ["KILL_SECONDS", "ExecutionsTrigger", "first_look"]
 
-S = TypeVar("S", bound=Seen)
+S = TypeVar("S", bound=RemoteSnapshot)
 
 #: Seconds that on_kill gives itself of the framework's 30 (design section 6).
 KILL_SECONDS = 25.0

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.extract_load import Batch
+from airflow_bulk.platforms.extract_load import ServerBatch
 from airflow_bulk.triggers.poller import shared_hooks
 
 
@@ -71,11 +71,11 @@ class ExtractLoadBatchTrigger(BaseTrigger):
 
         return ExtractLoadHook(self.extract_load_conn_id)
 
-    async def _look(self, hook: Any) -> Batch:
-        batch: Batch = await hook.aget_batch(self.batch_id)
+    async def _look(self, hook: Any) -> ServerBatch:
+        batch: ServerBatch = await hook.aget_batch(self.batch_id)
         return batch
 
-    def _interval(self, batch: Batch) -> float:
+    def _interval(self, batch: ServerBatch) -> float:
         if self.deadline is None:
             return self.poll_interval
         return max(0.0, min(self.poll_interval, self.deadline - time.time()))

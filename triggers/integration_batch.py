@@ -12,12 +12,12 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from airflow_bulk import judging
-from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     CANCEL_WAYS,
     CRON,
-    BatchRun,
+    IntegrationBatchSnapshot,
     cron_runs,
     run_report,
 )
@@ -28,7 +28,7 @@ from airflow_bulk.triggers.poller import AFTER_ERROR, shared_hooks
 DAY = 86_400.0
 
 
-class IntegrationBatchTrigger(ExecutionsTrigger[BatchRun]):
+class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
     """Fires when executions of a batch instance are over, or the deadline has passed.
 
     With ``executions`` those count; else the runs that the instance's cron made for a window, cancelled ones left out.
@@ -68,10 +68,10 @@ class IntegrationBatchTrigger(ExecutionsTrigger[BatchRun]):
     def _reach(self) -> float:
         return self.since - self.since % DAY
 
-    def _of(self, hook: Any) -> BatchExecutions:
-        return BatchExecutions(hook, self.instance_id, self._reach(), self.cancel_ways)
+    def _of(self, hook: Any) -> IntegrationBatchExecutions:
+        return IntegrationBatchExecutions(hook, self.instance_id, self._reach(), self.cancel_ways)
 
-    def _counting(self, found: Sequence[BatchRun]) -> list[BatchRun]:
+    def _counting(self, found: Sequence[IntegrationBatchSnapshot]) -> list[IntegrationBatchSnapshot]:
         if self.executions is None and self.window is not None:
             return cron_runs(found, self.window[0], self.window[1])
         wanted = set(self.executions or ())
@@ -84,10 +84,10 @@ class IntegrationBatchTrigger(ExecutionsTrigger[BatchRun]):
 class _Look:
     """One look of a watcher: what is over, and, once somebody has fired on it, how that is remembered."""
 
-    def __init__(self, over: list[BatchRun]) -> None:
+    def __init__(self, over: list[IntegrationBatchSnapshot]) -> None:
         self.over = over
         self.memory: _Memory | None = None
-        self.fired: list[BatchRun] = []
+        self.fired: list[IntegrationBatchSnapshot] = []
 
 
 class _Memory:
@@ -117,17 +117,17 @@ class _Memory:
             self._kept = {str(one): float(at) for one, at in stored["told"].items()}
             self._floor = float(stored["floor"])
 
-    def unknown(self, runs: Sequence[BatchRun]) -> list[BatchRun]:
+    def unknown(self, runs: Sequence[IntegrationBatchSnapshot]) -> list[IntegrationBatchSnapshot]:
         """Runs that nobody was told of, oldest first."""
         known = self._kept.keys() | self._fired
         left = [one for one in runs if one.id not in known and _at(one) >= self._floor]
         return sorted(left, key=lambda one: (_at(one), judging.id_order(one.id)))
 
-    def fire(self, runs: Sequence[BatchRun]) -> None:
+    def fire(self, runs: Sequence[IntegrationBatchSnapshot]) -> None:
         """Never fire these again in this process."""
         self._fired.update(one.id for one in runs)
 
-    async def keep(self, runs: Sequence[BatchRun]) -> None:
+    async def keep(self, runs: Sequence[IntegrationBatchSnapshot]) -> None:
         """Keep these, and nothing that was only fired: Airflow may not have stored that yet.
 
         When it raises, the next call writes these as well.
@@ -144,7 +144,7 @@ class _Memory:
         self._unwritten = False
 
 
-def _at(run: BatchRun) -> float:
+def _at(run: IntegrationBatchSnapshot) -> float:
     return run.expected_start or run.created or 0.0
 
 
@@ -258,8 +258,8 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
     def _after_error(self) -> float:
         return max(self.poll_interval, AFTER_ERROR)
 
-    def _counts(self, run: BatchRun) -> bool:
-        if run.execution_type not in self.execution_types or not run.standing.over:
+    def _counts(self, run: IntegrationBatchSnapshot) -> bool:
+        if run.execution_type not in self.execution_types or not run.remote_status.over:
             return False
         return run.status in self.statuses if self.statuses is not None else run.ran
 
@@ -268,9 +268,9 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
 
         return MediarithmicsHook(self.mediarithmics_conn_id)
 
-    async def _list(self, hook: Any) -> list[BatchRun]:
+    async def _list(self, hook: Any) -> list[IntegrationBatchSnapshot]:
         since = time.time() - self.reach_days * DAY
-        return await BatchExecutions(hook, self.instance_id, since).alook()
+        return await IntegrationBatchExecutions(hook, self.instance_id, since).alook()
 
     def _one_store(self) -> Any:
         """The state of one asset; of several that this trigger serves, the first by name serves all."""

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_bulk import judging
-from airflow_bulk.judging import KeepWaiting, Rules, WaitingProgress
+from airflow_bulk.judging import KeepWaiting, WaitingProgress, WaitingRules
 from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.triggers.poller import shared_hooks
 
-S = TypeVar("S", bound=Seen)
+S = TypeVar("S", bound=RemoteSnapshot)
 
 
 def first_look() -> float:
@@ -136,8 +136,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             self.log.exception("Waiting for %s failed.", self.what)
             yield TriggerEvent({"state": "error", "message": type(error).__name__})
 
-    def _rules(self) -> Rules:
-        return Rules(
+    def _rules(self) -> WaitingRules:
+        return WaitingRules(
             started=self.started,
             deadline=self.deadline,
             poll_interval=self.poll_interval,
@@ -152,9 +152,11 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         states = {
             judging.Finished: "over",
             judging.FailedBecause: "failed",
-            judging.DeadlinePassed: "deadline",
+            judging.PastDeadline: "deadline",
         }
-        going = sum(count for state, count in verdict.totals.executions.items() if not Standing(state).over)
+        going = sum(
+            count for state, count in verdict.totals.executions.items() if not RemoteStatus(state).over
+        )
         return {
             "state": states[type(verdict)],
             **self._about(),

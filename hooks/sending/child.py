@@ -20,7 +20,7 @@ from airflow_bulk.documents import errors
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.hooks.sending import frames
-from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, SendingCut
+from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, NotNow, SendingCut
 from airflow_bulk.hooks.sending.worker import Worker
 
 PR_SET_PDEATHSIG = 1
@@ -91,7 +91,7 @@ class _Piped:
     def answered(self, part: Part, answer: Answer) -> None:
         self._pipes.put(frames.Answered(answer))
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         self._pipes.put(frames.Lost(isinstance(error, SendingCut), str(error)))
 
 

@@ -15,9 +15,9 @@ from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.hooks.sending import frames
-from airflow_bulk.hooks.sending.coordinator import Desk
-from airflow_bulk.hooks.sending.protocol import FateUnknown, NotNow, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending.worker import Task
+from airflow_bulk.hooks.sending.coordinator import SendCoordinator
+from airflow_bulk.hooks.sending.protocol import AnswerLost, LineRules, NotNow, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import WorkerTask
 
 MOST_WAITING = 4 << 20  # bytes of a part's reject rows that may wait for the part before it
 PATIENCE = 5.0  # seconds that an idle child has to leave
@@ -51,7 +51,7 @@ class _Child:
         except BrokenPipeError:
             return  # it is dead; the end of its other pipe tells so
 
-    def give(self, task: Task) -> None:
+    def give(self, task: WorkerTask) -> None:
         self.index = task.part.index
         self.asks = self.begun = self.allowed = False
         self.tell(frames.Do(task))
@@ -82,10 +82,10 @@ class Children:
 
     def __init__(
         self,
-        desk: Desk,
+        coordinator: SendCoordinator,
         *,
         files: Sequence[FoundFile],
-        rules: Rules,
+        rules: LineRules,
         layout: Layout,
         workers: int,
         spills: dict[int, int],
@@ -93,7 +93,7 @@ class Children:
         most_holes: int,
         want: str,
     ) -> None:
-        self._desk = desk
+        self._coordinator = coordinator
         self.stopped = False
         self.children: list[_Child] = []
         handles = [*spills.values(), *([] if spooled is None else [spooled])]
@@ -133,11 +133,11 @@ class Children:
         for child in self.children:
             child.end()
 
-    def run(self, next_task: Callable[[], Task | None]) -> None:
+    def run(self, next_task: Callable[[], WorkerTask | None]) -> None:
         """Work until there are no more tasks."""
         try:
             with selectors.DefaultSelector() as selector:
-                _Round(self, self._desk, selector).run(next_task)
+                _Round(self, self._coordinator, selector).run(next_task)
         except BaseException as error:
             for child in self.children:
                 child.kill()
@@ -149,12 +149,14 @@ class Children:
 class _Round:
     """One run over all children."""
 
-    def __init__(self, crew: Children, desk: Desk, selector: selectors.BaseSelector) -> None:
-        self._crew, self._desk, self._selector = crew, desk, selector
-        self._children = crew.children
+    def __init__(
+        self, pool: Children, coordinator: SendCoordinator, selector: selectors.BaseSelector
+    ) -> None:
+        self._pool, self._coordinator, self._selector = pool, coordinator, selector
+        self._children = pool.children
         self._listened: set[int] = set()
 
-    def run(self, next_task: Callable[[], Task | None]) -> None:
+    def run(self, next_task: Callable[[], WorkerTask | None]) -> None:
         ask = True
         while True:
             for child in self._children if ask else ():
@@ -174,7 +176,7 @@ class _Round:
         wanted = {
             child.reader.handle: child
             for child in busy
-            if child.index is not None and self._desk.rows_waiting(child.index) < MOST_WAITING
+            if child.index is not None and self._coordinator.rows_waiting(child.index) < MOST_WAITING
         }
         for handle in self._listened - wanted.keys():
             self._selector.unregister(handle)
@@ -193,33 +195,33 @@ class _Round:
         return over
 
     def _take(self, child: _Child, message: frames.News) -> bool:
-        desk, index = self._desk, child.index
+        coordinator, index = self._coordinator, child.index
         assert index is not None  # noqa: S101 (an idle child says nothing)
         match message:
             case frames.Rows(part_index, rows):
-                desk.rows(part_index, rows)
+                coordinator.rows(part_index, rows)
             case frames.Checked(found):
-                desk.checked(found)
+                coordinator.checked(found)
             case frames.MayBegin():
                 child.asks = True
             case frames.MayFinish():
                 child.allowed = True  # from here on a death leaves the fate open
-                child.tell(frames.Finish(desk.may_finish(index)))
+                child.tell(frames.Finish(coordinator.may_finish(index)))
             case frames.Answered(answer):
                 child.begun = False
-                desk.answered(index, answer)
+                coordinator.answered(index, answer)
             case frames.Lost(cut, why):
                 child.begun = False
-                desk.lost(index, SendingCut(why) if cut else FateUnknown(why))
+                coordinator.lost(index, SendingCut(why) if cut else AnswerLost(why))
             case frames.Ended():
-                desk.ended()
+                coordinator.ended()
             case frames.Failed(kind, why):
                 if kind:
                     raise getattr(errors, kind)(why)
                 raise ChildLost(f"a sending process failed:\n{why}")
             case frames.Done():
                 child.index = None
-                desk.done(index)
+                coordinator.done(index)
                 return True
         return False
 
@@ -227,10 +229,10 @@ class _Round:
         """Let those begin who asked and may, the lowest part first."""
         asking = [child for child in self._children if child.asks and child.index is not None]
         for child in sorted(asking, key=lambda child: child.index or 0):
-            if child.index is not None and self._desk.can_begin(child.index):
+            if child.index is not None and self._coordinator.can_begin(child.index):
                 child.asks = False
                 try:
-                    self._desk.may_begin(child.index)
+                    self._coordinator.may_begin(child.index)
                 except NotNow:
                     child.tell(frames.Skip())
                     continue
@@ -240,12 +242,12 @@ class _Round:
     def _mourn(self, dead: _Child) -> None:
         """End the others with the dead one, and tell of every part that was on its way."""
         status = dead.end()
-        if self._crew.stopped:
+        if self._pool.stopped:
             raise SendingCut("cut by request")
         what = f"a sending process ended by itself (exit status {status})"
         for child in self._children:
             child.kill()
             if child.index is not None and child.begun:
-                self._desk.lost(child.index, FateUnknown(what) if child.allowed else SendingCut(what))
+                self._coordinator.lost(child.index, AnswerLost(what) if child.allowed else SendingCut(what))
             child.index = None
         raise ChildLost(f"{what}. A retry goes on from what is recorded.")

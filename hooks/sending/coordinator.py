@@ -8,10 +8,10 @@ from typing import Protocol
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.source.holes import HoleList
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.hooks.sending.part_order import Ledger
-from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Gate, Job, SendingCut
+from airflow_bulk.hooks.sending.part_order import PartOrder
+from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, SendingCut
 from airflow_bulk.hooks.sending.upload_connection import boot_time
-from airflow_bulk.hooks.sending.worker import Task
+from airflow_bulk.hooks.sending.worker import WorkerTask
 
 
 class Pass(Protocol):
@@ -20,11 +20,11 @@ class Pass(Protocol):
     ended: bool
 
 
-class Desk:
+class SendCoordinator:
     """Everything that is decided in the caller's main thread."""
 
-    def __init__(self, ledger: Ledger, commit_window: float) -> None:
-        self._ledger, self._window = ledger, commit_window
+    def __init__(self, ledger: PartOrder, commit_window: float) -> None:
+        self._order, self._window = ledger, commit_window
         self._holes: dict[int, HoleList] = {}
         self._sending: dict[int, int] = {}  # lines of each part whose body is on its way
         self._in_flight: dict[int, Part] = {}
@@ -45,17 +45,17 @@ class Desk:
     def begin_pass(self, jobs: Pass, index: int, line_behind: int) -> None:
         """Expect the parts of a first pass from this index on, and in which line the part before it ends."""
         self._pass = jobs
-        self._ledger.begin_pass(index, line_behind)
+        self._order.begin_pass(index, line_behind)
 
-    def task(self, job: Job, needs_check: bool) -> Task:
+    def task(self, job: Job, needs_check: bool) -> WorkerTask:
         """Put a part in flight."""
         part, check = job.part, job.check or (job.send and needs_check)
         self._in_flight[part.index] = part
         if part.digest:
             self._ready.add(part.index)
             if check:
-                self._ledger.recheck(part)
-        return Task(part, check, job.send, job.report, None if check else self._holes.get(part.index))
+                self._order.recheck(part)
+        return WorkerTask(part, check, job.send, job.report, None if check else self._holes.get(part.index))
 
     def done(self, index: int) -> None:
         """Hear that a worker is done with a part."""
@@ -72,16 +72,16 @@ class Desk:
 
     def rows(self, index: int, rows: list[Row]) -> None:
         """Take reject rows."""
-        self._ledger.rows(index, rows)
+        self._order.rows(index, rows)
 
     def rows_waiting(self, index: int) -> int:
         """Return about how many bytes of rows of a part wait for the parts before it."""
-        return self._ledger.waiting(index)
+        return self._order.waiting(index)
 
     def checked(self, found: Inspected) -> None:
         """Take what a check found; tells the gate of this part or later, when the ones before are known."""
         self._holes[found.part.index] = found.holes
-        for part in self._ledger.checked(found, self.gate):
+        for part in self._order.checked(found, self.gate):
             if part.index in self._in_flight:
                 self._in_flight[part.index] = part
                 self._ready.add(part.index)
@@ -116,7 +116,7 @@ class Desk:
         """Tell the gate."""
         self.gate.answered(self._told_of(index), answer)
 
-    def lost(self, index: int, error: SendingCut | FateUnknown) -> None:
+    def lost(self, index: int, error: SendingCut | AnswerLost) -> None:
         """Tell the gate."""
         self.gate.lost(self._told_of(index), error)
 

@@ -16,8 +16,8 @@ from airflow_bulk.documents.source.contents import Spooled
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part, SourceFile
-from airflow_bulk.hooks.sending.protocol import Answer, Rules, Target
-from airflow_bulk.hooks.sending.worker import Task
+from airflow_bulk.hooks.sending.protocol import Answer, LineRules, Target
+from airflow_bulk.hooks.sending.worker import WorkerTask
 
 LENGTH = 4  # bytes of a frame's length
 
@@ -27,7 +27,7 @@ class Setup(msgspec.Struct, tag=True, frozen=True):
 
     parent: int
     files: list[tuple[SourceFile, str | tuple[int, int]]]
-    rules: Rules
+    rules: LineRules
     layout: Layout
     number: int
     spills: dict[int, int]
@@ -50,7 +50,7 @@ class BeginPass(msgspec.Struct, tag=True, frozen=True):
 class Do(msgspec.Struct, tag=True, frozen=True):
     """Do this."""
 
-    task: Task
+    task: WorkerTask
 
 
 class Begin(msgspec.Struct, tag=True, frozen=True):

@@ -15,9 +15,9 @@ import msgspec
 
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.hooks.sending.coordinator import Desk
-from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, SendingCut, Target
-from airflow_bulk.hooks.sending.worker import Link, Task, Worker
+from airflow_bulk.hooks.sending.coordinator import SendCoordinator
+from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, NotNow, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import Link, Worker, WorkerTask
 
 PATIENCE = 5.0  # seconds that the thread has to leave; its socket is shut down by then
 LATER = -1.0  # the answer to a question that has to be asked again
@@ -34,13 +34,13 @@ class Overlapped:
     :param make: makes a worker for a link.
     """
 
-    def __init__(self, desk: Desk, make: Callable[[Link], Worker]) -> None:
-        self._desk = desk
+    def __init__(self, coordinator: SendCoordinator, make: Callable[[Link], Worker]) -> None:
+        self._coordinator = coordinator
         self._asking = _Asking()
         self._checker, self._sender = make(_Checking(self)), make(self._asking)
-        self._waiting: deque[Task] = deque()
-        self._orders: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._sending: Task | None = None
+        self._waiting: deque[WorkerTask] = deque()
+        self._orders: queue.SimpleQueue[WorkerTask | None] = queue.SimpleQueue()
+        self._sending: WorkerTask | None = None
         self._found: Inspected | None = None
         self.stopped = False
         self.begin_pass = self._checker.begin_pass
@@ -66,7 +66,7 @@ class Overlapped:
         self._thread.join(PATIENCE)
         self._checker.close()
 
-    def run(self, next_task: Callable[[], Task | None]) -> None:
+    def run(self, next_task: Callable[[], WorkerTask | None]) -> None:
         """Work until there are no more tasks."""
         try:
             while True:
@@ -86,23 +86,23 @@ class Overlapped:
                 raise SendingCut("cut by request") from error
             raise
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: WorkerTask) -> None:
         self._found = None
         if task.check:
             self._checker.do(msgspec.structs.replace(task, send=False))
         if task.check and self._found is None:  # the end of the source
-            self._desk.done(task.part.index)
+            self._coordinator.done(task.part.index)
             return
         part, holes = (self._found.part, self._found.holes) if self._found else (task.part, task.holes)
         if task.send and part.lines:
-            self._waiting.append(Task(part, False, True, False, holes))
+            self._waiting.append(WorkerTask(part, False, True, False, holes))
         else:
-            self._desk.done(part.index)
+            self._coordinator.done(part.index)
 
     def found(self, found: Inspected) -> None:
         """Take what the check found."""
         self._found = found
-        self._desk.checked(found)
+        self._coordinator.checked(found)
 
     def serve(self, wait: bool = False) -> None:
         """Answer the sending thread, and keep it busy."""
@@ -125,21 +125,21 @@ class Overlapped:
         index = self._sending.part.index
         if what == "begin":
             try:
-                self._desk.may_begin(index)
+                self._coordinator.may_begin(index)
             except NotNow:
                 self._asking.allow(LATER)
             else:
                 self._asking.allow(0.0)
         elif what == "finish":
-            self._asking.allow(self._desk.may_finish(index))
+            self._asking.allow(self._coordinator.may_finish(index))
         elif what == "failed" and isinstance(value, BaseException):
             raise value
         elif isinstance(value, Answer):
-            self._desk.answered(index, value)
-        elif isinstance(value, SendingCut | FateUnknown):
-            self._desk.lost(index, value)
+            self._coordinator.answered(index, value)
+        elif isinstance(value, SendingCut | AnswerLost):
+            self._coordinator.lost(index, value)
         else:
-            self._desk.done(index)
+            self._coordinator.done(index)
             self._sending = None
 
     def _send_all(self) -> None:
@@ -163,10 +163,10 @@ class _Checking:
         self.checked = engine.found
 
     def rows(self, index: int, rows: list[Row]) -> None:
-        self._engine._desk.rows(index, rows)
+        self._engine._coordinator.rows(index, rows)
 
     def ended(self) -> None:
-        self._engine._desk.ended()
+        self._engine._coordinator.ended()
 
     def pause(self) -> None:
         self._engine.serve()
@@ -180,7 +180,7 @@ class _Checking:
     def answered(self, part: Part, answer: Answer) -> None:
         raise NotImplementedError
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         raise NotImplementedError
 
 
@@ -227,7 +227,7 @@ class _Asking:
     def answered(self, part: Part, answer: Answer) -> None:
         self.tell("answered", answer)
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         self.tell("lost", error)
 
     def rows(self, index: int, rows: list[Row]) -> None:

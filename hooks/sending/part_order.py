@@ -10,10 +10,10 @@ from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.hooks.sending.protocol import Findings, FirstReject, Gate
+from airflow_bulk.hooks.sending.protocol import CheckFindings, FirstReject, Gate
 
 
-class Ledger:
+class PartOrder:
     """Numbers lines and hands facts on in the order of the parts.
 
     A part that begins in the middle of a file learns its first line from the part before it: until that one is
@@ -76,7 +76,7 @@ class Ledger:
             )
             for row in found.first
         ]
-        gate.checked(part, Findings(first, found.reasons, found.hints))
+        gate.checked(part, CheckFindings(first, found.reasons, found.hints))
         self._line_behind = found.last_line + found.relative * before
         self._next += 1
         self._bytes.pop(self._next, None)

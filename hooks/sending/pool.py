@@ -1,4 +1,4 @@
-"""The crew: the workers of one source, and what they do next."""
+"""The pool: the workers of one source, and what they do next."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from airflow_bulk.documents.source.cuts import Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.holes import MOST_IN_MEMORY, Spill
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Library
+from airflow_bulk.documents.source.reader import SourceReader
 from airflow_bulk.hooks.sending.children import Children
-from airflow_bulk.hooks.sending.coordinator import Desk
+from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.overlap import Overlapped
-from airflow_bulk.hooks.sending.part_order import Ledger
-from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Gate, Job, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending.worker import Link, Task, Worker
+from airflow_bulk.hooks.sending.part_order import PartOrder
+from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, LineRules, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import Link, Worker, WorkerTask
 
 NextJob = Callable[[list[Part]], Job | None]
 
 log = logging.getLogger(__name__)
 
 
-class Crew:
+class SenderPool:
     """Check and send the parts of a source.
 
     :param files: what :func:`~airflow_bulk.documents.source.files.find_files` found, in order.
@@ -44,7 +44,7 @@ class Crew:
         self,
         *,
         files: Sequence[FoundFile],
-        rules: Rules,
+        rules: LineRules,
         layout: Layout,
         workers: int = 1,
         overlap: bool = False,
@@ -79,8 +79,10 @@ class Crew:
                 workers,
             )
             workers = 1
-        self._library = opened.enter_context(Library(self._files, self._rules, self._layout.max_part_bytes))
-        self._desk = Desk(Ledger(self._files, self._rejects), self._window)
+        self._reader = opened.enter_context(
+            SourceReader(self._files, self._rules, self._layout.max_part_bytes)
+        )
+        self._coordinator = SendCoordinator(PartOrder(self._files, self._rejects), self._window)
         spills = {}
         for number in range(workers):
             spill = Spill(self._spool_dir)
@@ -95,7 +97,7 @@ class Crew:
         want = self._rejects.content if self._rejects else ""
         if workers > 1:
             return Children(
-                self._desk,
+                self._coordinator,
                 files=self._files,
                 rules=self._rules,
                 layout=self._layout,
@@ -118,7 +120,7 @@ class Crew:
                 want=want,
             )
 
-        return Overlapped(self._desk, make) if self._overlap else _Alone(self._desk, make)
+        return Overlapped(self._coordinator, make) if self._overlap else _Alone(self._coordinator, make)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -132,14 +134,14 @@ class Crew:
     @property
     def _working(self) -> _Alone | Overlapped | Children:
         if self._engine is None:
-            raise RuntimeError("a crew works only inside its with block")
+            raise RuntimeError("a pool works only inside its with block")
         return self._engine
 
     def needs_check(self, part: Part) -> bool:
         """Say whether a recorded part must be checked before it can be sent (its holes are not known)."""
         if not part.digest:
             return True
-        return bool(part.rejected or part.blank) and not self._desk.knows_holes(part.index)
+        return bool(part.rejected or part.blank) and not self._coordinator.knows_holes(part.index)
 
     def first_pass(self, *, send: bool = False, after: Part | None = None) -> NextJob:
         """Jobs that cut and check the whole source, or what follows a recorded part.
@@ -147,9 +149,9 @@ class Crew:
         :param send: send each part once it is checked (``overlap``).
         :param after: the last part of an earlier try's first pass; its successor is the first job.
         """
-        _, line = line_behind(self._library, after) if after else (0, 1)
-        jobs = _FirstPass(self._library, self._layout, send, after)
-        self._desk.begin_pass(jobs, after.index + 1 if after else 0, line)
+        _, line = line_behind(self._reader, after) if after else (0, 1)
+        jobs = _FirstPass(self._reader, self._layout, send, after)
+        self._coordinator.begin_pass(jobs, after.index + 1 if after else 0, line)
         self._working.begin_pass(after)
         return jobs
 
@@ -160,13 +162,13 @@ class Crew:
         :raises SourceError: the source cannot be read, or has changed.
         :raises ChildLost: a child ended by itself; its part, if it was on its way, was told to the gate.
         """
-        self._desk.gate = gate
+        self._coordinator.gate = gate
 
-        def next_task() -> Task | None:
+        def next_task() -> WorkerTask | None:
             if self._stopped:
                 raise SendingCut("cut by request")
-            job = next_job(self._desk.in_flight)
-            return self._desk.task(job, self.needs_check(job.part)) if job else None
+            job = next_job(self._coordinator.in_flight)
+            return self._coordinator.task(job, self.needs_check(job.part)) if job else None
 
         self._working.run(next_task)
         if self._stopped:
@@ -186,11 +188,11 @@ def _is_remote(found: FoundFile) -> bool:
 class _FirstPass:
     """Jobs over the whole source: planned ahead where that is cheap, else found while reading."""
 
-    def __init__(self, library: Library, layout: Layout, send: bool, after: Part | None) -> None:
+    def __init__(self, reader: SourceReader, layout: Layout, send: bool, after: Part | None) -> None:
         self._send = send
         self._index = after.index + 1 if after else 0
-        plain = not any(_is_remote(found) or found.record.compression for found in library.files)
-        self._planned = plan_parts(library, layout, after) if plain else None
+        plain = not any(_is_remote(found) or found.record.compression for found in reader.files)
+        self._planned = plan_parts(reader, layout, after) if plain else None
         self.ended = False
 
     def __call__(self, in_flight: list[Part]) -> Job | None:
@@ -207,17 +209,17 @@ class _FirstPass:
 class _Alone:
     """The one worker in this process."""
 
-    def __init__(self, desk: Desk, make: Callable[[Link], Worker]) -> None:
-        self._desk = desk
-        self._worker = worker = make(_Direct(desk))
+    def __init__(self, coordinator: SendCoordinator, make: Callable[[Link], Worker]) -> None:
+        self._coordinator = coordinator
+        self._worker = worker = make(_Direct(coordinator))
         self.aim, self.begin_pass, self.close = worker.aim, worker.begin_pass, worker.close
         self._stopped = False
 
-    def run(self, next_task: Callable[[], Task | None]) -> None:
+    def run(self, next_task: Callable[[], WorkerTask | None]) -> None:
         try:
             while task := next_task():
                 self._worker.do(task)
-                self._desk.done(task.part.index)
+                self._coordinator.done(task.part.index)
         except BaseException as error:
             if self._stopped and not isinstance(error, SendingCut):
                 raise SendingCut("cut by request") from error
@@ -231,21 +233,21 @@ class _Alone:
 class _Direct:
     """The link of the worker in this process: plain calls."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.rows, self.checked, self.ended = desk.rows, desk.checked, desk.ended
+    def __init__(self, coordinator: SendCoordinator) -> None:
+        self._coordinator = coordinator
+        self.rows, self.checked, self.ended = coordinator.rows, coordinator.checked, coordinator.ended
 
     def pause(self) -> None:
         """Nothing: there is nobody else."""
 
     def may_begin(self, part: Part) -> None:
-        self._desk.may_begin(part.index)
+        self._coordinator.may_begin(part.index)
 
     def may_finish(self, part: Part) -> float:
-        return self._desk.may_finish(part.index)
+        return self._coordinator.may_finish(part.index)
 
     def answered(self, part: Part, answer: Answer) -> None:
-        self._desk.answered(part.index, answer)
+        self._coordinator.answered(part.index, answer)
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
-        self._desk.lost(part.index, error)
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
+        self._coordinator.lost(part.index, error)

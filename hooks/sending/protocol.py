@@ -9,18 +9,18 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from airflow_bulk.documents.source.beginnings import Rules
+from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.parts import Part
 
 __all__ = [
     "Answer",
-    "FateUnknown",
-    "Findings",
+    "AnswerLost",
+    "CheckFindings",
     "FirstReject",
     "Gate",
     "Job",
+    "LineRules",
     "NotNow",
-    "Rules",
     "SendingCut",
     "Target",
 ]
@@ -32,7 +32,7 @@ class SendingCut(Exception):
     """The body was not completed, so the platform cannot have taken the part. A new sending is safe."""
 
 
-class FateUnknown(Exception):
+class AnswerLost(Exception):
     """The last block left, but no usable answer came. Look at the platform before anything is sent again."""
 
 
@@ -77,7 +77,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     :param part: the stretch. If its ``digest`` is set the facts are known: a check must find the same
         facts again, and a sending the same digest, else :class:`SourceChanged`.
     :param check: read and check the stretch. Needed for a sending when the part has rejected or blank
-        lines and this crew has not checked it before; see :meth:`Crew.needs_check`.
+        lines and this pool has not checked it before; see :meth:`SenderPool.needs_check`.
     :param send: POST it (a part without good lines is never sent).
     :param report: write reject rows. False for a second check of a part whose rows are already on disk.
     """
@@ -96,7 +96,7 @@ class FirstReject(NamedTuple):
     reasons: tuple[str, ...]
 
 
-class Findings(NamedTuple):
+class CheckFindings(NamedTuple):
     """What the check of one part found beside the counts.
 
     :param first: the first rejected lines, at most 10.
@@ -115,7 +115,7 @@ class Gate(Protocol):
     An exception from any of them ends the run: sockets are reset, children ended, the exception raised.
     """
 
-    def checked(self, part: Part, findings: Findings) -> None:
+    def checked(self, part: Part, findings: CheckFindings) -> None:
         """Take a part's facts; in the order of ``part.index``, without gaps, ``part.line`` filled in.
 
         Not called for a part whose facts were known.
@@ -136,5 +136,5 @@ class Gate(Protocol):
     def answered(self, part: Part, answer: Answer) -> None:
         """Take the answer, of whatever status. An error status may have come before the body's end."""
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         """Hear that no answer came. Return to go on with the next job (give this one again if you like)."""

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.hooks.sending.protocol import ANSWER_LIMIT, Answer, FateUnknown, SendingCut, Target
+from airflow_bulk.hooks.sending.protocol import ANSWER_LIMIT, Answer, AnswerLost, SendingCut, Target
 
 try:
     import fcntl
@@ -54,7 +54,7 @@ def boot_time() -> float:
     return time.monotonic()
 
 
-class Wire:
+class UploadConnection:
     """A kept-alive connection to the target."""
 
     def __init__(self, target: Target) -> None:
@@ -88,7 +88,7 @@ class Wire:
         :param digest: what the body's digest must be when all of it has been read.
         :param may_finish: asked before the last block; returns the boot time by which that must have left.
         :raises SendingCut: the body was not completed.
-        :raises FateUnknown: it was, and no answer came.
+        :raises AnswerLost: it was, and no answer came.
         :raises SourceChanged: the body is not the one that was checked; it was cut.
         """
         self._complete = False
@@ -113,7 +113,7 @@ class Wire:
             self.close()
             why = "cut by request" if self._stopped else _why(error)
             if self._complete:
-                raise FateUnknown(f"the whole body left, but no answer came ({why})") from error
+                raise AnswerLost(f"the whole body left, but no answer came ({why})") from error
             raise SendingCut(f"the body was cut before its end ({why})") from error
         except BaseException:
             self.close()

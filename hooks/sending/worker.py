@@ -17,9 +17,9 @@ from airflow_bulk.documents.source.cuts import Cutter, Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.holes import HoleKeeper, HoleList, spans_of
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Block, Library
-from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, NotNow, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending.upload_connection import Wire
+from airflow_bulk.documents.source.reader import Block, SourceReader
+from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, LineRules, NotNow, SendingCut, Target
+from airflow_bulk.hooks.sending.upload_connection import UploadConnection
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT = 8 << 20  # bytes: room for some blocks and their lines
@@ -36,7 +36,7 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
-class Task(msgspec.Struct, frozen=True):
+class WorkerTask(msgspec.Struct, frozen=True):
     """A job as a worker gets it.
 
     :param part: the stretch; with length 0, the part of this index that a front-to-back reading finds.
@@ -74,7 +74,7 @@ class Link(Protocol):
     def answered(self, part: Part, answer: Answer) -> None:
         """Tell the answer."""
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         """Tell that there is none."""
 
 
@@ -92,7 +92,7 @@ class Worker:
         link: Link,
         *,
         files: Sequence[FoundFile],
-        rules: Rules,
+        rules: LineRules,
         layout: Layout,
         number: int,
         spills: Mapping[int, int],
@@ -101,22 +101,22 @@ class Worker:
     ) -> None:
         keep_freed_memory()
         self._link, self._layout, self._spills = link, layout, dict(spills)
-        self._library = Library(files, rules, layout.max_part_bytes)
+        self._reader = SourceReader(files, rules, layout.max_part_bytes)
         # A compressed file is wound forward only: the check goes on where it stands while bodies are read behind it.
         packed = any(found.record.compression for found in files)
-        self._bodies = Library(files, rules, layout.max_part_bytes) if packed else self._library
+        self._bodies = SourceReader(files, rules, layout.max_part_bytes) if packed else self._reader
         keeper = HoleKeeper(number, self._spills[number], most_holes)
-        self._inspector = Inspector(self._library, keeper, link.rows if want else None, want == "line")
+        self._inspector = Inspector(self._reader, keeper, link.rows if want else None, want == "line")
         self._cutter: Cutter | None = None
         self._after: Part | None = None
-        self._wire: Wire | None = None
+        self._connection: UploadConnection | None = None
         self._stopped = False
 
     def aim(self, target: Target) -> None:
         """Send there from now on."""
-        if self._wire:
-            self._wire.close()
-        self._wire = Wire(target)
+        if self._connection:
+            self._connection.close()
+        self._connection = UploadConnection(target)
 
     def begin_pass(self, after: Part | None) -> None:
         """Read front to back from the beginning, or from behind a part."""
@@ -125,17 +125,17 @@ class Worker:
     def cut(self) -> None:
         """Stop for good. Safe in a signal handler."""
         self._stopped = True
-        if self._wire:
-            self._wire.cut()
+        if self._connection:
+            self._connection.cut()
 
     def close(self) -> None:
         """Close files and connection; an incomplete body is reset."""
-        if self._wire:
-            self._wire.close()
-        self._library.close()
+        if self._connection:
+            self._connection.close()
+        self._reader.close()
         self._bodies.close()
 
-    def do(self, task: Task) -> None:
+    def do(self, task: WorkerTask) -> None:
         """Do one task.
 
         :raises SourceError: the source cannot be read, or is not what it was.
@@ -154,15 +154,15 @@ class Worker:
         if task.send and part.lines:
             self._send(part, holes or HoleList())
 
-    def _check(self, task: Task) -> Inspected | None:
+    def _check(self, task: WorkerTask) -> Inspected | None:
         part = task.part
         if part.length:
             items: Iterator[Block | Part] = chain(
-                self._library.blocks(part.file, part.start, part.length), [part]
+                self._reader.blocks(part.file, part.start, part.length), [part]
             )
         else:
             if self._cutter is None:
-                self._cutter = Cutter(self._library, self._layout, self._after)
+                self._cutter = Cutter(self._reader, self._layout, self._after)
             while self._cutter.index < part.index:  # another worker's part: find its end only
                 if self._cutter.pass_part() is None:
                     return None
@@ -191,19 +191,19 @@ class Worker:
 
     def _names(self, part: Part) -> str:
         """Say which files a part came from, as far as it is known here."""
-        return f"{self._library.files[part.file].record.uri} (part {part.index}): has changed"
+        return f"{self._reader.files[part.file].record.uri} (part {part.index}): has changed"
 
     def _send(self, part: Part, holes: HoleList) -> None:
-        if self._wire is None:
-            raise RuntimeError("aim the crew at a target before the first run that sends")
+        if self._connection is None:
+            raise RuntimeError("aim the pool at a target before the first run that sends")
         try:
             self._link.may_begin(part)
         except NotNow:
             return
         body = BodyReader(self._bodies, part, spans_of(holes, self._spills))
         try:
-            answer = self._wire.post(part.body, body, part.digest, lambda: self._link.may_finish(part))
-        except (SendingCut, FateUnknown) as error:
+            answer = self._connection.post(part.body, body, part.digest, lambda: self._link.may_finish(part))
+        except (SendingCut, AnswerLost) as error:
             if self._stopped:
                 raise SendingCut("cut by request") from error
             self._link.lost(part, error)

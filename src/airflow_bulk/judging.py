@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 #: Below this many seconds nobody should poll (mediarithmics.md section 4.2: the console's own pace).
 SHORTEST_INTERVAL = 5.0
@@ -102,7 +102,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Rules:
+class WaitingRules:
     """What the waiting obeys.
 
     :param started: seconds since 1970 when the work was submitted, or the waiting began.
@@ -151,7 +151,7 @@ class FailedBecause:
 
 
 @dataclass(frozen=True)
-class DeadlinePassed:
+class PastDeadline:
     """The deadline came first.
 
     :param pending: ids that can still be cancelled.
@@ -163,24 +163,25 @@ class DeadlinePassed:
     going: tuple[str, ...]
 
 
-Verdict = KeepWaiting | Finished | FailedBecause | DeadlinePassed
+Verdict = KeepWaiting | Finished | FailedBecause | PastDeadline
 
 
-def add_up(seen: Sequence[Seen]) -> Totals:
+def add_up(seen: Sequence[RemoteSnapshot]) -> Totals:
     """Add up what the platform counted."""
     return Totals(
-        executions=dict(Counter(str(one.standing) for one in seen)),
+        executions=dict(Counter(str(one.remote_status) for one in seen)),
         accepted=sum(one.accepted or 0 for one in seen),
         failed=sum(one.failed or 0 for one in seen),
         uncounted=sum(
-            one.standing is Standing.SUCCEEDED and one.accepted is None and one.failed is None for one in seen
+            one.remote_status is RemoteStatus.SUCCEEDED and one.accepted is None and one.failed is None
+            for one in seen
         ),
     )
 
 
 def counting(
-    seen: Sequence[Seen], ids: Collection[str] | None = None, *, without_canceled: bool = False
-) -> list[Seen]:
+    seen: Sequence[RemoteSnapshot], ids: Collection[str] | None = None, *, without_canceled: bool = False
+) -> list[RemoteSnapshot]:
     """Return the executions that count for one waiter, in the order given.
 
     :param ids: only these; None for all.
@@ -190,11 +191,11 @@ def counting(
     if ids is not None:
         wanted = set(ids)
         return [one for one in seen if one.id in wanted]
-    left = [one for one in seen if one.standing is not Standing.CANCELED] if without_canceled else []
+    left = [one for one in seen if one.remote_status is not RemoteStatus.CANCELED] if without_canceled else []
     return left or list(seen)
 
 
-def judge(seen: Sequence[Seen], rules: Rules, now: float) -> Verdict:
+def judge(seen: Sequence[RemoteSnapshot], rules: WaitingRules, now: float) -> Verdict:
     """Say what the executions as last seen mean at this moment.
 
     Nothing is over while one execution is going, so that a failure is told with everything else that
@@ -204,22 +205,24 @@ def judge(seen: Sequence[Seen], rules: Rules, now: float) -> Verdict:
     :param now: seconds since 1970.
     """
     totals = add_up(seen)
-    going = [one for one in seen if not one.standing.over]
+    going = [one for one in seen if not one.remote_status.over]
     waiting_for = _missing(seen, going, rules, now)
     if not waiting_for:
-        failed = [one for one in seen if one.standing is Standing.FAILED]
+        failed = [one for one in seen if one.remote_status is RemoteStatus.FAILED]
         if failed:
             return FailedBecause(totals, _failures(failed))
-        return Finished(totals, tuple(one.id for one in seen if one.standing is Standing.CANCELED))
+        return Finished(totals, tuple(one.id for one in seen if one.remote_status is RemoteStatus.CANCELED))
     if rules.deadline is not None and now >= rules.deadline:
-        pending = tuple(one.id for one in going if one.standing is Standing.PENDING)
-        return DeadlinePassed(totals, pending, tuple(one.id for one in going if one.id not in pending))
+        pending = tuple(one.id for one in going if one.remote_status is RemoteStatus.PENDING)
+        return PastDeadline(totals, pending, tuple(one.id for one in going if one.id not in pending))
     seconds = next_look(rules, now)
     unknown = tuple(sorted({one.status for one in going if one.unknown}))
     return KeepWaiting(seconds, totals, waiting_for, unknown)
 
 
-def _missing(seen: Sequence[Seen], going: Sequence[Seen], rules: Rules, now: float) -> str:
+def _missing(
+    seen: Sequence[RemoteSnapshot], going: Sequence[RemoteSnapshot], rules: WaitingRules, now: float
+) -> str:
     """What is still being waited for, in words; empty when nothing is."""
     if going:
         return f"{len(going)} of {len(seen)} executions are not over"
@@ -235,7 +238,7 @@ def _missing(seen: Sequence[Seen], going: Sequence[Seen], rules: Rules, now: flo
     return ""
 
 
-def next_look(rules: Rules, now: float) -> float:
+def next_look(rules: WaitingRules, now: float) -> float:
     """Seconds until the next look: short at first, longer with age, never past the deadline.
 
     A tenth of the age, between :data:`SHORTEST_INTERVAL` and ``poll_interval``. Jitter is the caller's.
@@ -246,7 +249,7 @@ def next_look(rules: Rules, now: float) -> float:
     return seconds if rules.deadline is None else min(seconds, max(0.0, rules.deadline - now))
 
 
-def _failures(failed: Sequence[Seen]) -> str:
+def _failures(failed: Sequence[RemoteSnapshot]) -> str:
     kinds = Counter(one.message for one in failed if one.message)
     told = "; ".join(f"{count} times: {kind}" for kind, count in kinds.most_common(3))
     statuses = ", ".join(sorted({one.status for one in failed}))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.platforms.status import Standing
+from airflow_bulk.platforms.status import RemoteStatus
 
 
-def batch(**fields: Any) -> api.Batch:
+def batch(**fields: Any) -> api.CentrapayBatch:
     return api.read_batch(json.dumps({"id": "b1", "status": "complete", **fields}).encode())
 
 
@@ -67,7 +67,7 @@ def test_the_id_is_never_lost(odd: Any) -> None:
     names = ("status", "type", "accountId", "test", "count", "totalCount", "errorCount", "errors")
     read = batch(**dict.fromkeys(names, odd))
     assert read.id == "b1"
-    api.seen(read)
+    api.snapshot(read)
 
 
 def test_errors() -> None:
@@ -88,25 +88,25 @@ def test_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "standing", "unknown"),
+    ("status", "remote_status", "unknown"),
     [
-        ("created", Standing.GOING, False),
-        ("copied", Standing.GOING, False),
-        ("chunked", Standing.GOING, False),
-        ("complete", Standing.SUCCEEDED, False),
-        ("error", Standing.FAILED, False),
-        ("paused", Standing.GOING, True),
+        ("created", RemoteStatus.GOING, False),
+        ("copied", RemoteStatus.GOING, False),
+        ("chunked", RemoteStatus.GOING, False),
+        ("complete", RemoteStatus.SUCCEEDED, False),
+        ("error", RemoteStatus.FAILED, False),
+        ("paused", RemoteStatus.GOING, True),
     ],
 )
-def test_statuses(status: str, standing: Standing, unknown: bool) -> None:
-    seen = api.seen(batch(status=status))
-    assert (seen.standing, seen.unknown) == (standing, unknown)
+def test_statuses(status: str, remote_status: RemoteStatus, unknown: bool) -> None:
+    seen = api.snapshot(batch(status=status))
+    assert (seen.remote_status, seen.unknown) == (remote_status, unknown)
 
 
 def test_no_record_holds_the_url() -> None:
     secret = "https://bucket.example.test/x.jsonl?X-Amz-Signature=canary"
     read = batch(url=secret, status="error", errors=[{"message": f"GET {secret} failed"}])
-    assert "canary" not in repr(api.seen(read))
+    assert "canary" not in repr(api.snapshot(read))
     assert api.bare(secret) == "https://bucket.example.test/x.jsonl"
 
 

@@ -72,7 +72,7 @@ class Played:
     """Scenarios that were begun together.
 
     :param scenarios: which.
-    :param tell: begins a story.
+    :param push: begins a story.
     """
 
     def __init__(

@@ -18,40 +18,42 @@ from hypothesis import strategies as st
 from airflow_bulk.documents.errors import SourceChanged, SourceError
 from airflow_bulk.documents.inspection import Inspected, Inspector, Row
 from airflow_bulk.documents.source import holes as holes_module
-from airflow_bulk.documents.source.beginnings import Rules
+from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.bodies import BodyReader
 from airflow_bulk.documents.source.cuts import Cutter, Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.holes import HoleKeeper, Spill, spans_of
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Block, Library
+from airflow_bulk.documents.source.reader import Block, SourceReader
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%s"}'
-NDJSON = Rules(document_type="USER_PROFILE")
-UNCHECKED = Rules(document_type="USER_PROFILE", check=False)
-CSV = Rules(document_type="USER_SEGMENT", mime_type="TEXT_CSV")
+NDJSON = LineRules(document_type="USER_PROFILE")
+UNCHECKED = LineRules(document_type="USER_PROFILE", check=False)
+CSV = LineRules(document_type="USER_SEGMENT", mime_type="TEXT_CSV")
 HEADER = b"operation,user_account_id,segment_id,expiration_duration\n"
 
 
 class Outcome:
     """A source, cut and checked, with the bodies read back."""
 
-    def __init__(self, folder: Path, names: list[str], rules: Rules, layout: Layout, planned: bool) -> None:
+    def __init__(
+        self, folder: Path, names: list[str], rules: LineRules, layout: Layout, planned: bool
+    ) -> None:
         found = find_files([str(folder / name) for name in names], mime_type=rules.mime_type)
         spill = Spill()
         self.rows: list[tuple[int, Row]] = []
         self.inspected: list[Inspected] = []
         self.bodies: list[bytes] = []
-        with Library(found, rules, layout.max_part_bytes) as library:
+        with SourceReader(found, rules, layout.max_part_bytes) as reader:
             keeper = HoleKeeper(0, spill.handle)
             inspector = Inspector(
-                library, keeper, lambda index, rows: self.rows.extend((index, row) for row in rows), True
+                reader, keeper, lambda index, rows: self.rows.extend((index, row) for row in rows), True
             )
-            for items, index in _items(library, layout, planned):
+            for items, index in _items(reader, layout, planned):
                 self.inspected.append(inspector.inspect(index, items))
-        with Library(found, rules, layout.max_part_bytes) as library:
+        with SourceReader(found, rules, layout.max_part_bytes) as reader:
             for one in self.inspected:
-                reader = BodyReader(library, one.part, spans_of(one.holes, {0: spill.handle}))
+                reader = BodyReader(reader, one.part, spans_of(one.holes, {0: spill.handle}))
                 self.bodies.append(_read(reader))
                 if one.part.lines:
                     assert reader.digest == one.part.digest == xxhash.xxh3_128(self.bodies[-1]).hexdigest()
@@ -62,12 +64,14 @@ class Outcome:
         return [one.part for one in self.inspected]
 
 
-def _items(library: Library, layout: Layout, planned: bool) -> Iterator[tuple[Iterator[Block | Part], int]]:
+def _items(
+    reader: SourceReader, layout: Layout, planned: bool
+) -> Iterator[tuple[Iterator[Block | Part], int]]:
     if planned:
-        for part in plan_parts(library, layout):
-            yield chain(library.blocks(part.file, part.start, part.length), [part]), part.index
+        for part in plan_parts(reader, layout):
+            yield chain(reader.blocks(part.file, part.start, part.length), [part]), part.index
         return
-    cutter = Cutter(library, layout)
+    cutter = Cutter(reader, layout)
     while True:
         index, items = cutter.index, cutter.next_part()
         first = next(items, None)
@@ -167,7 +171,7 @@ def test_every_line_is_in_one_body_or_left_out(tmp_path_factory, contents, layou
 
 
 def _numbered(outcome: Outcome) -> Iterator[tuple[Row, int]]:
-    """Reject rows with their line numbers, reckoned as the ledger does."""
+    """Reject rows with their line numbers, as PartOrder counts them."""
     before, behind = {}, 1
     for one in outcome.inspected:
         before[one.part.index] = behind
@@ -200,18 +204,18 @@ def test_a_later_try_goes_on_behind_any_part(tmp_path_factory, contents, layout,
     for one in whole.inspected[:stop]:
         behind = one.last_line + one.relative * behind
     found = find_files([str(folder / name) for name in names])
-    with Library(found, NDJSON, layout.max_part_bytes) as library:
-        stretches = list(plan_parts(library, layout))
+    with SourceReader(found, NDJSON, layout.max_part_bytes) as reader:
+        stretches = list(plan_parts(reader, layout))
         after = stretches[stop]
-        assert list(plan_parts(library, layout, after)) == stretches[stop + 1 :]
-        cutter = Cutter(library, layout, after)
+        assert list(plan_parts(reader, layout, after)) == stretches[stop + 1 :]
+        cutter = Cutter(reader, layout, after)
         rest = []
         while part := cutter.pass_part():
             rest.append(part)
         assert rest == stretches[stop + 1 :]
         one = whole.inspected[stop]
         line = one.first_line or behind
-        told = line_behind(library, Part(**(_stretch(after) | {"line": line})))
+        told = line_behind(reader, Part(**(_stretch(after) | {"line": line})))
         assert told == (one.last_file, one.last_line + one.relative * line)
 
 
@@ -361,8 +365,8 @@ def test_a_file_that_changed_is_not_read(tmp_path, change):
         os.utime(path, ns=(1, 1))
     else:
         path.unlink()
-    with Library(found, NDJSON, 1_000) as library, pytest.raises(SourceChanged, match=r"a\.ndjson"):
-        list(plan_parts(library, Layout(max_part_bytes=1_000)))
+    with SourceReader(found, NDJSON, 1_000) as reader, pytest.raises(SourceChanged, match=r"a\.ndjson"):
+        list(plan_parts(reader, Layout(max_part_bytes=1_000)))
 
 
 @pytest.mark.parametrize(

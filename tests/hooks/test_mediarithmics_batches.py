@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
-from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import FateUnknown, NotFound, PlatformError, Refused
 from airflow_bulk.platforms.mediarithmics import plugin_properties as properties
-from airflow_bulk.platforms.mediarithmics.integration_batches import run_seen, size_body
-from airflow_bulk.platforms.status import Standing
+from airflow_bulk.platforms.mediarithmics.integration_batches import run_snapshot, size_body
+from airflow_bulk.platforms.status import RemoteStatus
 
 GROUP = "com.example.batch"
 LOW = dict.fromkeys(("ram_size", "cpu_size", "disk_size"), "LOW")
@@ -279,11 +279,11 @@ async def test_executions_are_listed_back_to_since_and_no_further(
         emulator.clock.advance(100)
     emulator.clear_requests()
     since = now(emulator) / 1000 - 250
-    found = BatchExecutions(hook, instance_id, since).look()
+    found = IntegrationBatchExecutions(hook, instance_id, since).look()
     assert [one.id for one in found] == ids[:24:-1]
     assert len(emulator.requests()) == 2
     asynchronous = MediarithmicsHook()
-    everything = await BatchExecutions(asynchronous, instance_id).alook()
+    everything = await IntegrationBatchExecutions(asynchronous, instance_id).alook()
     await asynchronous.aclose()
     assert [one.id for one in everything] == ids[::-1]
 
@@ -308,7 +308,7 @@ def test_no_run_since_is_left_out(starts: list[int], since: int, size: int, newe
         for number, start in enumerate(sorted(starts))
     ]
     rows = made[::-1] if newest_first else made
-    steps = BatchExecutions(None, "1", since * 60.0).listing()  # type: ignore[arg-type]
+    steps = IntegrationBatchExecutions(None, "1", since * 60.0).listing()  # type: ignore[arg-type]
     call = next(steps)
     found = None
     while found is None:
@@ -329,12 +329,14 @@ async def test_pending_executions_are_cancelled_and_proved(
     emulator.settings(run_seconds=60)
     running = hook.create_batch_execution(instance_id, now(emulator)).id
     later = [hook.create_batch_execution(instance_id, now(emulator) + 60_000).id for _ in range(3)]
-    executions = BatchExecutions(hook, instance_id)
+    executions = IntegrationBatchExecutions(hook, instance_id)
     left = executions.cancel_pending([running, *later[:2]], 10)
     assert [one.id for one in left] == [running]
     asynchronous = MediarithmicsHook()
-    left = await BatchExecutions(asynchronous, instance_id).acancel_pending([running, later[2]], 10)
+    left = await IntegrationBatchExecutions(asynchronous, instance_id).acancel_pending(
+        [running, later[2]], 10
+    )
     await asynchronous.aclose()
-    assert [(one.id, one.standing) for one in left] == [(running, Standing.GOING)]
-    statuses = {one.id: run_seen(one).standing for one in hook.list_batch_executions(instance_id)}
-    assert statuses == {running: Standing.GOING} | dict.fromkeys(later, Standing.CANCELED)
+    assert [(one.id, one.remote_status) for one in left] == [(running, RemoteStatus.GOING)]
+    statuses = {one.id: run_snapshot(one).remote_status for one in hook.list_batch_executions(instance_id)}
+    assert statuses == {running: RemoteStatus.GOING} | dict.fromkeys(later, RemoteStatus.CANCELED)

@@ -11,25 +11,30 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import MemoryStore
 
-from airflow_bulk.runs.record import ClearUnclear, Meaning, Record
+from airflow_bulk.runs.record import ClearUnclear, EndMeaning, Record
 
 OPERATORS = Path(__file__).parents[2] / "operators"
 
 #: How the end is, what has happened since, what the operator allows -> what it means.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]] = {
-    "a retry after a success": ({"good": True}, {}, {}, Meaning.STANDS),
-    "a clear of a success": ({"good": True}, {"max_tries": 5}, {}, Meaning.BEGIN_AGAIN),
-    "a clear of a success that is kept": ({"good": True}, {"max_tries": 5}, {"keep": True}, Meaning.STANDS),
-    "a success that Airflow knows of": ({"good": True, "known": True}, {}, {}, Meaning.BEGIN_AGAIN),
-    "one that it does not": ({"good": True, "known": False}, {"max_tries": 5}, {}, Meaning.STANDS),
+    "a retry after a success": ({"good": True}, {}, {}, EndMeaning.STANDS),
+    "a clear of a success": ({"good": True}, {"max_tries": 5}, {}, EndMeaning.BEGIN_AGAIN),
+    "a clear of a success that is kept": (
+        {"good": True},
+        {"max_tries": 5},
+        {"keep": True},
+        EndMeaning.STANDS,
+    ),
+    "a success that Airflow knows of": ({"good": True, "known": True}, {}, {}, EndMeaning.BEGIN_AGAIN),
+    "one that it does not": ({"good": True, "known": False}, {"max_tries": 5}, {}, EndMeaning.STANDS),
     "a retry after a bad end": ({"good": False}, {}, {}, AirflowFailException),
-    "a clear of a bad end": ({"good": False}, {"max_tries": 5}, {}, Meaning.JUDGE_AGAIN),
-    "a clear of a kept bad end": ({"good": False}, {"max_tries": 5}, {"keep": True}, Meaning.JUDGE_AGAIN),
+    "a clear of a bad end": ({"good": False}, {"max_tries": 5}, {}, EndMeaning.JUDGE_AGAIN),
+    "a clear of a kept bad end": ({"good": False}, {"max_tries": 5}, {"keep": True}, EndMeaning.JUDGE_AGAIN),
     "a clear of a failed work": (
         {"good": False},
         {"max_tries": 5},
         {"works_again": lambda end, cleared: cleared},
-        Meaning.BEGIN_AGAIN,
+        EndMeaning.BEGIN_AGAIN,
     ),
     "a retry of a failed work": (
         {"good": False},
@@ -41,7 +46,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]] = {
         {"good": False},
         {},
         {"works_again": lambda end, cleared: True},
-        Meaning.BEGIN_AGAIN,
+        EndMeaning.BEGIN_AGAIN,
     ),
     "something else was cleared": ({"good": False}, {"clear_number": 1}, {}, ClearUnclear),
 }
@@ -57,10 +62,10 @@ def test_a_recorded_end(
 ) -> None:
     store = MemoryStore()
     first = record(store)
-    assert first.recorded_end(**allowed) == (Meaning.NO_END, None)
+    assert first.recorded_end(**allowed) == (EndMeaning.NO_END, None)
     first.write("end", {"result": {"id": "7"}, "reason": "bad.", "max_tries": 2, "try_number": 1, **end})
     later = record(store, **since)
-    if isinstance(meaning, Meaning):
+    if isinstance(meaning, EndMeaning):
         found, told = later.recorded_end(**allowed)
         assert found is meaning and told is not None and told.result == {"id": "7"}
     else:

@@ -12,14 +12,14 @@ from airflow_bulk.platforms.mediarithmics import integration_batches as batches
 from airflow_bulk.platforms.mediarithmics import plugin_properties as properties
 from airflow_bulk.platforms.mediarithmics.cron import CronError, cron_warning, next_fire, read_cron
 from airflow_bulk.platforms.mediarithmics.plugin_properties import PluginProperty, PropertyError
-from airflow_bulk.platforms.status import Standing
+from airflow_bulk.platforms.status import RemoteStatus
 
 SIZES = st.sampled_from([*batches.SIZES, "XL"])
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(batches.SIZE_NAMES, SIZES)), st.sampled_from(batches.SIZE_FIELDS))
 def test_sizes_read_back_as_the_seed_spells_them(sizes: dict[str, str], spelling: str) -> None:
-    instance = batches.BatchInstance(id="1", **batches.size_body(sizes, spelling))
+    instance = batches.IntegrationBatchInstance(id="1", **batches.size_body(sizes, spelling))
     assert {name: instance.size(name) for name in sizes} == {
         name: batches.seed_size(size) for name, size in sizes.items()
     }
@@ -155,27 +155,29 @@ def test_a_rendered_template_is_read_as_its_type_asks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "standing", "unknown"),
+    ("status", "remote_status", "unknown"),
     [
-        ("PENDING", Standing.PENDING, False),
-        ("RUNNING", Standing.GOING, False),
-        ("SUCCEEDED", Standing.SUCCEEDED, False),
-        ("FAILED", Standing.FAILED, False),
-        ("CANCELED", Standing.CANCELED, False),
-        ("HIBERNATING", Standing.GOING, True),
+        ("PENDING", RemoteStatus.PENDING, False),
+        ("RUNNING", RemoteStatus.GOING, False),
+        ("SUCCEEDED", RemoteStatus.SUCCEEDED, False),
+        ("FAILED", RemoteStatus.FAILED, False),
+        ("CANCELED", RemoteStatus.CANCELED, False),
+        ("HIBERNATING", RemoteStatus.GOING, True),
     ],
 )
-def test_an_execution_as_seen(status: str, standing: Standing, unknown: bool) -> None:
-    execution = batches.BatchExecution(
+def test_an_execution_as_seen(status: str, remote_status: RemoteStatus, unknown: bool) -> None:
+    execution = batches.IntegrationBatchExecution(
         id="7",
         status=status,
-        parameters=batches.BatchParameters(execution_type="CRON", expected_start_date="1932858000000"),
+        parameters=batches.IntegrationBatchParameters(
+            execution_type="CRON", expected_start_date="1932858000000"
+        ),
         creation_date=1_932_857_000_000,
         num_tasks="12",
         erroneous_tasks=2,
     )
-    seen = batches.run_seen(execution)
-    assert (seen.standing, seen.unknown, seen.execution_type) == (standing, unknown, "CRON")
+    seen = batches.run_snapshot(execution)
+    assert (seen.remote_status, seen.unknown, seen.execution_type) == (remote_status, unknown, "CRON")
     assert (seen.expected_start, seen.created, seen.lines, seen.failed) == (
         1_932_858_000.0,
         1_932_857_000.0,

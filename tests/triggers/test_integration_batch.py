@@ -306,15 +306,17 @@ async def test_without_shared_streams_it_runs_by_itself(
 
 
 async def test_memory_is_bounded_and_old_runs_stay_told() -> None:
-    from airflow_bulk.platforms.mediarithmics.integration_batches import BatchRun
-    from airflow_bulk.platforms.status import Standing
+    from airflow_bulk.platforms.mediarithmics.integration_batches import IntegrationBatchSnapshot
+    from airflow_bulk.platforms.status import RemoteStatus
     from airflow_bulk.triggers.integration_batch import _Memory
 
     state = AssetState()
     memory = _Memory(state, "8801")
     await memory.load()
     runs = [
-        BatchRun(id=str(n), standing=Standing.SUCCEEDED, status="SUCCEEDED", expected_start=60.0 * n)
+        IntegrationBatchSnapshot(
+            id=str(n), remote_status=RemoteStatus.SUCCEEDED, status="SUCCEEDED", expected_start=60.0 * n
+        )
         for n in range(_Memory.KEPT + 500)
     ]
     await memory.keep(runs)

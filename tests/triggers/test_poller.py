@@ -76,7 +76,7 @@ def test_looks_are_close_at_first_and_far_apart_with_age() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        rules = judging.Rules(started=loop.time(), poll_interval=120)
+        rules = judging.WaitingRules(started=loop.time(), poll_interval=120)
         poller: Poller[int] = Poller(looks)
         until = loop.time() + 12 * HOUR
         answers = poller.answers(0, lambda _: judging.next_look(rules, loop.time()))

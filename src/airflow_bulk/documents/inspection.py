@@ -12,7 +12,7 @@ from airflow_bulk.documents.lines.checking import Finding, LineChecker
 from airflow_bulk.documents.source.bodies import BodySum
 from airflow_bulk.documents.source.holes import HoleKeeper, HoleList
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Block, Library
+from airflow_bulk.documents.source.reader import Block, SourceReader
 
 MOST_CONTENT = 1 << 20  # a rejected line longer than this is told by its position only
 FIRST_ROWS = 10  # rejected lines of a part that are told even without a reject file
@@ -68,12 +68,12 @@ class Inspector:
 
     def __init__(
         self,
-        library: Library,
+        reader: SourceReader,
         holes: HoleKeeper,
         rows: Callable[[int, list[Row]], None] | None = None,
         want_content: bool = False,
     ) -> None:
-        self.library, self.holes, self.rows, self.want_content = library, holes, rows, want_content
+        self.reader, self.holes, self.rows, self.want_content = reader, holes, rows, want_content
         self._checkers: dict[bytes, LineChecker] = {}
 
     def inspect(self, index: int, items: Iterator[Block | Part], report: bool = True) -> Inspected:
@@ -92,9 +92,9 @@ class Inspector:
 
     def checker(self, file: int) -> LineChecker:
         """Return the checker for the lines of a file."""
-        header = self.library.beginning(file).header
+        header = self.reader.beginning(file).header
         if header not in self._checkers:
-            self._checkers[header] = self.library.rules.checker(header)
+            self._checkers[header] = self.reader.rules.checker(header)
         return self._checkers[header]
 
     def take_hints(self) -> dict[str, int]:
@@ -129,7 +129,7 @@ class _Inspection:
         if block.file != self._file:
             self._enter(block)
         if not block.data:
-            limit = self._inspector.library.line_limit(block.file)
+            limit = self._inspector.reader.line_limit(block.file)
             why = (f"the line has {block.length} bytes, more than the {limit} that a part may have",)
             self._leave_out(block, Finding(0, 0, block.length, why))
             self._line += 1
@@ -144,7 +144,7 @@ class _Inspection:
         self._place += block.length
 
     def _enter(self, block: Block) -> None:
-        beginning = self._inspector.library.beginning(block.file)
+        beginning = self._inspector.reader.beginning(block.file)
         if self._file < 0:
             self._body, self._header_length = BodySum(beginning.header), len(beginning.header)
         self._relative = block.offset > beginning.start
@@ -205,7 +205,7 @@ class _Inspection:
         self._pending, self._pending_bytes = [], 0
 
     def finish(self, part: Part) -> Inspected:
-        record = self._inspector.library.files[part.file].record
+        record = self._inspector.reader.files[part.file].record
         if self._place != part.length:
             raise SourceChanged(f"{record.uri}: has become shorter since it was first read.")
         self._hand_on()

@@ -14,7 +14,7 @@ from typing import Any
 from airflow_bulk.extract_load.deletions import DeletionLimit, check_limit
 from airflow_bulk.extract_load.endpoints import DESTINATION_ID, Destination
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
-from airflow_bulk.extract_load.planning import Pair, Plan, scope_of
+from airflow_bulk.extract_load.planning import ApplyPlan, Pair, scope_of
 
 _RESERVED = (DESTINATION_ID,)
 
@@ -65,7 +65,7 @@ class Outcome:
 def carry_out(
     load: str,
     mapping: LoadMapping,
-    plan: Plan,
+    plan: ApplyPlan,
     destination: Destination,
     *,
     limit: DeletionLimit,
@@ -94,7 +94,7 @@ class _Writer:
         self._in_scope = scope_of(mapping)
         self._done = Applied()
 
-    def write(self, plan: Plan, refused: str | None) -> Outcome:
+    def write(self, plan: ApplyPlan, refused: str | None) -> Outcome:
         done = self._done
         done.unchanged, done.out_of_scope = len(plan.unchanged), plan.out_of_scope
         done.unresolved_references, done.deletions_refused = plan.unresolved, refused

@@ -86,7 +86,7 @@ class LoadJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class DefinedBatch:
     """A definition as read; its jobs in the order written, which has no meaning."""
 
     extracts: tuple[ExtractJob, ...] = ()
@@ -98,7 +98,7 @@ class Batch:
     mappings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_batch(definition: Mapping[str, Any], faults: Faults) -> Batch:
+def read_batch(definition: Mapping[str, Any], faults: Faults) -> DefinedBatch:
     """Return the batch that *definition* describes; what cannot be read is noted in *faults* and left out."""
     batch, jobs = current_jobs(definition, faults)
     faults.check_keys(batch, _BATCH_KEYS, "the batch")
@@ -121,7 +121,7 @@ def read_batch(definition: Mapping[str, Any], faults: Faults) -> Batch:
     if not isinstance(mappings, Mapping):
         faults.add("not-a-dict", "mappings must be a dict: load object -> mapping", kind="mappings")
         mappings = {}
-    return Batch(
+    return DefinedBatch(
         extracts=tuple(extracts),
         loads=tuple(loads),
         mappings=mappings,

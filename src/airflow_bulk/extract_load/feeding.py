@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_bulk.extract_load.definition import Batch, LoadJob
+from airflow_bulk.extract_load.definition import DefinedBatch, LoadJob
 from airflow_bulk.extract_load.mapping import LoadMapping, default_feeds, read_mapping
 from airflow_bulk.extract_load.problems import Faults, Names
 
 
 def resolve_mappings(
-    batch: Batch,
+    batch: DefinedBatch,
     loads: Mapping[str, LoadJob],
     given: Mapping[str, Any] | None,
     read_only: frozenset[str],
@@ -84,7 +84,7 @@ def _check_references(job: LoadJob, mapping: LoadMapping, loads: Names, faults: 
 
 
 def warn_of_missing_feeds(
-    batch: Batch,
+    batch: DefinedBatch,
     loads: Mapping[str, LoadJob],
     mappings: Mapping[str, LoadMapping],
     read_only: frozenset[str],

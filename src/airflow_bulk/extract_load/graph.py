@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_bulk.extract_load.cycles import simple_cycles
-from airflow_bulk.extract_load.definition import Batch, ExtractJob, LoadJob, read_batch
+from airflow_bulk.extract_load.definition import DefinedBatch, ExtractJob, LoadJob, read_batch
 from airflow_bulk.extract_load.feeding import resolve_mappings, warn_of_missing_feeds
 from airflow_bulk.extract_load.mapping import LoadMapping
 from airflow_bulk.extract_load.problems import BatchDefinitionError, Faults, Names, Problem
@@ -46,7 +46,7 @@ class BatchGraph:
     loads: Mapping[str, LoadJob]
     mappings: Mapping[str, LoadMapping]
     read_only: frozenset[str]
-    batch: Batch
+    batch: DefinedBatch
 
     def upstream(self, node: str) -> frozenset[str]:
         """Return what *node* waits for."""

@@ -39,7 +39,7 @@ class Pair:
 
 
 @dataclass
-class Plan:
+class ApplyPlan:
     """All changes of one apply, before the first of them.
 
     :param creates: wanted records without a counterpart, and their pending references.
@@ -68,7 +68,7 @@ def make_plan(
     tables: ReferenceTables,
     *,
     deleting: bool = False,
-) -> Plan:
+) -> ApplyPlan:
     """Return the changes that make *current* hold *wanted*.
 
     :param load: the load object, also its own name in *tables*.
@@ -77,7 +77,7 @@ def make_plan(
     :raises MappingFailed: the mapping makes records outside its own scope.
     """
     in_scope = scope_of(mapping)
-    plan = Plan()
+    plan = ApplyPlan()
     unmatched: dict[Key | None, deque[Record]] = defaultdict(deque)
     own: dict[str, Any] = {}
     for record in current:

@@ -26,7 +26,7 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Problem(NamedTuple):
+class AnswerProblem(NamedTuple):
     """What an answer says went wrong, already free of personal data.
 
     :param meaning: what this status means at this platform, where that is not what it usually means.
@@ -56,7 +56,7 @@ class Call(Generic[T]):
     path: str
     what: str
     parse: Callable[[Reply], T]
-    problem: Callable[[Reply], Problem | None]
+    problem: Callable[[Reply], AnswerProblem | None]
     query: Mapping[str, Any] = field(default_factory=dict)
     json: Any = None
     repeatable: bool = True

@@ -1,6 +1,6 @@
 """Calls whose order depends on their answers, written once and carried out by a worker or on an event loop.
 
-Steps are a generator: it yields calls, gets each answer back, and each platform error thrown in.
+CallSequence are a generator: it yields calls, gets each answer back, and each platform error thrown in.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from airflow_bulk.platforms.errors import PlatformError
 
 T = TypeVar("T")
 
-Steps = Generator[Call[Any], Any, T]
+CallSequence = Generator[Call[Any], Any, T]
 
 
-def carry_out(steps: Steps[T], send: Callable[[Call[Any]], Any]) -> T:
+def run_calls(steps: CallSequence[T], send: Callable[[Call[Any]], Any]) -> T:
     """Carry steps out with ``send`` and return what they return."""
     try:
         call = next(steps)
@@ -32,8 +32,8 @@ def carry_out(steps: Steps[T], send: Callable[[Call[Any]], Any]) -> T:
         return result
 
 
-async def acarry_out(steps: Steps[T], asend: Callable[[Call[Any]], Awaitable[Any]]) -> T:
-    """:func:`carry_out` on the event loop."""
+async def arun_calls(steps: CallSequence[T], asend: Callable[[Call[Any]], Awaitable[Any]]) -> T:
+    """:func:`run_calls` on the event loop."""
     try:
         call = next(steps)
         while True:

@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from airflow_bulk.platforms.call import Call, Problem, Reply
+from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import reduce_message
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ _NO_ASSET = "no such object, or no permission to read it; Centrapay does not tel
 WHEN_LOST = "A batch may exist all the same; nothing is posted again by itself."
 
 
-class BatchError(msgspec.Struct, frozen=True, kw_only=True):
+class CentrapayBatchError(msgspec.Struct, frozen=True, kw_only=True):
     """One error of a batch (section 4). ``index`` is an offset whose base is not documented: never computed with."""
 
     message: str = ""
@@ -65,7 +65,7 @@ class BatchError(msgspec.Struct, frozen=True, kw_only=True):
     index: str | None = None
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class CentrapayBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch as last seen (section 4). Its URL is left out on purpose.
 
     :param count: records, as far as the platform says; None where it says nothing.
@@ -81,7 +81,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     test: bool | None = None
     count: int | None = None
     error_count: int | None = None
-    errors: tuple[BatchError, ...] = ()
+    errors: tuple[CentrapayBatchError, ...] = ()
     unreadable: tuple[str, ...] = ()
 
 
@@ -157,7 +157,7 @@ def whole(value: object) -> int:
     return int(number)
 
 
-def read_batch(body: bytes) -> Batch:
+def read_batch(body: bytes) -> CentrapayBatch:
     """Read a batch: whatever else is odd about it, its id is not lost.
 
     :raises msgspec.DecodeError: no JSON object with an id.
@@ -179,7 +179,7 @@ def read_batch(body: bytes) -> Batch:
                     return None
         return None
 
-    return Batch(
+    return CentrapayBatch(
         id=raw.id,
         status=_text(raw.status),
         type=_text(raw.type),
@@ -196,13 +196,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _read_errors(value: object) -> tuple[BatchError, ...]:
+def _read_errors(value: object) -> tuple[CentrapayBatchError, ...]:
     found = []
     for one in value if isinstance(value, list) else ():
         error = msgspec.convert(one, _RawError) if isinstance(one, dict) else _RawError(message=one)
         named = error.external_id if error.external_id is not None else error.ref
         found.append(
-            BatchError(
+            CentrapayBatchError(
                 message="" if error.message is None else str(error.message),
                 external_id=None if named is None else str(named),
                 index=None if error.index is None else str(error.index),
@@ -211,24 +211,26 @@ def _read_errors(value: object) -> tuple[BatchError, ...]:
     return tuple(found)
 
 
-def seen(batch: Batch) -> Seen:
+def snapshot(batch: CentrapayBatch) -> RemoteSnapshot:
     """Return what a batch means to who waits (section 5).
 
     What is not over counts as going: no batch can be cancelled. Accepted records are those counted without those
     in error [assumed: whether ``count`` holds the failed ones is not stated].
     """
-    standing = {COMPLETE: Standing.SUCCEEDED, ERROR: Standing.FAILED}.get(batch.status, Standing.GOING)
+    remote_status = {COMPLETE: RemoteStatus.SUCCEEDED, ERROR: RemoteStatus.FAILED}.get(
+        batch.status, RemoteStatus.GOING
+    )
     failed = batch.error_count
     # The list may hold fewer than were counted, and is all there is where nothing was.
     failed = max(failed or 0, len(batch.errors)) if batch.errors else failed
-    counted = standing is Standing.SUCCEEDED and batch.count is not None
-    return Seen(
+    counted = remote_status is RemoteStatus.SUCCEEDED and batch.count is not None
+    return RemoteSnapshot(
         id=batch.id,
-        standing=standing,
+        remote_status=remote_status,
         status=batch.status,
-        lines=batch.count if standing.over else None,
+        lines=batch.count if remote_status.over else None,
         accepted=max(0, (batch.count or 0) - (failed or 0)) if counted else None,
-        failed=failed if standing.over else None,
+        failed=failed if remote_status.over else None,
         unknown=batch.status not in STATUSES,
         owner=batch.account_id or None,
         message=said(batch.errors[0].message) if batch.errors else "",
@@ -296,7 +298,7 @@ def _problem(forbidden: str) -> Any:
     :param forbidden: what 403 means for this call: it stands for what is missing, too.
     """
 
-    def problem(reply: Reply) -> Problem | None:
+    def problem(reply: Reply) -> AnswerProblem | None:
         if reply.status < 300:
             return None
         try:
@@ -307,7 +309,7 @@ def _problem(forbidden: str) -> Any:
         meaning = {403: forbidden, 404: _UNKNOWN_ROUTE}.get(reply.status, "")
         if message in LIVENESS:
             meaning = _WRONG_LIVENESS
-        return Problem(reply.status, message, meaning)
+        return AnswerProblem(reply.status, message, meaning)
 
     return problem
 
@@ -319,7 +321,7 @@ def _id(value: str) -> str:
 # -- Calls ------------------------------------------------------------------------------------------------------
 
 
-def create_batch(body: Mapping[str, Any]) -> Call[Batch]:
+def create_batch(body: Mapping[str, Any]) -> Call[CentrapayBatch]:
     """Create a batch (section 3). Not repeatable: no idempotency key is documented, and no list to look in."""
     return Call(
         "POST",
@@ -333,7 +335,7 @@ def create_batch(body: Mapping[str, Any]) -> Call[Batch]:
     )
 
 
-def get_batch(batch_id: str) -> Call[Batch]:
+def get_batch(batch_id: str) -> Call[CentrapayBatch]:
     """Get one batch."""
     return Call(
         "GET",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_bulk.platforms.call import Call, Problem, Reply
+from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import reduce_message
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ RUNNING, FAILED = "running", frozenset({"failed", "stopped"})
 _ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A stored batch (section 1.1).
 
     :param finished_at: set when the run ended, in success or not; ``None`` while it runs, or for ever.
@@ -114,13 +114,13 @@ def delete_object(resource: str, identifier: str, prefix: str = "") -> Call[dict
     return _call("DELETE", resource, prefix, identifier, f"delete {resource} {identifier}", _object)
 
 
-def as_batch(raw: dict[str, Any]) -> Batch:
+def as_batch(raw: dict[str, Any]) -> ServerBatch:
     """Read a batch out of what the server sent; unknown fields stay in ``raw``."""
     identifier = raw.get("id") or raw.get("_id")
     if not isinstance(identifier, str):
         raise ValueError("the answer is no batch: it has no id")  # noqa: TRY004
     status = raw.get("status")
-    return Batch(
+    return ServerBatch(
         id=identifier,
         tenant_id=raw.get("tenant_id"),
         created_at=raw.get("created_at"),
@@ -131,7 +131,7 @@ def as_batch(raw: dict[str, Any]) -> Batch:
     )
 
 
-def get_batch(identifier: str, prefix: str = "") -> Call[Batch]:
+def get_batch(identifier: str, prefix: str = "") -> Call[ServerBatch]:
     """GET one batch as a record."""
     what = f"read batch {identifier}"
     return _call("GET", "batch", prefix, identifier, what, lambda reply: as_batch(_object(reply)))
@@ -154,16 +154,16 @@ def masked(value: Any) -> Any:
     return [masked(item) for item in value] if isinstance(value, list) else value
 
 
-def problem(reply: Reply) -> Problem | None:
+def problem(reply: Reply) -> AnswerProblem | None:
     """Return what a bad answer says: ``{"error": "..."}`` (section 1 [assumed]), or nothing readable."""
     if 200 <= reply.status < 300:
         return None
     try:
         said = msgspec.json.decode(reply.body)
     except ValueError:
-        return Problem(reply.status, "")
+        return AnswerProblem(reply.status, "")
     error = said.get("error") if isinstance(said, dict) else None
-    return Problem(reply.status, reduce_message(error) if isinstance(error, str) else "")
+    return AnswerProblem(reply.status, reduce_message(error) if isinstance(error, str) else "")
 
 
 def _call(

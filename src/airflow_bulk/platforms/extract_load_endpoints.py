@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from airflow_bulk.platforms.call import Call, Problem, Reply
+from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.extract_load import problem
 
 Record = dict[str, Any]
@@ -125,11 +125,11 @@ def _exactly_200(method: str, path: str, what: str, parse: Any, **options: Any) 
     return Call(method, path, what, parse, _not_200, **options)
 
 
-def _not_200(reply: Reply) -> Problem | None:
+def _not_200(reply: Reply) -> AnswerProblem | None:
     """Every call must answer exactly 200; 201 and 204 are errors, too (section 2.2 [source])."""
     if reply.status == 200:
         return None
-    return problem(reply) or Problem(reply.status, "only 200 is success here")
+    return problem(reply) or AnswerProblem(reply.status, "only 200 is success here")
 
 
 def _where(bounds: Mapping[str, datetime | None]) -> str:

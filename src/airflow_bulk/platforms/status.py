@@ -7,7 +7,7 @@ import enum
 import msgspec
 
 
-class Standing(enum.StrEnum):
+class RemoteStatus(enum.StrEnum):
     """What a status means for who waits."""
 
     PENDING = "pending"  # not begun: can still be cancelled, took nothing
@@ -19,14 +19,14 @@ class Standing(enum.StrEnum):
     @property
     def over(self) -> bool:
         """Nothing more will happen."""
-        return self not in (Standing.PENDING, Standing.GOING)
+        return self not in (RemoteStatus.PENDING, RemoteStatus.GOING)
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of remote work as last seen.
 
     :param id: its id on the platform.
-    :param standing: what its status means.
+    :param remote_status: what its status means.
     :param status: the status as the platform wrote it.
     :param lines: records it holds; None while the platform has not said.
     :param accepted: records taken; None while not said.
@@ -40,7 +40,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    standing: Standing
+    remote_status: RemoteStatus
     status: str
     lines: int | None = None
     accepted: int | None = None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms.errors import FateUnknown, PlatformError
-from airflow_bulk.platforms.status import Seen, Standing
-from airflow_bulk.runs.record import PartEntry, PartLedger, Record, State
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
+from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import SendingOptions
@@ -34,7 +34,7 @@ UNTIL_COUNTED = 120.0
 CREATIONS = 3
 
 
-class NotSettled(PlatformError):
+class NotReconciled(PlatformError):
     """What is on the platform does not tell what an earlier act did; nothing is sent again."""
 
 
@@ -46,7 +46,7 @@ def agreed(
     :param look: one full list.
     :param key: what must be equal in both.
     :param since: seconds since 1970 of the act.
-    :raises NotSettled: the lists keep changing.
+    :raises NotReconciled: the lists keep changing.
     """
     time.sleep(max(0.0, since + settle - time.time()))
     before = look()
@@ -56,14 +56,14 @@ def agreed(
         if {key(one) for one in now} == {key(one) for one in before}:
             return now
         before = now
-    raise NotSettled(
+    raise NotReconciled(
         "settle what an earlier try left on the platform",
         f"{LISTS} lists in a row differed",
         retry="A retry looks again; nothing is sent before two lists agree.",
     )
 
 
-class Blind(NamedTuple):
+class NoLookup(NamedTuple):
     """Why nothing can be looked up, and what then.
 
     :param why: after "the answer was lost, and".
@@ -78,7 +78,7 @@ class Blind(NamedTuple):
     cleared: bool = False
 
 
-NO_MARKER = Blind(
+NO_MARKER = NoLookup(
     "without a marker in the name nothing can be looked up",
     "Look at the platform yourself, then clear this task or mark it.",
     cleared=True,
@@ -93,7 +93,7 @@ def create_once(
     look: Callable[[dict[str, Any]], list[str]] | None,
     *,
     settle: float,
-    blind: Blind = NO_MARKER,
+    no_lookup: NoLookup = NO_MARKER,
 ) -> tuple[str, dict[str, Any]]:
     """Create something remote exactly once over all tries: intent, look, act, record.
 
@@ -102,16 +102,16 @@ def create_once(
     :param create: the act; returns the id.
     :param look: ids that bear the intent's mark, or None where nothing can be looked up. Then ``create`` is one
         call, and where that call was certainly not carried out a later try acts without a doubt.
-    :param blind: what to say, and what to do, where nothing can be looked up.
+    :param no_lookup: what to say, and what to do, where nothing can be looked up.
     :returns: the id, and the stored intent.
-    :raises NotSettled: two fit, or nothing can be looked up.
+    :raises NotReconciled: two fit, or nothing can be looked up.
     """
     stored = record.read(name)
     if stored is not None and stored.get("id"):
         return str(stored["id"]), stored
-    if stored is not None and look is None and (blind.again or stored.get("undone")):
+    if stored is not None and look is None and (no_lookup.again or stored.get("undone")):
         stored = None
-    elif stored is not None and look is None and blind.cleared:
+    elif stored is not None and look is None and no_lookup.cleared:
         stored = stored if stored.get("max_tries", record.max_tries) == record.max_tries else None
     unsure = stored is not None
     if stored is None:
@@ -119,7 +119,7 @@ def create_once(
         record.write(name, stored)
     for _ in range(CREATIONS):
         if unsure:
-            found = _found(look, stored, settle, blind)
+            found = _found(look, stored, settle, no_lookup)
             if found is not None:
                 log.info("Found %s on the platform: an earlier act was carried out. Going on with it.", found)
                 break
@@ -134,7 +134,7 @@ def create_once(
                 record.write(name, {**stored, "undone": True})
             raise
     else:
-        raise NotSettled(
+        raise NotReconciled(
             f"create {name}",
             f"the answer was lost {CREATIONS} times, and nothing was found afterwards",
             retry="A retry looks again before it creates.",
@@ -145,17 +145,20 @@ def create_once(
 
 
 def _found(
-    look: Callable[[dict[str, Any]], list[str]] | None, stored: dict[str, Any], settle: float, blind: Blind
+    look: Callable[[dict[str, Any]], list[str]] | None,
+    stored: dict[str, Any],
+    settle: float,
+    no_lookup: NoLookup,
 ) -> str | None:
     if look is None:
-        raise NotSettled(
+        raise NotReconciled(
             "tell whether an earlier act was carried out",
-            f"its answer was lost, and {blind.why}",
-            retry=blind.retry,
+            f"its answer was lost, and {no_lookup.why}",
+            retry=no_lookup.retry,
         )
     found = agreed(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
     if len(found) > 1:
-        raise NotSettled(
+        raise NotReconciled(
             "tell which object an earlier act created",
             f"{len(found)} fit: {name_ids(found)}",
             retry="A retry looks again; it creates nothing while two fit.",
@@ -166,18 +169,18 @@ def _found(
 class Executions(Protocol):
     """What settling asks of an import's executions."""
 
-    def look(self) -> list[Seen]:
+    def look(self) -> list[RemoteSnapshot]:
         """All executions of the import."""
 
-    def cancel(self, execution_id: str) -> Seen:
+    def cancel(self, execution_id: str) -> RemoteSnapshot:
         """Cancel one and return it as re-read."""
 
 
-class Settling:
+class Reconciliation:
     """Settles the parts whose last block may have left without an answer.
 
     :param executions: the import's executions.
-    :param ledger: the record's parts.
+    :param recorded: the record's parts.
     :param own: the import was created by this task; nothing else feeds it.
     :param exclusive: the caller says that nobody else feeds the import given from outside.
     :param baseline: newest execution of that import before this task sent anything; ids increase.
@@ -186,7 +189,7 @@ class Settling:
     def __init__(
         self,
         executions: Executions,
-        ledger: PartLedger,
+        recorded: RecordedParts,
         sending: SendingOptions,
         *,
         own: bool,
@@ -194,7 +197,7 @@ class Settling:
         baseline: str = "",
     ) -> None:
         self._executions = executions
-        self._ledger = ledger
+        self._recorded = recorded
         self._settle = float(sending.settle)
         self._own = own
         self._exclusive = exclusive
@@ -203,9 +206,9 @@ class Settling:
     def run(self) -> None:
         """Give every committed part its execution, or send it again; afterwards none is committed.
 
-        :raises NotSettled: naming the candidates.
+        :raises NotReconciled: naming the candidates.
         """
-        committed = self._ledger.in_state(State.COMMIT)
+        committed = self._recorded.in_state(PartState.COMMIT)
         if not committed and not self._own:
             return
         unmatched = self._unmatched(committed)
@@ -214,21 +217,21 @@ class Settling:
         for one in unmatched:
             self._adopt(one, committed, unmatched)
         for entry in committed:
-            if entry.state is State.COMMIT:
+            if entry.state is PartState.COMMIT:
                 log.info("Part %d was not taken by the platform; it is sent again.", entry.part.index + 1)
-                entry.state = State.CHECKED
-                self._ledger.save(entry)
+                entry.state = PartState.CHECKED
+                self._recorded.save(entry)
 
-    def _unmatched(self, committed: Sequence[PartEntry]) -> list[Seen]:
+    def _unmatched(self, committed: Sequence[RecordedPart]) -> list[RemoteSnapshot]:
         """Executions that no part is known to have made and that may have taken lines."""
-        known = self._ledger.known_executions()
+        known = self._recorded.known_executions()
 
-        def look() -> list[Seen]:
+        def look() -> list[RemoteSnapshot]:
             return [
                 one
                 for one in self._executions.look()
                 if one.id not in known
-                and one.standing is not Standing.CANCELED
+                and one.remote_status is not RemoteStatus.CANCELED
                 and id_order(one.id) > id_order(self._baseline)
             ]
 
@@ -241,32 +244,34 @@ class Settling:
         until = time.time() + UNTIL_COUNTED
         while (
             not self._own
-            and any(one.lines is None and not one.standing.over for one in found)
+            and any(one.lines is None and not one.remote_status.over for one in found)
             and time.time() < until
         ):
             time.sleep(BETWEEN_LOOKS)
             found = look()
         return found
 
-    def _cancel_pending(self, unmatched: list[Seen]) -> list[Seen]:
+    def _cancel_pending(self, unmatched: list[RemoteSnapshot]) -> list[RemoteSnapshot]:
         """Cancel what took no line yet; wait for the line count of the rest."""
         left = []
         until = time.time() + UNTIL_COUNTED
         for one in unmatched:
-            if one.standing is Standing.PENDING:
-                self._ledger.hold()  # to a superseded try a newer one's parts look unmatched, too
+            if one.remote_status is RemoteStatus.PENDING:
+                self._recorded.hold()  # to a superseded try a newer one's parts look unmatched, too
                 one = self._executions.cancel(one.id)
-            while one.lines is None and not one.standing.over and time.time() < until:
+            while one.lines is None and not one.remote_status.over and time.time() < until:
                 time.sleep(BETWEEN_LOOKS)
                 one = next((now for now in self._executions.look() if now.id == one.id), one)
-            if one.standing is Standing.CANCELED:
+            if one.remote_status is RemoteStatus.CANCELED:
                 log.info("Cancelled execution %s of an earlier act; it had taken no line.", one.id)
             else:
                 left.append(one)
         return left
 
-    def _adopt(self, one: Seen, committed: Sequence[PartEntry], unmatched: Sequence[Seen]) -> None:
-        waiting = [entry for entry in committed if entry.state is State.COMMIT]
+    def _adopt(
+        self, one: RemoteSnapshot, committed: Sequence[RecordedPart], unmatched: Sequence[RemoteSnapshot]
+    ) -> None:
+        waiting = [entry for entry in committed if entry.state is PartState.COMMIT]
         fits = [entry for entry in waiting if one.lines in (entry.part.lines, None)]
         # One that has not told its lines may be whichever.
         rivals = [
@@ -278,11 +283,13 @@ class Settling:
             raise self._unclear(one, fits, rivals)
         entry = fits[0]
         entry.executions.append(one.id)
-        entry.state = State.SENT
-        self._ledger.save(entry)
+        entry.state = PartState.SENT
+        self._recorded.save(entry)
         log.info("Part %d is execution %s: its answer had been lost.", entry.part.index + 1, one.id)
 
-    def _unclear(self, one: Seen, fits: Sequence[PartEntry], rivals: Sequence[str]) -> NotSettled:
+    def _unclear(
+        self, one: RemoteSnapshot, fits: Sequence[RecordedPart], rivals: Sequence[str]
+    ) -> NotReconciled:
         parts = ", ".join(f"part {entry.part.index + 1}" for entry in fits) or "no part"
         lines = "an unknown number of" if one.lines is None else f"{one.lines}"
         hint = (
@@ -290,7 +297,7 @@ class Settling:
             if self._own or self._exclusive
             else " The import was given from outside: say exclusive=True if nobody else feeds it."
         )
-        return NotSettled(
+        return NotReconciled(
             "settle what an earlier act left on the platform",
             f"execution {one.id} ({one.status}, {lines} lines) fits {parts}; candidates: {name_ids(rivals)}",
             retry=f"Nothing was sent again; a retry looks again.{hint}",

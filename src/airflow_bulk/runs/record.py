@@ -29,7 +29,7 @@ PAGE = 100
 LARGEST_VALUE = 60_000
 
 
-class Store(Protocol):
+class TaskStateStore(Protocol):
     """What this room needs of ``context["task_state_store"]``."""
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -50,7 +50,7 @@ class ClearUnclear(Exception):
     """Whether this try is a retry or a clear cannot be told."""
 
 
-class End(msgspec.Struct, kw_only=True):
+class RecordedEnd(msgspec.Struct, kw_only=True):
     """How a generation ended.
 
     :param good: success, else a failed judgement.
@@ -68,7 +68,7 @@ class End(msgspec.Struct, kw_only=True):
     try_number: int = 0
 
 
-class Meaning(enum.Enum):
+class EndMeaning(enum.Enum):
     """What a recorded end means for the try that finds it (design section 5.5)."""
 
     NO_END = "none was recorded: begin, or go on"
@@ -77,7 +77,7 @@ class Meaning(enum.Enum):
     BEGIN_AGAIN = "do the work again, as the next generation"
 
 
-class State(enum.StrEnum):
+class PartState(enum.StrEnum):
     """How far a part has come."""
 
     CHECKED = "checked"  # not taken by anyone: send it
@@ -86,7 +86,7 @@ class State(enum.StrEnum):
     SENT = "sent"  # its execution is known
 
 
-class PartEntry(msgspec.Struct, kw_only=True):
+class RecordedPart(msgspec.Struct, kw_only=True):
     """One part in the record.
 
     :param executions: every execution that held it, oldest first; the last one counts.
@@ -94,7 +94,7 @@ class PartEntry(msgspec.Struct, kw_only=True):
     """
 
     part: Part
-    state: State = State.CHECKED
+    state: PartState = PartState.CHECKED
     executions: list[str] = []
     given_up: int = 0
 
@@ -108,12 +108,12 @@ class PartEntry(msgspec.Struct, kw_only=True):
         ]
 
     @classmethod
-    def read(cls, plain: list[Any]) -> PartEntry:
+    def read(cls, plain: list[Any]) -> RecordedPart:
         """Read a stored entry."""
         *facts, state, executions, given_up = plain
         return cls(
             part=Part(**dict(zip(Part.__struct_fields__, facts, strict=True))),
-            state=State(state),
+            state=PartState(state),
             executions=list(executions),
             given_up=given_up,
         )
@@ -132,7 +132,7 @@ class Record:
     :param try_number: ``ti.try_number``, for messages.
     """
 
-    def __init__(self, store: Store, *, max_tries: int, clear_number: int, try_number: int) -> None:
+    def __init__(self, store: TaskStateStore, *, max_tries: int, clear_number: int, try_number: int) -> None:
         self._store = store
         self.max_tries = max_tries
         self.clear_number = clear_number
@@ -234,14 +234,14 @@ class Record:
 
     # The end.
 
-    def end(self) -> End | None:
+    def end(self) -> RecordedEnd | None:
         """How this generation ended, if it did."""
         stored = self.read("end")
-        return None if stored is None else msgspec.convert(stored, End)
+        return None if stored is None else msgspec.convert(stored, RecordedEnd)
 
     def write_end(self, *, good: bool, result: dict[str, Any], reason: str = "") -> None:
         """Record the end; ids by the thousand are counted, not stored."""
-        end = End(
+        end = RecordedEnd(
             good=good,
             result=result,
             reason=reason,
@@ -256,8 +256,8 @@ class Record:
         self.write("end", plain)
 
     def recorded_end(
-        self, *, keep: bool = False, works_again: Callable[[End, bool], bool] | None = None
-    ) -> tuple[Meaning, End | None]:
+        self, *, keep: bool = False, works_again: Callable[[RecordedEnd, bool], bool] | None = None
+    ) -> tuple[EndMeaning, RecordedEnd | None]:
         """Say what a recorded end means for this try; whoever begins again calls :meth:`next_generation`.
 
         A retry after an end gets that end, good or bad. A clear of a success does the work again, a clear of a failed
@@ -271,11 +271,11 @@ class Record:
         """
         end = self.end()
         if end is None:
-            return Meaning.NO_END, None
+            return EndMeaning.NO_END, None
         cleared = self._cleared(end)
         if end.good:
             if cleared and not keep:
-                return Meaning.BEGIN_AGAIN, end
+                return EndMeaning.BEGIN_AGAIN, end
             log.info(
                 "Try %d had already ended well: its result stands.%s",
                 end.try_number,
@@ -283,15 +283,15 @@ class Record:
                 if end.known is False
                 else "",
             )
-            return Meaning.STANDS, end
+            return EndMeaning.STANDS, end
         if works_again is not None and works_again(end, cleared):
-            return Meaning.BEGIN_AGAIN, end
+            return EndMeaning.BEGIN_AGAIN, end
         if not cleared:
             raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
         log.info("Cleared after a failed judgement: judging again with today's max_failures.")
-        return Meaning.JUDGE_AGAIN, end
+        return EndMeaning.JUDGE_AGAIN, end
 
-    def _cleared(self, end: End) -> bool:
+    def _cleared(self, end: RecordedEnd) -> bool:
         """Tell a clear from a retry (crash facts, section 2).
 
         A success that Airflow knows of is tried again only when it was cleared; one that it never heard of
@@ -312,7 +312,7 @@ class Record:
         )
 
 
-class PartLedger:
+class RecordedParts:
     """The parts of the record, in pages of :data:`PAGE`.
 
     :param record: where they are kept.
@@ -320,18 +320,18 @@ class PartLedger:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self.entries: list[PartEntry] = []
+        self.entries: list[RecordedPart] = []
         page = 0
         while stored := record.read(f"parts.{page}"):
-            self.entries += [PartEntry.read(plain) for plain in stored]
+            self.entries += [RecordedPart.read(plain) for plain in stored]
             page += 1
 
     @classmethod
-    def empty(cls, record: Record) -> PartLedger:
-        """A ledger of a generation that has no plan: pages of a try that died before its plan are not read."""
-        ledger = cls.__new__(cls)
-        ledger._record, ledger.entries = record, []
-        return ledger
+    def empty(cls, record: Record) -> RecordedParts:
+        """A recorded of a generation that has no plan: pages of a try that died before its plan are not read."""
+        recorded = cls.__new__(cls)
+        recorded._record, recorded.entries = record, []
+        return recorded
 
     def forget(self) -> None:
         """Begin with no part; pages of a try that died before its plan are emptied, the last one first.
@@ -348,11 +348,11 @@ class PartLedger:
     def add(self, parts: list[Part]) -> None:
         """Add checked parts, each page written once."""
         first = len(self.entries) // PAGE
-        self.entries += [PartEntry(part=part) for part in parts]
+        self.entries += [RecordedPart(part=part) for part in parts]
         for page in range(first, (len(self.entries) + PAGE - 1) // PAGE):
             self._write(page)
 
-    def save(self, entry: PartEntry) -> None:
+    def save(self, entry: RecordedPart) -> None:
         """Write an entry's page; when it returns, the entry survives anything."""
         self._write(entry.part.index // PAGE)
 
@@ -364,7 +364,7 @@ class PartLedger:
         """Return only if this try is still the one that may act; see :meth:`Record.hold`."""
         self._record.hold()
 
-    def in_state(self, *states: State) -> list[PartEntry]:
+    def in_state(self, *states: PartState) -> list[RecordedPart]:
         """Entries in one of these states, in order."""
         return [entry for entry in self.entries if entry.state in states]
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
-from airflow_bulk.judging import DeadlinePassed, FailedBecause, Finished, KeepWaiting, Verdict
+from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline, Verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,12 +45,12 @@ class Watch(ABC):
     :param started: seconds since 1970 of the first look.
     :param timeout: seconds from then to the deadline.
     :param poll_interval: seconds between two looks.
-    :param rules: more of :class:`airflow_bulk.judging.Rules`.
+    :param rules: more of :class:`airflow_bulk.judging.WaitingRules`.
     """
 
     def __init__(self, *, started: float, timeout: float, poll_interval: float, **rules: Any) -> None:
         self.deadline = started + timeout
-        self.rules = judging.Rules(
+        self.rules = judging.WaitingRules(
             started=started, deadline=self.deadline, poll_interval=poll_interval, **rules
         )
         self.progress = judging.WaitingProgress(logging.getLogger(type(self).__module__))
@@ -69,7 +69,7 @@ class Watch(ABC):
         """Say why what is over is not good; empty when it is."""
 
     @abstractmethod
-    def say_late(self, verdict: DeadlinePassed, timeout: float) -> str:
+    def say_late(self, verdict: PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.hooks.sending.crewing import (
+from tests.hooks.sending.pooling import (
     line_of,
 )
 from tests.hooks.sending.sink import Sink, make_certificate

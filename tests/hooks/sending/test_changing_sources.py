@@ -7,14 +7,14 @@ import os
 
 import fsspec
 import pytest
-from tests.hooks.sending.crewing import (
+from tests.hooks.sending.pooling import (
     ALL_WAYS,
     GOOD,
     GOOD_LINES,
     GOOD_SET,
     Gate,
     jobs_of,
-    make_crew,
+    make_pool,
     pack,
     sent_lines,
     target_of,
@@ -27,29 +27,29 @@ from airflow_bulk.documents.source.files import find_files
 @ALL_WAYS
 def test_a_file_that_changed_behind_its_dates_is_cut(sink, source, workers):
     gate = Gate()
-    with make_crew(source, workers) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(source, workers) as pool:
+        pool.run(pool.first_pass(), gate)
         state = source.stat()
         with source.open("r+b") as file:
             file.seek(250_000)
             file.write(b"X")
         os.utime(source, ns=(state.st_atime_ns, state.st_mtime_ns))
-        crew.aim(target_of(sink))
+        pool.aim(target_of(sink))
         with pytest.raises(SourceChanged, match=r"source\.ndjson"):
-            crew.run(jobs_of(gate.parts, check=False), gate)
+            pool.run(jobs_of(gate.parts, check=False), gate)
     assert set(sent_lines(sink)) < GOOD_SET
 
 
 @ALL_WAYS
 def test_facts_that_differ_from_the_record_stop_the_run(sink, source, workers):
     first, second = Gate(), Gate()
-    with make_crew(source, workers) as crew:
-        crew.run(crew.first_pass(), first)
+    with make_pool(source, workers) as pool:
+        pool.run(pool.first_pass(), first)
     source.write_bytes(source.read_bytes().replace(b"0000123", b"0000124"))
-    with make_crew(source, workers) as crew:
-        crew.aim(target_of(sink))
+    with make_pool(source, workers) as pool:
+        pool.aim(target_of(sink))
         with pytest.raises(SourceChanged, match=r"source\.ndjson \(part 0\)"):
-            crew.run(jobs_of(first.parts), second)
+            pool.run(jobs_of(first.parts), second)
     assert GOOD % 1 not in sent_lines(sink) and not second.parts
 
 
@@ -57,8 +57,8 @@ def test_facts_that_differ_from_the_record_stop_the_run(sink, source, workers):
 def test_a_truncated_file_ends_the_first_pass(source, workers):
     packed = pack(source, ".gz")
     packed.write_bytes(packed.read_bytes()[:-100])
-    with make_crew(packed, workers) as crew, pytest.raises(SourceError, match="truncated"):
-        crew.run(crew.first_pass(), Gate())
+    with make_pool(packed, workers) as pool, pytest.raises(SourceError, match="truncated"):
+        pool.run(pool.first_pass(), Gate())
 
 
 class CountingStore:
@@ -102,10 +102,10 @@ def store(source):
 def test_remote_objects_are_read_twice_or_once(tmp_path, sink, store, workers, suffix, spooled):
     files = find_files(f"memory://bucket/*.ndjson{suffix}", lambda uri: StoredPath(store, uri))
     gate = Gate()
-    with make_crew(files, workers, spool_dir=str(tmp_path) if spooled else None) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(target_of(sink))
-        crew.run(jobs_of(gate.parts, check=False), gate)
+    with make_pool(files, workers, spool_dir=str(tmp_path) if spooled else None) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target_of(sink))
+        pool.run(jobs_of(gate.parts, check=False), gate)
     assert sent_lines(sink) == GOOD_LINES
     read = sum(count for _, count in store.fetched)
     stored = sum(one.record.size for one in files)
@@ -118,10 +118,10 @@ def test_remote_objects_are_read_twice_or_once(tmp_path, sink, store, workers, s
 def test_an_object_that_changed_between_the_passes_stops_the_run(sink, store):
     files = find_files("memory://bucket/*.ndjson", lambda uri: StoredPath(store, uri))
     gate = Gate()
-    with make_crew(files) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(files) as pool:
+        pool.run(pool.first_pass(), gate)
     store.inner.pipe_file("/bucket/2.ndjson", b"\n")
-    with make_crew(files) as crew:
-        crew.aim(target_of(sink))
+    with make_pool(files) as pool:
+        pool.aim(target_of(sink))
         with pytest.raises(SourceChanged, match=r"2\.ndjson"):
-            crew.run(jobs_of(gate.parts), gate)
+            pool.run(jobs_of(gate.parts), gate)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.hooks.sending.crewing import (
+from tests.hooks.sending.pooling import (
     ALL_WAYS,
     GOOD,
     GOOD_LINES,
@@ -15,7 +15,7 @@ from tests.hooks.sending.crewing import (
     Gate,
     jobs_of,
     line_of,
-    make_crew,
+    make_pool,
     pack,
     sent_lines,
     target_of,
@@ -24,19 +24,19 @@ from tests.hooks.sending.crewing import (
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.hooks.sending.pool import Crew
+from airflow_bulk.hooks.sending.pool import SenderPool
 
 
 @ALL_WAYS
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_two_passes_send_every_good_line_once(tmp_path, sink, source, workers, suffix):
     rejects, gate = RejectFile(tmp_path / "rejects", "r.ndjson"), Gate()
-    with make_crew(pack(source, suffix) if suffix else source, workers, rejects=rejects) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(pack(source, suffix) if suffix else source, workers, rejects=rejects) as pool:
+        pool.run(pool.first_pass(), gate)
         assert not sink.connections
         uri = rejects.finish()
-        crew.aim(target_of(sink))
-        crew.run(jobs_of(gate.parts, check=False), gate)
+        pool.aim(target_of(sink))
+        pool.run(jobs_of(gate.parts, check=False), gate)
     assert sent_lines(sink) == GOOD_LINES
     assert [part.index for part in gate.parts] == list(range(len(gate.parts)))
     assert sum(part.rejected for part in gate.parts) == sum(part.blank for part in gate.parts) == 200
@@ -55,9 +55,9 @@ def test_two_passes_send_every_good_line_once(tmp_path, sink, source, workers, s
 @ALL_WAYS
 def test_overlap_sends_each_part_once_it_is_checked(sink, source, workers):
     gate = Gate()
-    with make_crew(source, workers) as crew:
-        crew.aim(target_of(sink))
-        crew.run(crew.first_pass(send=True), gate)
+    with make_pool(source, workers) as pool:
+        pool.aim(target_of(sink))
+        pool.run(pool.first_pass(send=True), gate)
     assert sent_lines(sink) == GOOD_LINES
     assert [part.index for part in gate.parts] == list(range(len(gate.parts)))
     assert gate.events.index(("begin", 0)) < gate.events.index(("begin", len(gate.parts) - 1))
@@ -69,9 +69,9 @@ def test_parts_in_flight_differ_in_their_line_counts(tmp_path, sink):
     path.write_bytes(b"".join(GOOD % number for number in range(20_000)))
     gate = Gate()
     layout = Layout(max_part_bytes=1_000 * len(GOOD % 0))  # no stagger: 1,000 lines in each
-    with Crew(files=find_files(str(path)), rules=RULES, layout=layout, workers=3) as crew:
-        crew.aim(target_of(sink))
-        crew.run(crew.first_pass(send=True), gate)
+    with SenderPool(files=find_files(str(path)), rules=RULES, layout=layout, workers=3) as pool:
+        pool.aim(target_of(sink))
+        pool.run(pool.first_pass(send=True), gate)
     assert {part.lines for part in gate.parts} == {1_000} and len(gate.answers) == 20
     assert not gate.twins
 
@@ -81,12 +81,12 @@ def test_parts_in_flight_differ_in_their_line_counts(tmp_path, sink):
 def test_a_later_try_checks_again_only_what_it_sends(sink, source, workers, suffix):
     packed = pack(source, suffix) if suffix else source
     first, second = Gate(), Gate()
-    with make_crew(packed, workers) as crew:
-        crew.run(crew.first_pass(), first)
-    with make_crew(packed, workers) as crew:
-        crew.aim(target_of(sink))
-        assert all(crew.needs_check(part) == bool(part.rejected) for part in first.parts)
-        crew.run(jobs_of(first.parts[2:5], check=False, report=False), second)
+    with make_pool(packed, workers) as pool:
+        pool.run(pool.first_pass(), first)
+    with make_pool(packed, workers) as pool:
+        pool.aim(target_of(sink))
+        assert all(pool.needs_check(part) == bool(part.rejected) for part in first.parts)
+        pool.run(jobs_of(first.parts[2:5], check=False, report=False), second)
     assert not second.parts
     assert sorted(taken.lines for taken in sink.taken) == sorted(part.lines for part in first.parts[2:5])
     start = first.parts[2].line
@@ -97,13 +97,13 @@ def test_a_later_try_checks_again_only_what_it_sends(sink, source, workers, suff
 @ALL_WAYS
 def test_a_later_try_goes_on_with_the_first_pass(tmp_path, sink, source, workers):
     first, second = Gate(), Gate()
-    with make_crew(source, workers) as crew:
-        crew.run(crew.first_pass(), first)
+    with make_pool(source, workers) as pool:
+        pool.run(pool.first_pass(), first)
     rejects = RejectFile(tmp_path, "r.ndjson")
-    with make_crew(source, workers, rejects=rejects) as crew:
-        crew.aim(target_of(sink))
-        crew.run(jobs_of(first.parts[:4], send=False), second)
-        crew.run(crew.first_pass(send=True, after=first.parts[3]), second)
+    with make_pool(source, workers, rejects=rejects) as pool:
+        pool.aim(target_of(sink))
+        pool.run(jobs_of(first.parts[:4], send=False), second)
+        pool.run(pool.first_pass(send=True, after=first.parts[3]), second)
         uri = rejects.finish()
     assert second.parts == first.parts[4:]
     rows = [json.loads(row)["line"] for row in Path(uri).read_text().splitlines()]
@@ -114,11 +114,11 @@ def test_an_empty_source_has_no_parts(tmp_path):
     (tmp_path / "empty.ndjson").touch()
     (tmp_path / "blank.ndjson").write_bytes(b"\n \r\n")
     gate = Gate()
-    with make_crew(find_files(str(tmp_path / "empty.ndjson"))) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(find_files(str(tmp_path / "empty.ndjson"))) as pool:
+        pool.run(pool.first_pass(), gate)
     assert not gate.parts
-    with make_crew(find_files(str(tmp_path / "*.ndjson"))) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(find_files(str(tmp_path / "*.ndjson"))) as pool:
+        pool.run(pool.first_pass(), gate)
     assert [(part.lines, part.blank, part.body) for part in gate.parts] == [(0, 2, 0)]
 
 
@@ -126,9 +126,9 @@ def test_a_part_without_good_lines_is_never_sent(tmp_path, sink):
     path = tmp_path / "bad.ndjson"
     path.write_bytes(b"{}\n" * 10)
     gate = Gate()
-    with make_crew(path) as crew:
-        crew.aim(target_of(sink))
-        crew.run(crew.first_pass(send=True), gate)
+    with make_pool(path) as pool:
+        pool.aim(target_of(sink))
+        pool.run(pool.first_pass(send=True), gate)
     assert gate.parts[0].rejected == 10 and not gate.events
 
 
@@ -138,8 +138,8 @@ def test_many_rows_of_later_parts_wait_for_earlier_ones(tmp_path, workers):
     path = tmp_path / "bad.ndjson"
     path.write_bytes(b'{"operation":"x"}\n' * 20_000)
     rejects, gate = RejectFile(tmp_path / "rejects", "r.ndjson"), Gate()
-    with make_crew(path, workers, limit=60_000, rejects=rejects) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(path, workers, limit=60_000, rejects=rejects) as pool:
+        pool.run(pool.first_pass(), gate)
         uri = rejects.finish()
     with Path(uri).open() as rows:
         assert [json.loads(row)["line"] for row in rows] == list(range(1, 20_001))
@@ -150,7 +150,7 @@ def test_many_rows_of_later_parts_wait_for_earlier_ones(tmp_path, workers):
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_overlap_over_a_compressed_file(sink, source, workers, suffix):
     gate = Gate()
-    with make_crew(pack(source, suffix), workers) as crew:
-        crew.aim(target_of(sink))
-        crew.run(crew.first_pass(send=True), gate)
+    with make_pool(pack(source, suffix), workers) as pool:
+        pool.aim(target_of(sink))
+        pool.run(pool.first_pass(send=True), gate)
     assert sent_lines(sink) == GOOD_LINES

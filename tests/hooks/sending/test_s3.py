@@ -14,8 +14,8 @@ from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceErr
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.hooks.sending.pool import Crew
-from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
+from airflow_bulk.hooks.sending.pool import SenderPool
+from airflow_bulk.hooks.sending.protocol import Job, LineRules, Target
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'
 LINES = [GOOD % number if number % 50 else b"{}\n" for number in range(1, 9_001)]
@@ -104,11 +104,13 @@ class Gate:
 def _run(files, sink, send=None, **options) -> list:
     gate = Gate()
     layout = Layout(max_part_bytes=100_000, workers=options.get("workers", 1))
-    with Crew(files=files, rules=Rules(document_type="USER_PROFILE"), layout=layout, **options) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(Target(url=sink.url, headers={}))
+    with SenderPool(
+        files=files, rules=LineRules(document_type="USER_PROFILE"), layout=layout, **options
+    ) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(Target(url=sink.url, headers={}))
         todo = iter(gate.parts if send is None else send)
-        crew.run(lambda in_flight: (part := next(todo, None)) and Job(part=part, check=False), gate)
+        pool.run(lambda in_flight: (part := next(todo, None)) and Job(part=part, check=False), gate)
     return gate.parts
 
 
@@ -149,11 +151,11 @@ def test_an_object_that_changed_between_tries_is_not_sent(fs, sink):
     changed = fs.cat_file("wire/plain/1.ndjson").replace(b"0003001", b"0003002")
     fs.pipe_file("wire/plain/1.ndjson", changed)
     gate = Gate()
-    with Crew(files=files, rules=Rules(document_type="USER_PROFILE"), layout=Layout()) as crew:
-        crew.aim(Target(url=sink.url, headers={}))
+    with SenderPool(files=files, rules=LineRules(document_type="USER_PROFILE"), layout=Layout()) as pool:
+        pool.aim(Target(url=sink.url, headers={}))
         todo = [part for part in parts if part.file == 1]
         with pytest.raises(SourceChanged, match=r"plain/1\.ndjson"):
-            crew.run(lambda in_flight: Job(part=todo.pop(0), report=False) if todo else None, gate)
+            pool.run(lambda in_flight: Job(part=todo.pop(0), report=False) if todo else None, gate)
     assert len(sink.taken) == before
 
 

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.hooks.sending.crewing import (
+from tests.hooks.sending.pooling import (
     ALL_WAYS,
     GOOD,
     Gate,
     jobs_of,
-    make_crew,
+    make_pool,
     target_of,
 )
 
@@ -30,37 +30,37 @@ def test_cut_from_a_signal_handler(tmp_path, sink, workers):
     path = tmp_path / "big.ndjson"
     path.write_bytes(b"".join(GOOD % number for number in range(400_000)))
     sink.on_bytes = lambda count: time.sleep(0.2)
-    with make_crew(path, workers, limit=11_000_000) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(target_of(sink))
-        before = signal.signal(signal.SIGALRM, lambda number, frame: crew.cut())
+    with make_pool(path, workers, limit=11_000_000) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target_of(sink))
+        before = signal.signal(signal.SIGALRM, lambda number, frame: pool.cut())
         # As soon as a body is on its way, and not before.
         gate.on_begin = lambda part: signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
             with pytest.raises(SendingCut):
-                crew.run(jobs_of(gate.parts, check=False), gate)
+                pool.run(jobs_of(gate.parts, check=False), gate)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         with pytest.raises(SendingCut):
-            crew.run(jobs_of(gate.parts, check=False), gate)
+            pool.run(jobs_of(gate.parts, check=False), gate)
     assert sink.wait_for(lambda: len(sink.cut) >= 1)
     assert not sink.taken and not gate.errors
 
 
 def test_cut_while_checking(source):
     gate = Gate()
-    with make_crew(source, limit=10_000) as crew:
-        gate.checked = lambda part, findings: crew.cut()
+    with make_pool(source, limit=10_000) as pool:
+        gate.checked = lambda part, findings: pool.cut()
         with pytest.raises(SendingCut):
-            crew.run(crew.first_pass(), gate)
+            pool.run(pool.first_pass(), gate)
 
 
 def test_a_killed_parent_takes_its_children_along(sink, tmp_path):
     path = tmp_path / "big.ndjson"
     path.write_bytes(b"".join(GOOD % number for number in range(400_000)))
     sink.on_bytes = lambda count: time.sleep(0.2)
-    script = Path(__file__).with_name("crew_script.py")
+    script = Path(__file__).with_name("pool_script.py")
     parent = subprocess.Popen(
         [sys.executable, str(script), str(path), sink.url], stdout=subprocess.PIPE, text=True
     )
@@ -88,23 +88,23 @@ def test_a_killed_child_ends_the_run_and_its_part_is_told(sink, source):
     gate = Gate()
 
     def kill_children(part):
-        for child in crew._engine.children:
+        for child in pool._engine.children:
             os.kill(child._process.pid, signal.SIGKILL)
 
     gate.on_begin = kill_children
-    with make_crew(source, 2) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(target_of(sink))
+    with make_pool(source, 2) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target_of(sink))
         with pytest.raises(ChildLost, match="-9"):
-            crew.run(jobs_of(gate.parts, check=False), gate)
+            pool.run(jobs_of(gate.parts, check=False), gate)
     assert gate.errors and all(isinstance(error, SendingCut) for error in gate.errors)
     assert not sink.taken
 
 
 def test_an_exception_in_the_gate_leaves_no_process(sink, source):
     gate = Gate()
-    with pytest.raises(ZeroDivisionError), make_crew(source, 2) as crew:
-        children = [child._process for child in crew._engine.children]
+    with pytest.raises(ZeroDivisionError), make_pool(source, 2) as pool:
+        children = [child._process for child in pool._engine.children]
         gate.checked = lambda part, findings: 1 / 0
-        crew.run(crew.first_pass(), gate)
+        pool.run(pool.first_pass(), gate)
     assert all(child.returncode is not None for child in children)

@@ -8,12 +8,12 @@ import threading
 import traceback
 
 import pytest
-from tests.hooks.sending.crewing import (
+from tests.hooks.sending.pooling import (
     ALL_WAYS,
     GOOD_LINES,
     Gate,
     jobs_of,
-    make_crew,
+    make_pool,
     sent_lines,
     target_of,
 )
@@ -26,10 +26,10 @@ from airflow_bulk.hooks.sending.protocol import Target
 def test_tls(tls_sink, certificate, source, workers, trust):
     gate = Gate()
     verify = {"file": str(certificate[0]), "nobody": True, "anybody": False}[trust]
-    with make_crew(source, workers) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(target_of(tls_sink, verify=verify))
-        crew.run(jobs_of(gate.parts, check=False), gate)
+    with make_pool(source, workers) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target_of(tls_sink, verify=verify))
+        pool.run(jobs_of(gate.parts, check=False), gate)
     if trust == "nobody":
         assert not tls_sink.taken and "CERTIFICATE_VERIFY_FAILED" in str(gate.errors[0])
     else:
@@ -40,22 +40,22 @@ def test_tls(tls_sink, certificate, source, workers, trust):
 def test_the_gate_refuses_the_last_block_over_tls(tls_sink, source, workers):
     gate = Gate()
     gate.on_finish = lambda part: 1 / 0
-    with make_crew(source, workers) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(target_of(tls_sink, verify=False))
+    with make_pool(source, workers) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target_of(tls_sink, verify=False))
         with pytest.raises(ZeroDivisionError):
-            crew.run(jobs_of(gate.parts, check=False), gate)
+            pool.run(jobs_of(gate.parts, check=False), gate)
     assert tls_sink.wait_for(lambda: len(tls_sink.cut) + tls_sink.resets >= 1)
     assert not tls_sink.taken
 
 
 def test_a_proxy_gets_the_whole_url_and_its_login(sink, source):
     gate = Gate()
-    with make_crew(source) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(source) as pool:
+        pool.run(pool.first_pass(), gate)
         target = target_of(sink, proxies={"http": f"http://me:pass@127.0.0.1:{sink.port}"})
-        crew.aim(Target(url="http://platform.invalid/v1/x?a=b", headers={}, proxies=target.proxies))
-        crew.run(jobs_of(gate.parts[:1], check=False), gate)
+        pool.aim(Target(url="http://platform.invalid/v1/x?a=b", headers={}, proxies=target.proxies))
+        pool.run(jobs_of(gate.parts[:1], check=False), gate)
     assert sink.taken[0].head.startswith(
         b"POST http://platform.invalid/v1/x?a=b HTTP/1.1\r\nHost: platform.invalid\r\n"
     )
@@ -92,11 +92,11 @@ def _tunnel(port_of_target: int) -> tuple[int, list[bytes]]:
 def test_tls_goes_through_a_tunnel_that_sees_no_token(tls_sink, certificate, source):
     gate = Gate()
     port, asked = _tunnel(tls_sink.port)
-    with make_crew(source) as crew:
-        crew.run(crew.first_pass(), gate)
+    with make_pool(source) as pool:
+        pool.run(pool.first_pass(), gate)
         proxies = {"https": f"http://me:pass@127.0.0.1:{port}"}
-        crew.aim(target_of(tls_sink, verify=str(certificate[0]), proxies=proxies))
-        crew.run(jobs_of(gate.parts, check=False), gate)
+        pool.aim(target_of(tls_sink, verify=str(certificate[0]), proxies=proxies))
+        pool.run(jobs_of(gate.parts, check=False), gate)
     assert sent_lines(tls_sink) == GOOD_LINES
     assert asked[0].startswith(f"CONNECT localhost:{tls_sink.port} ".encode())
     assert b"Proxy-Authorization: Basic bWU6cGFzcw==" in asked[0] and b"canary" not in asked[0]
@@ -109,9 +109,9 @@ def test_the_token_is_not_in_a_repr(sink):
 
 def test_a_token_that_no_header_may_hold_is_not_quoted(sink, source):
     gate = Gate()
-    with make_crew(source) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(Target(url=sink.url, headers={"Authorization": "canary\ntoken"}))
+    with make_pool(source) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(Target(url=sink.url, headers={"Authorization": "canary\ntoken"}))
         with pytest.raises(ValueError, match="'Authorization'") as refusal:
-            crew.run(jobs_of(gate.parts, check=False), gate)
+            pool.run(jobs_of(gate.parts, check=False), gate)
     assert "canary" not in "".join(traceback.format_exception(refusal.value))

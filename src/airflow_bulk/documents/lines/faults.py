@@ -17,7 +17,12 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from airflow_bulk.documents.lines.formats import FORMATS, Choice, Rule
-from airflow_bulk.documents.lines.mediarithmics import MAX_USER_IDENTIFIERS, JsonText, Refused, read_special
+from airflow_bulk.documents.lines.mediarithmics import (
+    MAX_USER_IDENTIFIERS,
+    JsonText,
+    NeverPresent,
+    read_special,
+)
 
 # What decoding one line may raise: not JSON or not of the type, bad UTF-8, or nested deeper than the stack goes
 # (about a thousand levels; the exact depth is the interpreter's).
@@ -123,7 +128,7 @@ def either(names: Iterable[str], word: str) -> str:
 # -- Structures as the complete reading needs them --------------------------------------------------------------
 
 
-class Property:
+class LineProperty:
     """One property of a command.
 
     :param field: the structure's field.
@@ -138,8 +143,8 @@ class Property:
         self.decode = msgspec.json.Decoder(field.type, dec_hook=read_special).decode
         self.description = next((meta.description for meta in metas if meta.description is not None), "")
         # An identifier of another kind than the line's type says.
-        self.second_identifier = Refused in parts and not self.description
-        self.never = Refused in parts
+        self.second_identifier = NeverPresent in parts and not self.description
+        self.never = NeverPresent in parts
         self.takes = {
             "a string" if part in _TEXTS else "a number" for part in parts if part in _TEXTS + _NUMBERS
         }
@@ -181,7 +186,7 @@ class Shape:
         config = commands[0].__struct_config__
         self.tag_field = config.tag_field if config.tag is not None else None
         self.by_tag = {
-            str(command.__struct_config__.tag): tuple(map(Property, msgspec.structs.fields(command)))
+            str(command.__struct_config__.tag): tuple(map(LineProperty, msgspec.structs.fields(command)))
             for command in commands
         }
         self.commands = dict(zip(self.by_tag, commands, strict=True))
@@ -228,7 +233,9 @@ class Shape:
         yield from _walk(self._common, "", properties, where)
 
 
-def _walk(known: Iterable[Property], needed: str, properties: Mapping[str, Raw], where: str) -> Iterator[str]:
+def _walk(
+    known: Iterable[LineProperty], needed: str, properties: Mapping[str, Raw], where: str
+) -> Iterator[str]:
     others = []
     own = ""
     for one in known:

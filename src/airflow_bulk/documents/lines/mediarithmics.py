@@ -67,7 +67,7 @@ Uuid = Annotated[
 ]
 
 
-class Refused:
+class NeverPresent:
     """A property that must not be there. No JSON value becomes one, so msgspec itself refuses it."""
 
 
@@ -129,7 +129,7 @@ class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
 class DeleteProfile(_Identified, gc=False, kw_only=True, tag="DELETE"):
     """Section 6.3 [docs]. A strategy here asks for a part, but all of the profile would go: refused."""
 
-    update_strategy: Annotated[Refused, Meta(description="is for UPSERT only")] | UnsetType = UNSET
+    update_strategy: Annotated[NeverPresent, Meta(description="is for UPSERT only")] | UnsetType = UNSET
 
 
 class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
@@ -186,7 +186,7 @@ class _Typed(Struct, gc=False, kw_only=True, tag_field="type"):
     pass
 
 
-OfAnotherKind = Annotated[Refused, Meta(description="")] | UnsetType
+OfAnotherKind = Annotated[NeverPresent, Meta(description="")] | UnsetType
 
 
 class Account(_Typed, gc=False, kw_only=True, tag="USER_ACCOUNT"):

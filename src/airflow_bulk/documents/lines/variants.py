@@ -20,7 +20,7 @@ from msgspec import UNSET, Meta, Struct
 from airflow_bulk.documents.lines.formats import FORMATS, Narrowing
 from airflow_bulk.documents.lines.mediarithmics import (
     MAX_USER_IDENTIFIERS,
-    Refused,
+    NeverPresent,
     UserIdentifier,
     read_special,
 )
@@ -28,7 +28,7 @@ from airflow_bulk.documents.lines.mediarithmics import (
 
 class _Nothing(Struct, gc=False, kw_only=True, tag_field="type", tag="\0"):
     # Beside a single tagged structure, so that msgspec insists on the tag.
-    nothing: Refused
+    nothing: NeverPresent
 
 
 @functools.cache
@@ -60,7 +60,7 @@ def _narrow(command: type[Struct], way: tuple[Narrowing, ...]) -> type[Struct]:
         if field.encode_name in present:
             fields.append((field.name, _required(field.type)))
         elif field.encode_name in absent:
-            fields.append((field.name, Refused, UNSET))
+            fields.append((field.name, NeverPresent, UNSET))
     if not fields:
         return command
     return msgspec.defstruct(

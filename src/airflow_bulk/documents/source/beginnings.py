@@ -16,7 +16,7 @@ BOM = b"\xef\xbb\xbf"
 FIRST_LOOK = 64 << 10  # bytes: a header longer than this is none
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class LineRules(msgspec.Struct, frozen=True, kw_only=True):
     """What a line may be; see :class:`~airflow_bulk.documents.lines.checking.LineChecker`."""
 
     document_type: str
@@ -48,7 +48,7 @@ class Beginning(NamedTuple):
     line: int
 
 
-def read_beginning(record: SourceFile, contents: Contents, rules: Rules) -> Beginning:
+def read_beginning(record: SourceFile, contents: Contents, rules: LineRules) -> Beginning:
     """Look at the first bytes of a file.
 
     :raises SourceError: it cannot be what it should be: a JSON array, a document over several lines, a CSV

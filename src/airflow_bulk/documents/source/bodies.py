@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import xxhash
 
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Library
+from airflow_bulk.documents.source.reader import SourceReader
 
 
 class BodySum:
@@ -42,14 +42,14 @@ class BodyReader:
     :param holes: spans of the stretch to leave out, in order.
     """
 
-    def __init__(self, library: Library, part: Part, holes: Iterator[tuple[int, int]]) -> None:
-        self._library, self._part, self._holes = library, part, holes
+    def __init__(self, reader: SourceReader, part: Part, holes: Iterator[tuple[int, int]]) -> None:
+        self._reader, self._part, self._holes = reader, part, holes
         self._hash = xxhash.xxh3_128()
         self._file = part.file
-        self._offset = max(part.start, library.beginning(part.file).start)
+        self._offset = max(part.start, reader.beginning(part.file).start)
         self._done = 0  # bytes of the stretch that are behind us
         self._hole = next(holes, None)
-        self._header = memoryview(library.beginning(part.file).header)
+        self._header = memoryview(reader.beginning(part.file).header)
         self._last = 10  # the last byte that went out
         self._at_border = False
 
@@ -83,7 +83,7 @@ class BodyReader:
         size = min(len(view) - spare, self._part.length - self._done)
         if not size:
             return None
-        count = self._library.contents(self._file).readinto(view[spare : spare + size], self._offset)
+        count = self._reader.contents(self._file).readinto(view[spare : spare + size], self._offset)
         if not count:
             return self._next_file()
         kept = self._close_up(view[spare : spare + count])
@@ -97,9 +97,9 @@ class BodyReader:
 
     def _next_file(self) -> int | None:
         self._file += 1
-        if self._file >= len(self._library.files):
+        if self._file >= len(self._reader.files):
             return None
-        self._offset = self._library.beginning(self._file).start
+        self._offset = self._reader.beginning(self._file).start
         self._at_border = True
         return 0
 

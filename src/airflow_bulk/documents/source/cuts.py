@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_bulk.documents.errors import SourceError
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Block, Library
+from airflow_bulk.documents.source.reader import Block, SourceReader
 
 LEAST_PART_BYTES = 1_000
 LOOK_BACK = 64 << 10  # bytes searched at a time for a line border
@@ -54,12 +54,12 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 class _Filling:
     """One part being filled: what has been taken, and what still fits."""
 
-    def __init__(self, library: Library, layout: Layout, index: int, file: int, start: int) -> None:
+    def __init__(self, reader: SourceReader, layout: Layout, index: int, file: int, start: int) -> None:
         self.index, self.file, self.start = index, file, start
         self.length = 0
         self.has_line = False  # lines that are too long do not count
-        self._library, self._layout = library, layout
-        self._header = library.beginning(file).header
+        self._reader, self._layout = reader, layout
+        self._header = reader.beginning(file).header
         self._left = layout.limit(index) - len(self._header)
         self._last_file = file
         self._open_end = False
@@ -68,7 +68,7 @@ class _Filling:
         """Say whether this part may take lines of a file."""
         if not self.length or file == self._last_file:
             return True
-        return not self._layout.one_part_per_file and self._library.beginning(file).header == self._header
+        return not self._layout.one_part_per_file and self._reader.beginning(file).header == self._header
 
     @property
     def room(self) -> int:
@@ -94,12 +94,12 @@ class _Filling:
         return Part(index=self.index, file=self.file, start=self.start, length=self.length)
 
 
-def plan_parts(library: Library, layout: Layout, after: Part | None = None) -> Iterator[Part]:
+def plan_parts(reader: SourceReader, layout: Layout, after: Part | None = None) -> Iterator[Part]:
     """Plan the parts of plain local files from a few reads around each cut; nothing else is read.
 
     :param after: begin behind this part, with the next index.
     """
-    planner = _Planner(library, layout)
+    planner = _Planner(reader, layout)
     index = after.index + 1 if after else 0
     place = planner.place_behind(after) if after else planner.next_place(0, 0)
     while place:
@@ -111,14 +111,14 @@ def plan_parts(library: Library, layout: Layout, after: Part | None = None) -> I
 class _Planner:
     """Finds line borders by reading backwards from where a part must end."""
 
-    def __init__(self, library: Library, layout: Layout) -> None:
-        self._library, self._layout = library, layout
+    def __init__(self, reader: SourceReader, layout: Layout) -> None:
+        self._reader, self._layout = reader, layout
 
     def next_place(self, file: int, offset: int) -> tuple[int, int] | None:
         """Return where the next line begins, at a position or in a later file."""
-        while file < len(self._library.files):
-            offset = max(offset, self._library.beginning(file).start)
-            if offset < self._library.files[file].record.size:
+        while file < len(self._reader.files):
+            offset = max(offset, self._reader.beginning(file).start)
+            if offset < self._reader.files[file].record.size:
                 return file, offset
             file, offset = file + 1, 0
         return None
@@ -128,16 +128,16 @@ class _Planner:
         place, left = self.next_place(part.file, part.start), part.length
         while place and left:
             file, offset = place
-            step = min(left, self._library.files[file].record.size - offset)
+            step = min(left, self._reader.files[file].record.size - offset)
             place, left = self.next_place(file, offset + step), left - step
         return place
 
     def plan(self, index: int, file: int, offset: int) -> tuple[Part, tuple[int, int] | None]:
-        filling = _Filling(self._library, self._layout, index, file, offset)
+        filling = _Filling(self._reader, self._layout, index, file, offset)
         place: tuple[int, int] | None = (file, offset)
         while place and filling.goes_on_in(place[0]):
             file, offset = place
-            size = self._library.files[file].record.size
+            size = self._reader.files[file].record.size
             if size - offset <= filling.room:
                 filling.take(file, size - offset, self._last_byte(file, size) == b"\n")
                 place = self.next_place(file + 1, 0)
@@ -150,7 +150,7 @@ class _Planner:
                 return filling.part(), place
             stop = self._line_end(file, offset, size)
             place = self.next_place(file, stop)
-            if stop - offset <= self._library.line_limit(file):
+            if stop - offset <= self._reader.line_limit(file):
                 filling.take(file, stop - offset, True)
                 break
             filling.pass_over(file, stop - offset)
@@ -158,7 +158,7 @@ class _Planner:
 
     def _read(self, file: int, start: int, stop: int) -> bytes:
         data = bytearray(stop - start)
-        return bytes(data[: self._library.contents(file).readinto(memoryview(data), start)])
+        return bytes(data[: self._reader.contents(file).readinto(memoryview(data), start)])
 
     def _last_byte(self, file: int, size: int) -> bytes:
         return self._read(file, size - 1, size)
@@ -188,11 +188,11 @@ class Cutter:
     :param after: begin behind this part, with the next index.
     """
 
-    def __init__(self, library: Library, layout: Layout, after: Part | None = None) -> None:
-        self._library, self._layout = library, layout
+    def __init__(self, reader: SourceReader, layout: Layout, after: Part | None = None) -> None:
+        self._reader, self._layout = reader, layout
         self.index = after.index + 1 if after else 0
         self._waiting: Block | None = None
-        self._blocks = library.blocks(after.file, after.start) if after else library.blocks(0, 0)
+        self._blocks = reader.blocks(after.file, after.start) if after else reader.blocks(0, 0)
         self._drop(after.length if after else 0)
 
     def _drop(self, length: int) -> None:
@@ -207,7 +207,7 @@ class Cutter:
         block = self._next()
         if block is None:
             return
-        filling = _Filling(self._library, self._layout, self.index, block.file, block.offset)
+        filling = _Filling(self._reader, self._layout, self.index, block.file, block.offset)
         while block:
             head, tail = self._divide(filling, block)
             if head:
@@ -254,15 +254,15 @@ class Cutter:
         return head, None
 
 
-def line_behind(library: Library, part: Part) -> tuple[int, int]:
+def line_behind(reader: SourceReader, part: Part) -> tuple[int, int]:
     """Read a part again to tell in which file, and in which line of it, the next part begins.
 
     :return: the file in which the part ends, and the number of the line behind it there.
     """
     file, line = part.file, part.line
-    for block in library.blocks(part.file, part.start, part.length):
+    for block in reader.blocks(part.file, part.start, part.length):
         if block.file != file:
-            file, line = block.file, library.beginning(block.file).line
+            file, line = block.file, reader.beginning(block.file).line
         line += count_lines(block)
     return file, line
 

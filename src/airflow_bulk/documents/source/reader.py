@@ -1,6 +1,6 @@
 """The files of a source laid end to end, opened when they are read.
 
-Every process that reads has a library of its own. Positions are (number of the file, offset in its plain
+Every process that reads has a reader of its own. Positions are (number of the file, offset in its plain
 bytes). A BOM and a CSV header belong to no stretch: reading begins behind them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 from airflow_bulk.documents.errors import SourceError
-from airflow_bulk.documents.source.beginnings import Beginning, Rules, read_beginning
+from airflow_bulk.documents.source.beginnings import Beginning, LineRules, read_beginning
 from airflow_bulk.documents.source.contents import Contents, PlainContents, open_contents
 from airflow_bulk.documents.source.files import UNSENT, FoundFile
 
@@ -34,7 +34,7 @@ class Block(NamedTuple):
     length: int
 
 
-class Library:
+class SourceReader:
     """Open files of a source.
 
     :param files: what was found, in order.
@@ -42,7 +42,7 @@ class Library:
     :param max_part_bytes: most bytes of a body; a line that does not fit in one with its header is not held.
     """
 
-    def __init__(self, files: Sequence[FoundFile], rules: Rules, max_part_bytes: int) -> None:
+    def __init__(self, files: Sequence[FoundFile], rules: LineRules, max_part_bytes: int) -> None:
         self.files = files
         self.rules = rules
         self.max_part_bytes = max_part_bytes

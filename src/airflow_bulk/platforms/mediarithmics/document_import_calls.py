@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from airflow_bulk.platforms.call import Call, Problem
+from airflow_bulk.platforms.call import AnswerProblem, Call
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     CANCEL_BODY,
     PAGE_SIZE,
@@ -184,6 +184,6 @@ def data_file(uri: str, *, access_token: str | None = None) -> Call[bytes]:
         "/v1/data_file/data",
         "fetch a data file",
         lambda reply: reply.body,
-        lambda reply: Problem(reply.status, "") if reply.status >= 300 else None,
+        lambda reply: AnswerProblem(reply.status, "") if reply.status >= 300 else None,
         query={"uri": uri, "access_token": access_token},
     )

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from airflow_bulk.platforms.call import Problem, Reply
+from airflow_bulk.platforms.call import AnswerProblem, Reply
 from airflow_bulk.platforms.errors import reduce_message
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
@@ -182,7 +182,7 @@ _execution = msgspec.json.Decoder(_Answer[Execution])
 _failure = msgspec.json.Decoder(_Failure)
 
 
-def problem(reply: Reply) -> Problem | None:
+def problem(reply: Reply) -> AnswerProblem | None:
     """Return what a bad answer says: HTTP 400 and above, or ``status: error`` under any code (section 1.5).
 
     The body may be empty, HTML or anything else; that never fails here.
@@ -199,7 +199,7 @@ def problem(reply: Reply) -> Problem | None:
     parts += [f"code {reduce_message(str(failure.error_code))}"] if failure.error_code else []
     # The id of the incident is for the vendor's support; it identifies no person (section 1.5).
     parts += [f"error id {str(failure.error_id)[:64]}"] if failure.error_id else []
-    return Problem(reply.status, ", ".join(parts))
+    return AnswerProblem(reply.status, ", ".join(parts))
 
 
 def read_import(body: bytes) -> DocumentImport:
@@ -224,25 +224,25 @@ def import_console_url(base: str, organisation_id: str, datamart_id: str, import
     )
 
 
-def standing(status: str) -> Standing:
+def remote_status(status: str) -> RemoteStatus:
     """Return what a status means for who waits (section 4.2); one never seen is still going."""
     if status in SUCCEEDED:
-        return Standing.SUCCEEDED
+        return RemoteStatus.SUCCEEDED
     if status in FAILED:
-        return Standing.FAILED
+        return RemoteStatus.FAILED
     if status in CANCELED:
-        return Standing.CANCELED
-    return Standing.PENDING if status in PENDING else Standing.GOING
+        return RemoteStatus.CANCELED
+    return RemoteStatus.PENDING if status in PENDING else RemoteStatus.GOING
 
 
-def seen(execution: Execution) -> Seen:
+def snapshot(execution: Execution) -> RemoteSnapshot:
     """Return what an execution's fields mean (sections 4.2 and 4.4)."""
     status = execution.status
     result = execution.result or ExecutionResult()
     message = execution.error.message if execution.error is not None else None
-    return Seen(
+    return RemoteSnapshot(
         id=execution.id,
-        standing=standing(status),
+        remote_status=remote_status(status),
         status=status,
         lines=execution.number_of_lines,
         accepted=execution.accepted,

@@ -14,8 +14,8 @@ import msgspec
 from airflow_bulk.platforms.call import Call, Reply
 from airflow_bulk.platforms.mediarithmics.document_imports import CANCEL_BODY, PAGE_SIZE, Page, problem
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
-    BatchExecution,
-    BatchInstance,
+    IntegrationBatchExecution,
+    IntegrationBatchInstance,
     Plugin,
     PluginVersion,
     Property,
@@ -42,14 +42,14 @@ def _page(kind: Any) -> Callable[[Reply], Page[Any]]:
 _plugin = _one(Plugin)
 _version = _one(PluginVersion)
 _property = _one(Property)
-_instance = _one(BatchInstance)
-_execution = _one(BatchExecution)
+_instance = _one(IntegrationBatchInstance)
+_execution = _one(IntegrationBatchExecution)
 _raw = _one(dict[str, Any])
 _plugins = _page(Plugin)
 _versions = _page(PluginVersion)
 _properties = _page(Property)
-_instances = _page(BatchInstance)
-_executions = _page(BatchExecution)
+_instances = _page(IntegrationBatchInstance)
+_executions = _page(IntegrationBatchExecution)
 
 
 def _segment(value: str) -> str:
@@ -160,7 +160,7 @@ def instance_path(instance_id: str) -> str:
     return f"{INSTANCES}/{_segment(instance_id)}"
 
 
-def create_instance(body: Mapping[str, Any]) -> Call[BatchInstance]:
+def create_instance(body: Mapping[str, Any]) -> Call[IntegrationBatchInstance]:
     """Create an instance. Not repeatable."""
     return Call(
         "POST",
@@ -182,7 +182,7 @@ def list_instances(
     is_periodic: bool | None = None,
     first_result: int = 0,
     max_results: int = PAGE_SIZE,
-) -> Call[Page[BatchInstance]]:
+) -> Call[Page[IntegrationBatchInstance]]:
     """List an organisation's instances (filters of section 8 [navigator])."""
     query = {
         "organisation_id": organisation_id,
@@ -197,7 +197,7 @@ def list_instances(
     return Call("GET", INSTANCES, what, _instances, problem, query=query)
 
 
-def get_instance(instance_id: str) -> Call[BatchInstance]:
+def get_instance(instance_id: str) -> Call[IntegrationBatchInstance]:
     """Get one instance."""
     what = f"read integration batch instance {instance_id}"
     return Call("GET", instance_path(instance_id), what, _instance, problem)
@@ -209,7 +209,7 @@ def get_raw_instance(instance_id: str) -> Call[dict[str, Any]]:
     return Call("GET", instance_path(instance_id), what, _raw, problem)
 
 
-def update_instance(instance_id: str, body: Mapping[str, Any]) -> Call[BatchInstance]:
+def update_instance(instance_id: str, body: Mapping[str, Any]) -> Call[IntegrationBatchInstance]:
     """Put a whole instance. Repeatable: a PUT of the same object changes nothing the second time."""
     what = f"update integration batch instance {instance_id}"
     return Call("PUT", instance_path(instance_id), what, _instance, problem, json=dict(body))
@@ -262,7 +262,7 @@ def batch_execution_path(instance_id: str, execution_id: str) -> str:
     return f"{batch_executions_path(instance_id)}/{_segment(execution_id)}"
 
 
-def create_execution(instance_id: str, body: Mapping[str, Any]) -> Call[BatchExecution]:
+def create_execution(instance_id: str, body: Mapping[str, Any]) -> Call[IntegrationBatchExecution]:
     """Create an execution. Not repeatable: each one is a run of the batch."""
     return Call(
         "POST",
@@ -277,7 +277,7 @@ def create_execution(instance_id: str, body: Mapping[str, Any]) -> Call[BatchExe
 
 def list_batch_executions(
     instance_id: str, *, first_result: int = 0, max_results: int = PAGE_SIZE
-) -> Call[Page[BatchExecution]]:
+) -> Call[Page[IntegrationBatchExecution]]:
     """List an instance's executions; no order and no filter is documented."""
     return Call(
         "GET",
@@ -291,7 +291,7 @@ def list_batch_executions(
 
 def list_organisation_executions(
     organisation_id: str, *, first_result: int = 0, max_results: int = PAGE_SIZE
-) -> Call[Page[BatchExecution]]:
+) -> Call[Page[IntegrationBatchExecution]]:
     """List the executions of all instances of an organisation (the dot is part of the path)."""
     return Call(
         "GET",
@@ -311,7 +311,7 @@ def _of(execution_id: str, instance_id: str) -> str:
     return f"execution {execution_id} of integration batch instance {instance_id}"
 
 
-def get_batch_execution(instance_id: str, execution_id: str) -> Call[BatchExecution]:
+def get_batch_execution(instance_id: str, execution_id: str) -> Call[IntegrationBatchExecution]:
     """Get one execution."""
     path, what = batch_execution_path(instance_id, execution_id), f"read {_of(execution_id, instance_id)}"
     return Call("GET", path, what, _execution, problem)
@@ -325,7 +325,7 @@ def get_raw_batch_execution(instance_id: str, execution_id: str) -> Call[dict[st
 
 def update_batch_execution(
     instance_id: str, execution_id: str, body: Mapping[str, Any]
-) -> Call[BatchExecution]:
+) -> Call[IntegrationBatchExecution]:
     """Put an execution."""
     path, what = batch_execution_path(instance_id, execution_id), f"update {_of(execution_id, instance_id)}"
     return Call("PUT", path, what, _execution, problem, json=dict(body))

@@ -15,8 +15,12 @@ from urllib.parse import quote
 import msgspec
 
 from airflow_bulk.platforms.errors import reduce_message
-from airflow_bulk.platforms.mediarithmics.document_imports import KNOWN_STATUSES, ExecutionError, standing
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.mediarithmics.document_imports import (
+    KNOWN_STATUSES,
+    ExecutionError,
+    remote_status,
+)
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 #: Section 7.1 [seed]: the plugin type of integration batches.
 PLUGIN_TYPE = "INTEGRATION_BATCH"
@@ -83,7 +87,7 @@ class Property(msgspec.Struct, frozen=True, kw_only=True):
         return f"Property({self.technical_name!r}, {self.property_type}, {self.origin})"
 
 
-class BatchInstance(msgspec.Struct, frozen=True, kw_only=True):
+class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
     """An integration batch instance (section 8), sizes in whichever spelling came (conflict 2)."""
 
     id: str
@@ -110,19 +114,19 @@ class BatchInstance(msgspec.Struct, frozen=True, kw_only=True):
         return None if value is None else seed_size(value)
 
 
-class BatchParameters(msgspec.Struct, frozen=True, kw_only=True):
+class IntegrationBatchParameters(msgspec.Struct, frozen=True, kw_only=True):
     """``parameters`` of a batch execution (section 9). The start is ms since 1970 UTC."""
 
     execution_type: str | None = None
     expected_start_date: int | str | None = None
 
 
-class BatchExecution(msgspec.Struct, frozen=True, kw_only=True):
+class IntegrationBatchExecution(msgspec.Struct, frozen=True, kw_only=True):
     """One run of an instance (section 9). Dates are ms since 1970 UTC; ``result`` has no known shape."""
 
     id: str
     status: str = ""
-    parameters: BatchParameters | None = None
+    parameters: IntegrationBatchParameters | None = None
     error: ExecutionError | None = None
     creation_date: int | None = None
     start_date: int | None = None
@@ -134,7 +138,7 @@ class BatchExecution(msgspec.Struct, frozen=True, kw_only=True):
     erroneous_tasks: int | str | None = None
 
 
-class BatchRun(Seen, frozen=True, kw_only=True):
+class IntegrationBatchSnapshot(RemoteSnapshot, frozen=True, kw_only=True):
     """A batch execution as last seen. Its "lines" are the tasks that the platform counts (section 9).
 
     :param execution_type: ``MANUAL``, ``CRON`` or what the platform said.
@@ -149,7 +153,7 @@ class BatchRun(Seen, frozen=True, kw_only=True):
     @property
     def ran(self) -> bool:
         """Whether it is over and was not cancelled before it began."""
-        return self.standing.over and self.standing is not Standing.CANCELED
+        return self.remote_status.over and self.remote_status is not RemoteStatus.CANCELED
 
 
 def manual_execution(organisation_id: str | None, expected_start: int) -> dict[str, Any]:
@@ -225,13 +229,13 @@ def _seconds(value: int | str | None) -> float | None:
     return None if number is None else number / 1000
 
 
-def run_seen(execution: BatchExecution) -> BatchRun:
+def run_snapshot(execution: IntegrationBatchExecution) -> IntegrationBatchSnapshot:
     """Return what a batch execution's fields mean (section 9; statuses as in section 4.2)."""
-    parameters = execution.parameters or BatchParameters()
+    parameters = execution.parameters or IntegrationBatchParameters()
     message = execution.error.message if execution.error is not None else None
-    return BatchRun(
+    return IntegrationBatchSnapshot(
         id=execution.id,
-        standing=standing(execution.status),
+        remote_status=remote_status(execution.status),
         status=execution.status,
         lines=_number(execution.num_tasks),
         accepted=_number(execution.completed_tasks),
@@ -246,7 +250,9 @@ def run_seen(execution: BatchExecution) -> BatchRun:
     )
 
 
-def cron_runs(found: Sequence[BatchRun], start: float, end: float) -> list[BatchRun]:
+def cron_runs(
+    found: Sequence[IntegrationBatchSnapshot], start: float, end: float
+) -> list[IntegrationBatchSnapshot]:
     """Return the runs that the cron made for a window, cancelled ones left out: those never ran.
 
     :param start: seconds since 1970 from which they were to start.
@@ -256,13 +262,13 @@ def cron_runs(found: Sequence[BatchRun], start: float, end: float) -> list[Batch
         one
         for one in found
         if one.execution_type == CRON
-        and one.standing is not Standing.CANCELED
+        and one.remote_status is not RemoteStatus.CANCELED
         and one.expected_start is not None
         and start <= one.expected_start < end
     ]
 
 
-def run_report(instance_id: str, run: BatchRun) -> dict[str, Any]:
+def run_report(instance_id: str, run: IntegrationBatchSnapshot) -> dict[str, Any]:
     """Return a run as events and sensors report it."""
     return {
         "instance_id": instance_id,

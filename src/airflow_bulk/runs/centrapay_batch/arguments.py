@@ -22,7 +22,7 @@ LONGEST_SIGNED = 7 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchArguments:
+class CentrapayBatchArguments:
     """What a batch task was asked for, every value proper. The URL is a secret: it is in no repr.
 
     :param url_expires_in: seconds that the signed URL of ``file`` works.
@@ -46,7 +46,7 @@ class BatchArguments:
     timeout: float
 
     def __repr__(self) -> str:
-        return f"BatchArguments({self.batch_type!r}, file={self.file!r})"
+        return f"CentrapayBatchArguments({self.batch_type!r}, file={self.file!r})"
 
     # What pass 1 asks (import_plan.SourceArguments).
 
@@ -88,7 +88,7 @@ class BatchArguments:
         return None
 
 
-def read_arguments(given: Mapping[str, Any], url: str | None) -> BatchArguments:
+def read_arguments(given: Mapping[str, Any], url: str | None) -> CentrapayBatchArguments:
     """Read an operator's arguments after its templates were rendered.
 
     :param given: by the operator's own argument names.
@@ -115,7 +115,7 @@ def read_arguments(given: Mapping[str, Any], url: str | None) -> BatchArguments:
     dry_run = read.flag("dry_run", given["dry_run"])
     if dry_run and file is None:
         raise ArgumentError("dry_run", "checks a file, and cannot check a url")
-    return BatchArguments(
+    return CentrapayBatchArguments(
         batch_type=batch_type,
         account_id=read.optional_text("account_id", given["account_id"]),
         file=file,

@@ -18,8 +18,8 @@ from airflow_bulk.runs.upload import plan as planning
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.source.files import FoundFile
-    from airflow_bulk.hooks.sending.pool import Crew
-    from airflow_bulk.runs.centrapay_batch.arguments import BatchArguments
+    from airflow_bulk.hooks.sending.pool import SenderPool
+    from airflow_bulk.runs.centrapay_batch.arguments import CentrapayBatchArguments
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +42,17 @@ def mask_url(url: str) -> None:
             mask_secret(value)
 
 
-class BatchFile:
+class CentrapayFile:
     """The file, or the URL, that a task was given.
 
     :param args: what was asked for.
     """
 
-    def __init__(self, args: BatchArguments) -> None:
+    def __init__(self, args: CentrapayBatchArguments) -> None:
         self._args = args
         self._url = args.url
         self._found: FoundFile | None = None
-        self._crew: Crew | None = None
+        self._pool: SenderPool | None = None
 
     @property
     def url(self) -> str:
@@ -61,7 +61,7 @@ class BatchFile:
             raise RuntimeError("a file has a URL once it was signed")
         return self._url
 
-    def check(self, name: str) -> planning.Plan | None:
+    def check(self, name: str) -> planning.SourcePlan | None:
         """Check the file's records and judge what was found; None where nothing was checked.
 
         :param name: of the file of rejected lines.
@@ -76,14 +76,14 @@ class BatchFile:
         plan = planning.fingerprint([found])
         rejects = planning.reject_file(self._args, name)
         try:
-            with planning.open_crew(self._args, [found], rejects) as crew:
-                self._crew = crew
-                gate = planning.Checks()
-                planning.check_all_before_sending(crew, gate)
+            with planning.open_pool(self._args, [found], rejects) as pool:
+                self._pool = pool
+                gate = planning.CheckOnlyGate()
+                planning.check_all_before_sending(pool, gate)
             plan.add_up(gate.parts)
             plan.rejects_uri = rejects.finish() if rejects is not None else ""
         finally:
-            self._crew = None
+            self._pool = None
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
         planning.judge_plan(self._args, plan, gate.plan)
@@ -141,5 +141,5 @@ class BatchFile:
 
     def cut(self) -> None:
         """Stop checking at once; safe in a signal handler."""
-        if self._crew is not None:
-            self._crew.cut()
+        if self._pool is not None:
+            self._pool.cut()

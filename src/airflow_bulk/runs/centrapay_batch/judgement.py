@@ -9,17 +9,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow_bulk.judging import NAMED, DeadlinePassed, Tolerance, share_of
-from airflow_bulk.platforms.centrapay import ERROR, Batch, said, seen
+from airflow_bulk.judging import NAMED, PastDeadline, Tolerance, share_of
+from airflow_bulk.platforms.centrapay import ERROR, CentrapayBatch, said, snapshot
 
 log = logging.getLogger(__name__)
 
 NO_CANCEL = "No batch can be cancelled."
 
 
-def numbers(batch: Batch) -> dict[str, Any]:
+def numbers(batch: CentrapayBatch) -> dict[str, Any]:
     """What a batch counted, with exactly the documented names; None where it is not said or cannot be read."""
-    one = seen(batch)
+    one = snapshot(batch)
     return {
         "batch_id": batch.id,
         "status": batch.status,
@@ -30,7 +30,7 @@ def numbers(batch: Batch) -> dict[str, Any]:
     }
 
 
-def why_not_good(batch: Batch, tolerance: Tolerance, lines: int | None = None) -> str:
+def why_not_good(batch: CentrapayBatch, tolerance: Tolerance, lines: int | None = None) -> str:
     """Say why a batch that is over is not good; empty when it is.
 
     :param lines: records that its file holds, where they were counted; None where nobody knows.
@@ -46,7 +46,7 @@ def why_not_good(batch: Batch, tolerance: Tolerance, lines: int | None = None) -
     return _unknown(batch) or _open_sum(batch, lines) or _too_many(batch, tolerance)
 
 
-def _unknown(batch: Batch) -> str:
+def _unknown(batch: CentrapayBatch) -> str:
     silent = [
         name for name, value in (("count", batch.count), ("errorCount", batch.error_count)) if value is None
     ]
@@ -60,15 +60,15 @@ def _unknown(batch: Batch) -> str:
     )
 
 
-def _open_sum(batch: Batch, lines: int | None) -> str:
+def _open_sum(batch: CentrapayBatch, lines: int | None) -> str:
     """Everything is accounted for. Whether ``count`` holds the failed records is not stated: both readings pass."""
     if lines is None:
         return ""
-    counted = (batch.count or 0) + (seen(batch).failed or 0)
+    counted = (batch.count or 0) + (snapshot(batch).failed or 0)
     if counted < lines:
         return (
             f"The sum does not close: the file of batch {batch.id} has {lines} records, {batch.count} were counted "
-            f"and {seen(batch).failed} reported in error: {lines - counted} are missing. What was loaded stays "
+            f"and {snapshot(batch).failed} reported in error: {lines - counted} are missing. What was loaded stays "
             "loaded; max_failures='100%' accepts it."
         )
     if (batch.count or 0) > lines:
@@ -76,8 +76,8 @@ def _open_sum(batch: Batch, lines: int | None) -> str:
     return ""
 
 
-def _too_many(batch: Batch, tolerance: Tolerance) -> str:
-    failed, count = seen(batch).failed or 0, batch.count or 0
+def _too_many(batch: CentrapayBatch, tolerance: Tolerance) -> str:
+    failed, count = snapshot(batch).failed or 0, batch.count or 0
     if tolerance.allows(failed, count):
         return ""
     kinds = sorted({said(one.message) for one in batch.errors if one.message})
@@ -88,13 +88,13 @@ def _too_many(batch: Batch, tolerance: Tolerance) -> str:
     )
 
 
-def say_late(batch_id: str, verdict: DeadlinePassed, timeout: float, since: str) -> str:
+def say_late(batch_id: str, verdict: PastDeadline, timeout: float, since: str) -> str:
     """Say that the deadline passed, and that the batch goes on."""
     states = ", ".join(sorted(verdict.totals.executions))
     return f"Batch {batch_id} was not over {timeout:g} s after {since} ({states}). It goes on: {NO_CANCEL.lower()}"
 
 
-def tell_errors(batch: Batch, errors_uri: str | None = None) -> None:
+def tell_errors(batch: CentrapayBatch, errors_uri: str | None = None) -> None:
     """Log the first errors by external id and index, never their prose as it stands."""
     for one in batch.errors[:NAMED]:
         log.warning(
@@ -104,7 +104,7 @@ def tell_errors(batch: Batch, errors_uri: str | None = None) -> None:
             _plain(one.external_id),
             said(one.message) or "no message",
         )
-    failed = seen(batch).failed or 0
+    failed = snapshot(batch).failed or 0
     if failed > min(len(batch.errors), NAMED):
         where = f"the {len(batch.errors)} that the platform lists are in {errors_uri}" if errors_uri else ""
         log.warning("Batch %s has %d errors in all%s.", batch.id, failed, f"; {where}" if where else "")
@@ -117,7 +117,7 @@ def _plain(value: str | None) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in value[:64])
 
 
-def error_rows(batch: Batch) -> list[dict[str, Any]]:
+def error_rows(batch: CentrapayBatch) -> list[dict[str, Any]]:
     """The errors as rows of a file, as the platform wrote them: they may hold personal data."""
     return [
         {

@@ -21,19 +21,19 @@ from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.centrapay_batch import file as source
 from airflow_bulk.runs.centrapay_batch import judgement as words
 from airflow_bulk.runs.failures import DeadlinePassed, TaskStopped
-from airflow_bulk.runs.reconcile import Blind, create_once
-from airflow_bulk.runs.record import Meaning, Record
+from airflow_bulk.runs.reconcile import NoLookup, create_once
+from airflow_bulk.runs.record import EndMeaning, Record
 from airflow_bulk.runs.upload import plan as planning
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.centrapay import CentrapayHook
-    from airflow_bulk.runs.centrapay_batch.arguments import BatchArguments
+    from airflow_bulk.runs.centrapay_batch.arguments import CentrapayBatchArguments
 
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Findings:
+class FileFindings:
     """What is known of a batch's file, as recorded with the intent.
 
     :param lines: its records; None where nobody counted them.
@@ -48,35 +48,35 @@ class Findings:
     expires: float | None = None
 
 
-class BatchRun:
+class CentrapayBatchRun:
     """One batch that a task asked for.
 
     :param args: what was asked for.
     :param hook: the platform.
     :param record: the task's memory.
     :param identity: dag, run, task and map index, for the names of files.
-    :param tell: pushes a value to XCom as soon as it is known.
+    :param push: pushes a value to XCom as soon as it is known.
     """
 
     def __init__(
         self,
-        args: BatchArguments,
+        args: CentrapayBatchArguments,
         hook: CentrapayHook,
         record: Record,
         *,
         identity: str,
-        tell: Callable[[str, Any], None],
+        push: Callable[[str, Any], None],
     ) -> None:
         self.args = args
         self.hook = hook
         self.record = record
         self.batch_id: str | None = None
         self.started = time.time()
-        self.findings = Findings()
+        self.findings = FileFindings()
         self._identity = identity
-        self._tell = tell
+        self._push = push
         self._waiting = WaitingProgress(log)
-        self._file = source.BatchFile(args)
+        self._file = source.CentrapayFile(args)
         self._posting = False
 
     def advance(self) -> KeepWaiting | dict[str, Any]:
@@ -93,9 +93,9 @@ class BatchRun:
             self._submit()
         return self._look() if self.args.wait_for_completion else self._end(None)
 
-    def rules(self) -> judging.Rules:
+    def rules(self) -> judging.WaitingRules:
         """What the waiting obeys."""
-        return judging.Rules(
+        return judging.WaitingRules(
             started=self.started,
             deadline=self.started + self.args.timeout,
             poll_interval=self.args.poll_interval,
@@ -110,9 +110,9 @@ class BatchRun:
             # Nothing was processed: there is nothing to judge.
             works_again=lambda end, cleared: cleared and end.result.get("status") == api.ERROR,
         )
-        if end is None or meaning is Meaning.JUDGE_AGAIN:
+        if end is None or meaning is EndMeaning.JUDGE_AGAIN:
             return None
-        if meaning is Meaning.STANDS:
+        if meaning is EndMeaning.STANDS:
             return end.result
         log.warning(
             "Creating another batch, as generation %d. The former one is %s (%s); what it loaded stays loaded.",
@@ -127,17 +127,17 @@ class BatchRun:
 
     def _submit(self) -> None:
         """Create the batch, or go on with the one that an earlier try created."""
-        blind = Blind(
+        no_lookup = NoLookup(
             "Centrapay neither lists batches nor takes an idempotency key, so a batch may exist, and a second one would "
             "load the file again",
             self._who_can_tell(),
             again=self.args.repeat_lost_post,
         )
         self.batch_id, stored = create_once(
-            self.record, "batch", self._intent, self._create, None, settle=0.0, blind=blind
+            self.record, "batch", self._intent, self._create, None, settle=0.0, no_lookup=no_lookup
         )
-        self.findings = Findings(**stored["findings"])
-        self._tell("batch_id", self.batch_id)
+        self.findings = FileFindings(**stored["findings"])
+        self._push("batch_id", self.batch_id)
 
     def _intent(self) -> dict[str, Any]:
         """Check the file and have its URL made, before anything is posted; no secret is recorded."""
@@ -172,7 +172,7 @@ class BatchRun:
     def _check(self, kind: str) -> None:
         plan = self._file.check(f"{self._name()}.dry" if kind == "dry" else self._name())
         if plan is not None:
-            self.findings = Findings(plan.lines_read, plan.rejected, plan.rejects_uri or None)
+            self.findings = FileFindings(plan.lines_read, plan.rejected, plan.rejects_uri or None)
 
     def _who_can_tell(self) -> str:
         told = (
@@ -191,11 +191,11 @@ class BatchRun:
     def _look(self) -> KeepWaiting | dict[str, Any]:
         assert self.batch_id is not None  # noqa: S101
         batch = self.hook.get_batch(self.batch_id)
-        verdict = judging.judge([api.seen(batch)], self.rules(), time.time())
+        verdict = judging.judge([api.snapshot(batch)], self.rules(), time.time())
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, f"batch {batch.id} is {batch.status[:40]}", verdict.unknown)
             return verdict
-        if isinstance(verdict, judging.DeadlinePassed):
+        if isinstance(verdict, judging.PastDeadline):
             late = words.say_late(batch.id, verdict, self.args.timeout, "its submission")
             raise DeadlinePassed(
                 f"{late} The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
@@ -204,7 +204,7 @@ class BatchRun:
 
     # Ends.
 
-    def _end(self, batch: api.Batch | None) -> dict[str, Any]:
+    def _end(self, batch: api.CentrapayBatch | None) -> dict[str, Any]:
         """Record the end, good or not; None where nobody waited."""
         result = self._result(batch)
         reason = ""
@@ -239,7 +239,7 @@ class BatchRun:
             "clearing the task creates another batch."
         )
 
-    def _write_errors(self, batch: api.Batch) -> str | None:
+    def _write_errors(self, batch: api.CentrapayBatch) -> str | None:
         """Write what the platform lists; the file has the same name at every try."""
         file = planning.reject_file(self.args, self._name(), kind="errors")
         if file is None:
@@ -251,7 +251,7 @@ class BatchRun:
         finally:
             file.discard()  # does nothing to a finished file
 
-    def _result(self, batch: api.Batch | None) -> dict[str, Any]:
+    def _result(self, batch: api.CentrapayBatch | None) -> dict[str, Any]:
         counted = (
             words.numbers(batch)
             if batch is not None

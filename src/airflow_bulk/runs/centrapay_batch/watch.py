@@ -6,17 +6,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
-from airflow_bulk.platforms.centrapay import seen
+from airflow_bulk.platforms.centrapay import snapshot
 from airflow_bulk.runs.centrapay_batch import judgement as words
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.centrapay import CentrapayHook
     from airflow_bulk.judging import Tolerance
-    from airflow_bulk.platforms.centrapay import Batch
+    from airflow_bulk.platforms.centrapay import CentrapayBatch
 
 
-class BatchWatch(Watch):
+class CentrapayBatchWatch(Watch):
     """One sensor's view of one batch.
 
     :param batch_id: the batch.
@@ -36,7 +36,7 @@ class BatchWatch(Watch):
         self.batch_id = batch_id
         self._hook = hook
         self._tolerance = tolerance
-        self._batch: Batch | None = None
+        self._batch: CentrapayBatch | None = None
 
     def look(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
@@ -44,7 +44,7 @@ class BatchWatch(Watch):
         :raises Forbidden: there is no such batch, or no permission to read it.
         """
         self._batch = self._hook.get_batch(self.batch_id)
-        return judging.judge([seen(self._batch)], self.rules, time.time())
+        return judging.judge([snapshot(self._batch)], self.rules, time.time())
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why a batch that is over is not good; empty when it is."""
@@ -52,7 +52,7 @@ class BatchWatch(Watch):
         words.tell_errors(self._batch)
         return words.why_not_good(self._batch, self._tolerance)
 
-    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
+    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
         late = words.say_late(self.batch_id, verdict, timeout, "the first look")
         return f"{late} Airflow does not retry a sensor that timed out; clearing the task waits anew."

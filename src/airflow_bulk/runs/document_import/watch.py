@@ -17,7 +17,7 @@ from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.executions import ImportExecutions
 from airflow_bulk.judging import Tolerance, name_ids, share_of
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WatchArguments:
+class ImportWatchArguments:
     """The arguments of a sensor, read and checked."""
 
     import_id: str
@@ -41,7 +41,7 @@ class WatchArguments:
         return self.min_executions if self.execution_ids is None else len(self.execution_ids)
 
 
-def read_arguments(given: Mapping[str, Any]) -> WatchArguments:
+def read_arguments(given: Mapping[str, Any]) -> ImportWatchArguments:
     """Read a sensor's arguments, which a template may have turned into text.
 
     :raises ArgumentError: naming the field.
@@ -63,7 +63,7 @@ def read_arguments(given: Mapping[str, Any]) -> WatchArguments:
         tolerance = Tolerance.parse(given["max_failures"])
     except ValueError as error:
         raise ArgumentError("max_failures", f"cannot be used: {str(error).rstrip('.')}") from None
-    return WatchArguments(
+    return ImportWatchArguments(
         import_id=import_id,
         execution_ids=None if ids is None else tuple(dict.fromkeys(ids)),
         datamart_id=read.optional_text("datamart_id", given["datamart_id"]),
@@ -79,17 +79,17 @@ class ImportWatch(Watch):
     :param args: what was asked for.
     :param hook: the platform.
     :param datamart_id: the import's datamart.
-    :param tell: pushes a key and a value to XCom.
+    :param push: pushes a key and a value to XCom.
     :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.runs.watching.Watch`.
     """
 
     def __init__(
         self,
-        args: WatchArguments,
+        args: ImportWatchArguments,
         hook: MediarithmicsHook,
         datamart_id: str,
         *,
-        tell: Callable[[str, Any], None],
+        push: Callable[[str, Any], None],
         **times: float,
     ) -> None:
         super().__init__(expected=args.expected, quiet_for=args.quiet_for, **times)
@@ -98,9 +98,9 @@ class ImportWatch(Watch):
         self.datamart_id = datamart_id
         self.import_id = args.import_id
         self.execution_ids = None if args.execution_ids is None else list(args.execution_ids)
-        self._tell = tell
+        self._push = push
         self._executions = ImportExecutions(hook, datamart_id, args.import_id)
-        self._counting: list[Seen] = []
+        self._counting: list[RemoteSnapshot] = []
         self._url: str | None = None
 
     def look(self) -> judging.Verdict:
@@ -137,7 +137,7 @@ class ImportWatch(Watch):
             silent = [
                 one.id
                 for one in self._counting
-                if one.standing is Standing.SUCCEEDED and one.accepted is None and one.failed is None
+                if one.remote_status is RemoteStatus.SUCCEEDED and one.accepted is None and one.failed is None
             ]
             return (
                 f"Document import {self.import_id}: the platform says SUCCEEDED without counting lines, so nobody "
@@ -153,7 +153,7 @@ class ImportWatch(Watch):
             "The accepted lines stay imported; a retry cannot change that."
         )
 
-    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
+    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
         going = name_ids([*verdict.going, *verdict.pending])
         left = f" Not over: {going}." if going else ""
@@ -178,9 +178,9 @@ class ImportWatch(Watch):
             "console_url": self._url,
         }
 
-    def _tell_link(self, found: Sequence[Seen]) -> None:
+    def _tell_link(self, found: Sequence[RemoteSnapshot]) -> None:
         if self._url is None:
             owner = next((one.owner for one in found if one.owner), None)
             self._url = self.hook.console_url(self.import_id, self.datamart_id, owner)
             if self._url is not None:
-                self._tell("console_url", self._url)
+                self._push("console_url", self._url)

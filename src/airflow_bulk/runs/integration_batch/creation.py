@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.call_sequence import carry_out
+from airflow_bulk.platforms.call_sequence import run_calls
 from airflow_bulk.platforms.errors import PlatformError, TryLater
-from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, BatchRun
+from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, IntegrationBatchSnapshot
 from airflow_bulk.runs.integration_batch.arguments import refuse_past
 from airflow_bulk.runs.reconcile import create_once
 
@@ -47,7 +47,11 @@ class ExecutionCreation:
     """
 
     def __init__(
-        self, args: RunArguments, hook: MediarithmicsHook, record: Record, executions: BatchExecutions
+        self,
+        args: RunArguments,
+        hook: MediarithmicsHook,
+        record: Record,
+        executions: IntegrationBatchExecutions,
     ) -> None:
         self._args = args
         self._hook = hook
@@ -86,9 +90,9 @@ class ExecutionCreation:
             return None
         until = time.monotonic() + seconds
         # The newest alone: an instance lives for years.
-        recent = BatchExecutions(self._hook, self._args.instance_id, since=asked["created_after"])
+        recent = IntegrationBatchExecutions(self._hook, self._args.instance_id, since=asked["created_after"])
         try:
-            found = fitting(asked, carry_out(recent.listing(), lambda call: self._send_until(call, until)))
+            found = fitting(asked, run_calls(recent.listing(), lambda call: self._send_until(call, until)))
         except PlatformError as error:
             why = f"the platform could not be asked ({error.why})"
         else:
@@ -181,7 +185,7 @@ def _own_start(start: float) -> int:
     return int(max(start, time.time()) * 1000) + 1 + secrets.randbelow(999)
 
 
-def fitting(stored: dict[str, Any], found: Sequence[BatchRun]) -> list[str]:
+def fitting(stored: dict[str, Any], found: Sequence[IntegrationBatchSnapshot]) -> list[str]:
     """Those of a list that an act with this intent may have made."""
     starts = set(stored["starts"])
     return [

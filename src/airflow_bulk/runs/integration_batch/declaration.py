@@ -15,7 +15,7 @@ from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.errors import Refused
 from airflow_bulk.platforms.mediarithmics import integration_batches as batches
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
-    BatchInstance,
+    IntegrationBatchInstance,
     Plugin,
     PluginVersion,
     Property,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Ensuring:
+class DeclarationRun:
     """One declaration against the platform.
 
     :param declared: what is to be.
@@ -219,7 +219,7 @@ class Ensuring:
         about = {"name": self.declared.name, "version_id": version.id}
         return self._once("instance", lambda: [one.id for one in self._named()], create, about)
 
-    def _named(self) -> list[BatchInstance]:
+    def _named(self) -> list[IntegrationBatchInstance]:
         listed = self.hook.list_batch_instances(
             self.organisation_id, group_id=self.declared.group_id, artifact_id=self.declared.artifact_id
         )
@@ -243,7 +243,7 @@ class Ensuring:
             return {}
         return {"cron": declared.cron, "cron_status": declared.cron_status}
 
-    def _update(self, found: BatchInstance, version: PluginVersion) -> None:
+    def _update(self, found: IntegrationBatchInstance, version: PluginVersion) -> None:
         """Put back what differs; what was not declared stays as it is."""
         changes: dict[str, Any] = {}
         if str(found.version_id) not in (version.id, version.version_id):

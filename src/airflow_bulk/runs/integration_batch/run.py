@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk import judging
-from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.judging import KeepWaiting, WaitingProgress, name_ids, share_of
 from airflow_bulk.platforms.errors import NotFound, TryLater
-from airflow_bulk.platforms.mediarithmics.document_imports import standing
+from airflow_bulk.platforms.mediarithmics.document_imports import remote_status
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
-    BatchExecution,
-    BatchRun,
+    IntegrationBatchExecution,
+    IntegrationBatchSnapshot,
     run_report,
-    run_seen,
+    run_snapshot,
 )
-from airflow_bulk.platforms.status import Standing
+from airflow_bulk.platforms.status import RemoteStatus
 from airflow_bulk.runs.failures import DeadlinePassed, TaskStopped
 from airflow_bulk.runs.integration_batch.creation import ExecutionCreation
-from airflow_bulk.runs.record import End, Meaning, Record
+from airflow_bulk.runs.record import EndMeaning, Record, RecordedEnd
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -48,13 +48,13 @@ LOOKING = 0.4
 CANCEL_SECONDS = 30.0
 
 
-class ManualRun:
+class IntegrationBatchRun:
     """One run that a task asked for.
 
     :param args: what was asked for.
     :param hook: the platform.
     :param record: the task's memory.
-    :param tell: pushes a value to XCom as soon as it is known.
+    :param push: pushes a value to XCom as soon as it is known.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ManualRun:
         hook: MediarithmicsHook,
         record: Record,
         *,
-        tell: Callable[[str, Any], None],
+        push: Callable[[str, Any], None],
     ) -> None:
         self.args = args
         self.hook = hook
@@ -72,10 +72,10 @@ class ManualRun:
         self.started = time.time()
         self.expected_start = args.expected_start or self.started
         self.created_after = 0.0
-        self._tell = tell
+        self._push = push
         self._waiting = WaitingProgress(log)
         self._submitted = False
-        self._executions = BatchExecutions(hook, args.instance_id, cancel_ways=args.cancel_ways)
+        self._executions = IntegrationBatchExecutions(hook, args.instance_id, cancel_ways=args.cancel_ways)
         self._creation = ExecutionCreation(args, hook, record, self._executions)
         self._intended: dict[str, Any] = {}
         # What on_kill needs, in memory: the store and connections would deadlock there.
@@ -93,10 +93,10 @@ class ManualRun:
             self._submitted = True
         return self._look()
 
-    def rules(self) -> judging.Rules:
+    def rules(self) -> judging.WaitingRules:
         """What the waiting obeys; the deadline counts from the start that was asked for."""
         begun = max(self.started, self.expected_start)
-        return judging.Rules(
+        return judging.WaitingRules(
             started=self.started,
             deadline=begun + self.args.timeout,
             poll_interval=self.args.poll_interval,
@@ -113,9 +113,9 @@ class ManualRun:
         meaning, end = self.record.recorded_end(
             keep=self.args.on_clear == "keep", works_again=self._works_again
         )
-        if end is None or meaning is Meaning.JUDGE_AGAIN:
+        if end is None or meaning is EndMeaning.JUDGE_AGAIN:
             return None
-        if meaning is Meaning.STANDS:
+        if meaning is EndMeaning.STANDS:
             return end.result
         log.warning(
             "Running the batch again, as generation %d. The former execution is %s (%s).",
@@ -126,12 +126,12 @@ class ManualRun:
         self.record.next_generation()
         return None
 
-    def _works_again(self, end: End, cleared: bool) -> bool:
+    def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """An execution that did not succeed is not judged again: a clear runs another, and a retry where it may."""
-        stood = standing(str(end.result.get("status")))
+        stood = remote_status(str(end.result.get("status")))
         if cleared:
-            return stood is not Standing.SUCCEEDED
-        return stood is Standing.FAILED and self.args.run_again_after_failure
+            return stood is not RemoteStatus.SUCCEEDED
+        return stood is RemoteStatus.FAILED and self.args.run_again_after_failure
 
     def _number(self) -> int:
         """Which of the run's executions is the present one, from 1: one that was cancelled is followed by another."""
@@ -145,27 +145,31 @@ class ManualRun:
         # By the platform's own clock, which may differ from ours.
         self.created_after = float(intent["created_after"])
         self._live, self._creation.asked = self.execution_id, None
-        self._tell("instance_id", self.args.instance_id)
-        self._tell("execution_id", self.execution_id)
-        self._tell("console_url", self._console_url(None))
+        self._push("instance_id", self.args.instance_id)
+        self._push("execution_id", self.execution_id)
+        self._push("console_url", self._console_url(None))
 
     # Waiting and judging.
 
     def _look(self) -> KeepWaiting | dict[str, Any]:
         try:
-            seen = self._seen()
+            seen = self._snapshot()
         except TryLater as error:
             return self._wait_out(error)
         if not self.args.wait_for_completion:
             # Cancelled by an earlier try that was stopped before its end: nothing is there that would run.
-            return self._start_again(seen) if seen.standing is Standing.CANCELED else self._end(seen, "")
+            return (
+                self._start_again(seen)
+                if seen.remote_status is RemoteStatus.CANCELED
+                else self._end(seen, "")
+            )
         verdict = judging.judge([seen], self.rules(), time.time())
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, verdict.why, verdict.unknown)
             # Until it is to start, a look now and then is enough: somebody may have cancelled it.
             rarely = min(self.until_start(), RARELY * self.args.poll_interval)
             return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))
-        if isinstance(verdict, judging.DeadlinePassed):
+        if isinstance(verdict, judging.PastDeadline):
             raise self._late(seen)
         if isinstance(verdict, judging.FailedBecause):
             raise self._failed(seen)
@@ -182,7 +186,7 @@ class ManualRun:
         pause = max(judging.next_look(rules, time.time()), error.retry_after or 0.0)
         return KeepWaiting(pause, judging.Totals(), "the platform cannot be asked")
 
-    def _seen(self) -> BatchRun:
+    def _snapshot(self) -> IntegrationBatchSnapshot:
         """The execution as the platform shows it; one that is gone counts as cancelled once a person has cleared the task.
 
         A DELETE is one of the ways to cancel (conflict 1), and what it took away cannot be told from what somebody
@@ -200,7 +204,7 @@ class ManualRun:
                     status=404,
                 ) from None
             seen = _gone(execution_id)
-        if seen.standing.over:
+        if seen.remote_status.over:
             self._live = None
         elif self._cleared():
             # It is there: should it be gone later, the clear before this look does not ask for another.
@@ -212,7 +216,7 @@ class ManualRun:
         """Whether a person has cleared the task since the execution was last known to be there."""
         return bool(self._intended["max_tries"] != self.record.max_tries)
 
-    def _start_again(self, seen: BatchRun) -> KeepWaiting | dict[str, Any]:
+    def _start_again(self, seen: IntegrationBatchSnapshot) -> KeepWaiting | dict[str, Any]:
         """A cancelled execution never ran (an earlier try's ``on_kill``, or somebody): start another, a few times."""
         number = self._number()
         if number > STARTS_AGAIN and not self._cleared():
@@ -226,16 +230,16 @@ class ManualRun:
         self._start()
         return self._look()
 
-    def _late(self, seen: BatchRun) -> DeadlinePassed:
+    def _late(self, seen: IntegrationBatchSnapshot) -> DeadlinePassed:
         """Cancel what still can be, and say what a retry will do."""
-        if self.args.cancel_on_kill and seen.standing is Standing.PENDING:
+        if self.args.cancel_on_kill and seen.remote_status is RemoteStatus.PENDING:
             self._cancel(seen.id, CANCEL_SECONDS)
             seen = self._cancelled(seen.id)
         number = self._number()
-        if seen.standing is not Standing.CANCELED:
+        if seen.remote_status is not RemoteStatus.CANCELED:
             now = (
                 f"It ended {seen.status} just now."
-                if seen.standing.over
+                if seen.remote_status.over
                 else f"It is {seen.status} and keeps running."
             )
             next_try = "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
@@ -251,16 +255,16 @@ class ManualRun:
             f"its start. {now} {next_try}"
         )
 
-    def _cancelled(self, execution_id: str) -> BatchRun:
+    def _cancelled(self, execution_id: str) -> IntegrationBatchSnapshot:
         """What a cancel has left: it may have run in the meantime, and a DELETE leaves nothing."""
         try:
             seen = self._executions.get(execution_id)
         except NotFound:
             seen = _gone(execution_id)
-        self._live = None if seen.standing.over else self._live
+        self._live = None if seen.remote_status.over else self._live
         return seen
 
-    def _failed(self, seen: BatchRun) -> Exception:
+    def _failed(self, seen: IntegrationBatchSnapshot) -> Exception:
         again = self.args.run_again_after_failure
         said = f" ({seen.message})" if seen.message else ""
         reason = (
@@ -274,7 +278,7 @@ class ManualRun:
         self.record.write_end(good=False, result=self._result(seen), reason=reason)
         return AirflowException(reason) if again else AirflowFailException(reason)
 
-    def _another_ran(self, seen: BatchRun) -> str:
+    def _another_ran(self, seen: IntegrationBatchSnapshot) -> str:
         """Nothing may be there that this task asked for besides: an answer lost long ago, come true late."""
         if self._intended["posts"] < 2:
             return ""
@@ -287,7 +291,7 @@ class ManualRun:
             "run twice; a retry cannot change that. A longer settle waits longer for such a one."
         )
 
-    def _too_many_failures(self, seen: BatchRun) -> str:
+    def _too_many_failures(self, seen: IntegrationBatchSnapshot) -> str:
         failed, total = seen.failed or 0, seen.lines or 0
         if self.args.tolerance.allows(failed, total):
             return ""
@@ -297,7 +301,7 @@ class ManualRun:
             "A retry cannot change that."
         )
 
-    def _end(self, seen: BatchRun, reason: str) -> dict[str, Any]:
+    def _end(self, seen: IntegrationBatchSnapshot, reason: str) -> dict[str, Any]:
         """Record the end, good or not."""
         result = self._result(seen)
         self.record.write_end(good=not reason, result=result, reason=reason)
@@ -310,7 +314,7 @@ class ManualRun:
             )
         return result
 
-    def _result(self, seen: BatchRun) -> dict[str, Any]:
+    def _result(self, seen: IntegrationBatchSnapshot) -> dict[str, Any]:
         return {
             **run_report(self.args.instance_id, seen),
             "seconds": round(time.time() - self.started, 3),
@@ -347,6 +351,6 @@ class ManualRun:
         raise TaskStopped("The task was stopped.")
 
 
-def _gone(execution_id: str) -> BatchRun:
+def _gone(execution_id: str) -> IntegrationBatchSnapshot:
     """One that a DELETE took away while it was PENDING (conflict 1): as good as CANCELED."""
-    return run_seen(BatchExecution(id=execution_id, status="CANCELED"))
+    return run_snapshot(IntegrationBatchExecution(id=execution_id, status="CANCELED"))

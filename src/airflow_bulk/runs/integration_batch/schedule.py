@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics.cron import next_fire
-from airflow_bulk.platforms.mediarithmics.integration_batches import ACTIVE, CRON, PAUSED, BatchInstance
-from airflow_bulk.platforms.status import Standing
-from airflow_bulk.runs.record import ClearUnclear, Meaning, Record
+from airflow_bulk.platforms.mediarithmics.integration_batches import (
+    ACTIVE,
+    CRON,
+    PAUSED,
+    IntegrationBatchInstance,
+)
+from airflow_bulk.platforms.status import RemoteStatus
+from airflow_bulk.runs.record import ClearUnclear, EndMeaning, Record
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -26,10 +31,10 @@ def already_told(record: Record) -> dict[str, Any] | None:
     try:
         meaning, end = record.recorded_end()
     except ClearUnclear:
-        meaning, end = Meaning.BEGIN_AGAIN, None
-    if end is not None and meaning is Meaning.STANDS:
+        meaning, end = EndMeaning.BEGIN_AGAIN, None
+    if end is not None and meaning is EndMeaning.STANDS:
         return end.result
-    if meaning is Meaning.BEGIN_AGAIN:
+    if meaning is EndMeaning.BEGIN_AGAIN:
         record.next_generation()
     return None
 
@@ -40,21 +45,23 @@ def pause(hook: MediarithmicsHook, record: Record, instance_id: str) -> dict[str
     What was coming is recorded before the act, so that a retry tells the same.
     """
     instance = _periodic(hook, instance_id)
-    executions = BatchExecutions(hook, instance_id)
+    executions = IntegrationBatchExecutions(hook, instance_id)
     before = record.read("before_pause")
     if before is None:
         coming = [
             one.id
             for one in executions.look()
-            if one.standing is Standing.PENDING and one.execution_type == CRON
+            if one.remote_status is RemoteStatus.PENDING and one.execution_type == CRON
         ]
         before = {"coming": coming, "was_active": instance.cron_status == ACTIVE}
         record.write("before_pause", before)
     if instance.cron_status != PAUSED:
         _set(hook, instance_id, PAUSED)
-    after = {one.id: one.standing for one in executions.look()}
-    still = [one for one in before["coming"] if after.get(one) is Standing.PENDING]
-    cancelled = [one for one in before["coming"] if after.get(one, Standing.CANCELED) is Standing.CANCELED]
+    after = {one.id: one.remote_status for one in executions.look()}
+    still = [one for one in before["coming"] if after.get(one) is RemoteStatus.PENDING]
+    cancelled = [
+        one for one in before["coming"] if after.get(one, RemoteStatus.CANCELED) is RemoteStatus.CANCELED
+    ]
     if still:
         log.warning("Paused, but still PENDING: %s.", name_ids(still))
     log.info("Batch instance %s is paused; %d coming executions were cancelled.", instance_id, len(cancelled))
@@ -77,7 +84,7 @@ def resume(hook: MediarithmicsHook, instance_id: str) -> dict[str, Any]:
     return {"instance_id": instance_id, "cron_status": ACTIVE, "next_run": fires}
 
 
-def _periodic(hook: MediarithmicsHook, instance_id: str) -> BatchInstance:
+def _periodic(hook: MediarithmicsHook, instance_id: str) -> IntegrationBatchInstance:
     instance = hook.get_batch_instance(instance_id)
     if instance.archived:
         raise ArgumentError("instance_id", f"names the archived instance {instance_id}, which runs nothing")

@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import BatchExecutions
+from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.judging import Tolerance, name_ids, share_of
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     CRON,
     PAUSED,
-    BatchInstance,
-    BatchRun,
+    IntegrationBatchInstance,
+    IntegrationBatchSnapshot,
     cron_runs,
     iso,
     run_report,
 )
-from airflow_bulk.platforms.status import Standing
+from airflow_bulk.platforms.status import RemoteStatus
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
 
-class BatchWatch(Watch):
+class IntegrationBatchWatch(Watch):
     """One sensor's view of one instance and one window.
 
     :param instance_id: the instance.
     :param hook: the platform.
     :param window: seconds since 1970, from and until (not included).
     :param tolerance: failed tasks that are good enough.
-    :param tell: pushes a key and a value to XCom.
+    :param push: pushes a key and a value to XCom.
     :param times: ``started``, ``timeout`` and ``poll_interval`` of :class:`~airflow_bulk.runs.watching.Watch`.
     """
 
@@ -45,7 +45,7 @@ class BatchWatch(Watch):
         window: tuple[float, float],
         tolerance: Tolerance,
         *,
-        tell: Callable[[str, Any], None],
+        push: Callable[[str, Any], None],
         **times: float,
     ) -> None:
         super().__init__(**times)
@@ -53,9 +53,9 @@ class BatchWatch(Watch):
         self.hook = hook
         self.window = window
         self.tolerance = tolerance
-        self._tell = tell
-        self._counting: list[BatchRun] = []
-        self._instance: BatchInstance | None = None
+        self._push = push
+        self._counting: list[IntegrationBatchSnapshot] = []
+        self._instance: IntegrationBatchInstance | None = None
         self._url: str | None = None
 
     def look(self) -> judging.Verdict:
@@ -64,7 +64,7 @@ class BatchWatch(Watch):
         :raises NotFound: there is no such instance.
         :raises ArgumentError: nothing is there, and this instance will never make a run.
         """
-        found = BatchExecutions(self.hook, self.instance_id, self.window[0]).look()
+        found = IntegrationBatchExecutions(self.hook, self.instance_id, self.window[0]).look()
         self._counting = cron_runs(found, *self.window)
         self._tell_link(found)
         verdict = judging.judge(self._counting, self.rules, time.time())
@@ -72,7 +72,7 @@ class BatchWatch(Watch):
             return dataclasses.replace(verdict, why=self._nothing_there(found))
         return verdict
 
-    def _nothing_there(self, found: list[BatchRun]) -> str:
+    def _nothing_there(self, found: list[IntegrationBatchSnapshot]) -> str:
         if self._instance is None:
             self._instance = self.hook.get_batch_instance(self.instance_id)
         instance = self._instance
@@ -86,7 +86,7 @@ class BatchWatch(Watch):
             one.id
             for one in found
             if one.execution_type == CRON
-            and one.standing is Standing.CANCELED
+            and one.remote_status is RemoteStatus.CANCELED
             and one.expected_start is not None
             and start <= one.expected_start < end
         ]
@@ -113,7 +113,7 @@ class BatchWatch(Watch):
             f"max_failures={self.tolerance}. A retry cannot change that."
         )
 
-    def say_late(self, verdict: judging.DeadlinePassed, timeout: float) -> str:
+    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
         going = name_ids([*verdict.going, *verdict.pending])
         what = f"Not over: {going}." if going else f"No run of its cron {self._window_told()} was there."
@@ -134,9 +134,9 @@ class BatchWatch(Watch):
             "console_url": self._url,
         }
 
-    def _tell_link(self, found: list[BatchRun]) -> None:
+    def _tell_link(self, found: list[IntegrationBatchSnapshot]) -> None:
         if self._url is None:
             owner = next((one.owner for one in found if one.owner), None)
             self._url = self.hook.batch_console_url(self.instance_id, owner)
             if self._url is not None:
-                self._tell("console_url", self._url)
+                self._push("console_url", self._url)

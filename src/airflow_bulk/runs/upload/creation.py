@@ -32,7 +32,7 @@ def find_or_create(
 
     :param marked: end the name in the marker; without it nothing can be looked up.
     :param settle: seconds to wait for an import to show after an answer was lost.
-    :raises NotSettled: an earlier creation may have been carried out and cannot be told.
+    :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
     """
 
     def intent() -> dict[str, Any]:

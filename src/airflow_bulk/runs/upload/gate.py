@@ -1,7 +1,7 @@
-"""The gate between a crew and the record: what was checked, what may begin, what may finish, what came back.
+"""The gate between a pool and the record: what was checked, what may begin, what may finish, what came back.
 
 Intent before the POST, commit before its last block, outcome after (design section 5.2). Every method
-runs in the task's main thread. A write that fails raises out of the crew, which cuts every body.
+runs in the task's main thread. A write that fails raises out of the pool, which cuts every body.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
-    FateUnknown,
-    Findings,
+    AnswerLost,
+    CheckFindings,
     FirstReject,
     Job,
     NotNow,
@@ -28,7 +28,7 @@ from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from airflow_bulk.platforms.mediarithmics import document_imports as api
-from airflow_bulk.runs.record import PartEntry, PartLedger, State
+from airflow_bulk.runs.record import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload.progress import SendingProgress
 
 if TYPE_CHECKING:
@@ -81,17 +81,17 @@ class PlanTotals:
         self.reasons: Counter[str] = Counter()
         self.hints: Counter[str] = Counter()
 
-    def add(self, findings: Findings) -> None:
+    def add(self, findings: CheckFindings) -> None:
         """Add one part's findings."""
         self.first += findings.first[: FIRST_REJECTS - len(self.first)]
         self.reasons.update(findings.reasons)
         self.hints.update(findings.hints)
 
 
-class PartSending:
+class UploadGate:
     """Implements :class:`airflow_bulk.hooks.sending.protocol.Gate` over the record.
 
-    :param ledger: the record's parts.
+    :param recorded: the record's parts.
     :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).
     :param deadline: seconds since 1970 after which no part begins.
     :param on_execution: told the id of each execution, and its organisation, as soon as it is recorded.
@@ -99,13 +99,13 @@ class PartSending:
 
     def __init__(
         self,
-        ledger: PartLedger,
+        recorded: RecordedParts,
         *,
         recording: bool,
         deadline: float,
         on_execution: Callable[[str, str | None], None],
     ) -> None:
-        self.ledger = ledger
+        self.recorded = recorded
         self.checked_parts: list[Part] = []
         self.plan = PlanTotals()
         self.progress = SendingProgress()
@@ -116,7 +116,7 @@ class PartSending:
         self._begun_after = 0
         self._pause = 0.0
         #: An answer was lost, or a part came back: nothing more begins before :meth:`take_pause`.
-        self.unsettled = False
+        self.unreconciled = False
 
     # Which job is next.
 
@@ -125,20 +125,20 @@ class PartSending:
 
         def give(in_flight: list[Part]) -> Job | None:
             busy = {part.index for part in in_flight}
-            if self.unsettled or (self.ledger.in_state(State.COMMIT) and not busy):
+            if self.unreconciled or (self.recorded.in_state(PartState.COMMIT) and not busy):
                 return None  # first settle, or wait a little
             for entry in self.to_send():
-                if entry.part.index not in busy and entry.state is not State.COMMIT:
+                if entry.part.index not in busy and entry.state is not PartState.COMMIT:
                     return Job(part=entry.part, check=needs_check(entry.part), report=False)
             return None
 
         return give
 
-    def unless_unsettled(
+    def unless_unreconciled(
         self, jobs: Callable[[list[Part]], Job | None]
     ) -> Callable[[list[Part]], Job | None]:
         """The same jobs, held back while an answer is not settled."""
-        return lambda in_flight: None if self.unsettled else jobs(in_flight)
+        return lambda in_flight: None if self.unreconciled else jobs(in_flight)
 
     def begin_after(self, count: int) -> None:
         """Pass 1 goes on after so many recorded parts."""
@@ -146,23 +146,23 @@ class PartSending:
 
     def all_parts(self) -> list[Part]:
         """The recorded parts that pass 1 went on after, then those it checked."""
-        return [entry.part for entry in self.ledger.entries[: self._begun_after]] + self.checked_parts
+        return [entry.part for entry in self.recorded.entries[: self._begun_after]] + self.checked_parts
 
-    def to_send(self) -> list[PartEntry]:
+    def to_send(self) -> list[RecordedPart]:
         """Parts with lines that nobody has taken."""
-        return [one for one in self.ledger.in_state(State.CHECKED, State.INTENT) if one.part.lines]
+        return [one for one in self.recorded.in_state(PartState.CHECKED, PartState.INTENT) if one.part.lines]
 
     def take_pause(self) -> float:
         """Seconds to wait before the next sending; asked once a round, when everything is settled."""
-        pause, self._pause, self.unsettled = self._pause, 0.0, False
+        pause, self._pause, self.unreconciled = self._pause, 0.0, False
         return pause
 
     # The gate.
 
-    def checked(self, part: Part, findings: Findings) -> None:
+    def checked(self, part: Part, findings: CheckFindings) -> None:
         """Keep a part's facts; they must be the recorded ones where an earlier try recorded them."""
-        if part.index < len(self.ledger.entries):
-            before = self.ledger.entries[part.index].part
+        if part.index < len(self.recorded.entries):
+            before = self.recorded.entries[part.index].part
             if (before.digest, before.lines) != (part.digest, part.lines):
                 raise SourceChanged(
                     f"Part {part.index + 1} is not what an earlier try found there: its content has changed, or it is "
@@ -170,7 +170,7 @@ class PartSending:
                     "Nothing more was sent; clearing the task compares again."
                 )
         elif self._recording:
-            self.ledger.add([part])
+            self.recorded.add([part])
         self.checked_parts.append(part)
         self.plan.add(findings)
         self.progress.checked(part)
@@ -182,16 +182,16 @@ class PartSending:
             from the lost one, so nothing begins before that is settled.
         :raises Overdue: the task's own deadline has passed.
         """
-        if self.unsettled:
+        if self.unreconciled:
             raise NotNow
         if time.time() >= self._deadline:
             raise Overdue
         self._sendings[part.index] += 1
-        self._to(self._entry(part), State.INTENT)
+        self._to(self._entry(part), PartState.INTENT)
 
     def may_finish(self, part: Part) -> None:
         """Write the commit; only if this write returned may the last block follow."""
-        self._to(self._entry(part), State.COMMIT)
+        self._to(self._entry(part), PartState.COMMIT)
 
     def answered(self, part: Part, answer: Answer) -> None:
         """Record the execution, or read what the platform refused."""
@@ -212,13 +212,13 @@ class PartSending:
                 self._again(part, self._later(answer, part, " with something else than an execution"))
                 return
             entry.executions.append(execution.id)
-            self._to(entry, State.SENT)
+            self._to(entry, PartState.SENT)
             owner = execution.organisation_id
             self._on_execution(execution.id, None if owner is None else str(owner))
             self.progress.sent(part, execution.id)
             return
         said = f" ({problem.message})" if problem and problem.message else ""
-        if answer.status >= 500 and entry.state is State.COMMIT:
+        if answer.status >= 500 and entry.state is PartState.COMMIT:
             log.warning(
                 "The platform answered %d to part %d%s; looking before anything is sent again.",
                 answer.status,
@@ -228,39 +228,39 @@ class PartSending:
             self._again(part, self._later(answer, part, said))
             return
         # Refused, or answered before the body was complete: not taken.
-        self._to(entry, State.CHECKED)
+        self._to(entry, PartState.CHECKED)
         if answer.status in (408, 429) or answer.status >= 500:
             self._again(part, self._later(answer, part, said))
             return
         raise self._refused(answer, part, said)
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         """Plan another sending of a cut body; a committed one is settled first."""
         entry = self._entry(part)
         number, why = part.index + 1, str(error).rstrip(".")
-        if isinstance(error, FateUnknown):
+        if isinstance(error, AnswerLost):
             log.warning("Part %d: %s; looking at the platform before anything is sent again.", number, why)
         else:
             log.warning("Part %d: %s; it is sent again.", number, why)
-            if entry.state is State.COMMIT:
-                self._to(entry, State.CHECKED)
+            if entry.state is PartState.COMMIT:
+                self._to(entry, PartState.CHECKED)
         self._again(part, TryLater(self._of(part), why, retry=LOOK_FIRST))
 
     # How it is done.
 
-    def _entry(self, part: Part) -> PartEntry:
-        return self.ledger.entries[part.index]
+    def _entry(self, part: Part) -> RecordedPart:
+        return self.recorded.entries[part.index]
 
-    def _to(self, entry: PartEntry, state: State) -> None:
+    def _to(self, entry: RecordedPart, state: PartState) -> None:
         entry.state = state
-        self.ledger.save(entry)
+        self.recorded.save(entry)
 
     def _of(self, part: Part) -> str:
         return f"send part {part.index + 1}"
 
     def _again(self, part: Part, error: TryLater) -> None:
         """Wait before the next sending, or give up: a long pause is Airflow's to make, without a worker slot."""
-        self.unsettled = True
+        self.unreconciled = True
         tries = self._sendings[part.index]
         if tries >= SENDINGS or (error.retry_after or 0.0) > LONGEST_RETRY_AFTER:
             raise error

@@ -19,8 +19,8 @@ from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceErr
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
-from airflow_bulk.hooks.sending.pool import Crew
-from airflow_bulk.hooks.sending.protocol import Answer, FateUnknown, Findings, Gate, Rules, SendingCut
+from airflow_bulk.hooks.sending.pool import SenderPool
+from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, CheckFindings, Gate, LineRules, SendingCut
 from airflow_bulk.judging import share_of
 from airflow_bulk.runs.upload.gate import PlanTotals
 from airflow_bulk.runs.upload.progress import SendingProgress, gigabytes
@@ -81,7 +81,7 @@ class SourceArguments(Protocol):
         """For types that delete: so many lines at most."""
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class SourcePlan(msgspec.Struct, kw_only=True):
     """What pass 1 found, as recorded.
 
     :param fingerprint: of every file's name, size and version.
@@ -165,7 +165,7 @@ def _open_path(uri: str) -> Any:
     return path
 
 
-def fingerprint(files: Sequence[FoundFile]) -> Plan:
+def fingerprint(files: Sequence[FoundFile]) -> SourcePlan:
     """Begin a plan with what the files are now."""
     each = [
         (one.record.uri, xxhash.xxh3_64_hexdigest(f"{one.record.size}:{one.record.version}".encode()))
@@ -175,7 +175,7 @@ def fingerprint(files: Sequence[FoundFile]) -> Plan:
     named = each[:NAMED_FILES]
     while len(msgspec.json.encode(named)) > NAMED_BYTES:  # long keys; the record takes no value without end
         named = named[: len(named) // 2]
-    return Plan(fingerprint=whole, files=named, file_count=len(files))
+    return SourcePlan(fingerprint=whole, files=named, file_count=len(files))
 
 
 def bytes_to_read(files: Sequence[FoundFile], recorded: Sequence[Part]) -> int:
@@ -202,7 +202,7 @@ def still_the_same(args: SourceArguments, files: Sequence[FoundFile]) -> None:
         )
 
 
-def compare(recorded: Plan, found: Plan) -> None:
+def compare(recorded: SourcePlan, found: SourcePlan) -> None:
     """Refuse a source that changed between tries, naming both fingerprints.
 
     :raises SourceChanged: naming a changed file where it is known.
@@ -221,7 +221,7 @@ def compare(recorded: Plan, found: Plan) -> None:
     )
 
 
-def layout_of(args: SourceArguments, plan: Plan | None) -> Layout:
+def layout_of(args: SourceArguments, plan: SourcePlan | None) -> Layout:
     """How the source is cut: as it was when an earlier try began, else as the arguments say.
 
     Parts that were recorded are ranges of the source; cut in another way, the rest would not follow on them.
@@ -243,20 +243,20 @@ def layout_of(args: SourceArguments, plan: Plan | None) -> Layout:
     return plan.layout
 
 
-def open_crew(
+def open_pool(
     args: SourceArguments,
     files: Sequence[FoundFile],
     rejects: RejectFile | None,
     layout: Layout | None = None,
-) -> Crew:
-    """The crew that checks and sends this source.
+) -> SenderPool:
+    """The pool that checks and sends this source.
 
     :param layout: how it is cut; None: as the arguments say.
     """
     sending = args.sending
-    return Crew(
+    return SenderPool(
         files=files,
-        rules=Rules(
+        rules=LineRules(
             document_type=args.document_type,
             mime_type=args.mime_type,
             delimiter=sending.csv_delimiter,
@@ -285,7 +285,7 @@ def reject_file(args: SourceArguments, identity: str, kind: str = "rejects") -> 
     return RejectFile(folder, name, content="position" if args.rejects_content == "position" else "line")
 
 
-def judge_plan(args: SourceArguments, plan: Plan, found: PlanTotals) -> None:
+def judge_plan(args: SourceArguments, plan: SourcePlan, found: PlanTotals) -> None:
     """Log what pass 1 found and refuse the whole source where it is not good enough.
 
     :raises AirflowFailException: more rejected lines than ``max_failures``, or more deletions than allowed.
@@ -336,7 +336,7 @@ def hint_small_parts(parts: Sequence[Part]) -> None:
         )
 
 
-class Checks:
+class CheckOnlyGate:
     """The gate of a pass that sends nothing (:class:`airflow_bulk.hooks.sending.protocol.Gate`).
 
     :ivar parts: the stretches that were checked.
@@ -348,7 +348,7 @@ class Checks:
         self.plan = PlanTotals()
         self._progress = SendingProgress()
 
-    def checked(self, part: Part, findings: Findings) -> None:
+    def checked(self, part: Part, findings: CheckFindings) -> None:
         """Take a part's facts."""
         self.parts.append(part)
         self.plan.add(findings)
@@ -365,18 +365,18 @@ class Checks:
     def answered(self, part: Part, answer: Answer) -> None:
         """Nothing was sent."""
 
-    def lost(self, part: Part, error: SendingCut | FateUnknown) -> None:
+    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
         """Nothing was sent."""
 
 
-def check_all_before_sending(crew: Crew, gate: Gate) -> None:
+def check_all_before_sending(pool: SenderPool, gate: Gate) -> None:
     """Check the whole source while nothing is sent.
 
     :raises SourceError: it cannot be read to its end.
     """
     began = time.monotonic()
     try:
-        crew.run(crew.first_pass(), gate)
+        pool.run(pool.first_pass(), gate)
     except SourceChanged:
         raise
     except SourceError as error:

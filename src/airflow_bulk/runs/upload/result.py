@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.judging import Tolerance, name_ids, share_of
-from airflow_bulk.platforms.status import Seen
-from airflow_bulk.runs.record import Meaning, PartEntry, PartLedger, Record
-from airflow_bulk.runs.upload.plan import Plan
+from airflow_bulk.platforms.status import RemoteSnapshot
+from airflow_bulk.runs.record import EndMeaning, Record, RecordedPart, RecordedParts
+from airflow_bulk.runs.upload.plan import SourcePlan
 
 if TYPE_CHECKING:
     from airflow_bulk.runs.document_import.arguments import ImportArguments
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Each sent part with its execution as last seen.
-Pairs = Sequence[tuple[PartEntry, Seen]]
+Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
 
 
 def make_result(
-    plan: Plan,
+    plan: SourcePlan,
     *,
     import_id: str | None,
     executions: Sequence[str],
     seconds: float,
     console_url: str | None,
-    seen: Sequence[Seen] | None,
+    seen: Sequence[RemoteSnapshot] | None,
 ) -> dict[str, Any]:
     """Make the operator's result, with exactly the documented names.
 
@@ -64,11 +64,11 @@ def recorded_end(record: Record, args: ImportArguments) -> dict[str, Any] | None
     :raises AirflowFailException: a retry after a failed judgement.
     """
     meaning, end = record.recorded_end(keep=args.on_clear == "keep")
-    if end is None or meaning is Meaning.JUDGE_AGAIN:
+    if end is None or meaning is EndMeaning.JUDGE_AGAIN:
         return None
-    if meaning is Meaning.STANDS:
+    if meaning is EndMeaning.STANDS:
         if "execution_ids" not in end.result:
-            ids = [one.executions[-1] for one in PartLedger(record).entries if one.executions]
+            ids = [one.executions[-1] for one in RecordedParts(record).entries if one.executions]
             return {"error_file_uris": [], **end.result, "execution_ids": ids}
         return end.result
     log.warning(
@@ -147,7 +147,7 @@ def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
         )
 
 
-def where(entry: PartEntry, plan: Plan | None) -> str:
+def where(entry: RecordedPart, plan: SourcePlan | None) -> str:
     """A part's place in the source: file and line range, never content."""
     part = entry.part
     name = plan.files[part.file][0] if plan and part.file < len(plan.files) else f"file {part.file + 1}"
@@ -155,7 +155,7 @@ def where(entry: PartEntry, plan: Plan | None) -> str:
     return f"{name}, from line {part.line}, {last - part.line + 1} lines"
 
 
-def say_failed(failed: Pairs, reason: str, plan: Plan | None) -> str:
+def say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
     """Say which parts failed as a whole, and what can be done."""
     parts = "; ".join(f"part {one.part.index + 1}: {where(one, plan)}" for one, _ in failed[: judging.NAMED])
     return (
@@ -164,7 +164,7 @@ def say_failed(failed: Pairs, reason: str, plan: Plan | None) -> str:
     )
 
 
-def say_given_up(entry: PartEntry, status: str, plan: Plan | None) -> str:
+def say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> str:
     """Say that a part came back too often."""
     return (
         f"Part {entry.part.index + 1} ({where(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
@@ -172,7 +172,7 @@ def say_given_up(entry: PartEntry, status: str, plan: Plan | None) -> str:
     )
 
 
-def say_late(import_id: str, timeout: float, verdict: judging.DeadlinePassed, left: Sequence[str]) -> str:
+def say_late(import_id: str, timeout: float, verdict: judging.PastDeadline, left: Sequence[str]) -> str:
     """Say that the deadline passed, and what still runs."""
     running = f"Still running: {name_ids(left)}." if left else "Nothing keeps running."
     return (

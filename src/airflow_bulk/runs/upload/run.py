@@ -18,15 +18,15 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_bulk import judging
 from airflow_bulk.judging import KeepWaiting, WaitingProgress
 from airflow_bulk.platforms.errors import NotFound, TryLater
-from airflow_bulk.platforms.status import Seen, Standing
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.failures import DeadlinePassed, TaskStopped
-from airflow_bulk.runs.reconcile import NotSettled
-from airflow_bulk.runs.record import PartEntry, State
+from airflow_bulk.runs.reconcile import NotReconciled
+from airflow_bulk.runs.record import PartState, RecordedPart
 from airflow_bulk.runs.upload import plan as planning
 from airflow_bulk.runs.upload import result as ending
 from airflow_bulk.runs.upload.gate import Overdue
-from airflow_bulk.runs.upload.plan import Plan
-from airflow_bulk.runs.upload.submission import CANCEL_SECONDS, ImportSubmission
+from airflow_bulk.runs.upload.plan import SourcePlan
+from airflow_bulk.runs.upload.submission import CANCEL_SECONDS, UploadSubmission
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ RESENDS = 3
 KILL_SECONDS = 3.5
 
 
-class ImportRun:
+class UploadRun:
     """One import, or one upload into an import given from outside.
 
     :param work: the way of the source to the platform, and what this try knows of it.
     """
 
-    def __init__(self, work: ImportSubmission) -> None:
+    def __init__(self, work: UploadSubmission) -> None:
         self.work = work
         self.args = work.args
         self._waiting = WaitingProgress(log)
@@ -60,22 +60,22 @@ class ImportRun:
             if recorded is not None:
                 return recorded
             work.open()
-            if not self._bring():
+            if not self._submit():
                 return self._end_empty()
             self._submitted = True
         return self._look() if self.args.wait_for_completion else self._end(None)
 
-    def _bring(self) -> bool:
+    def _submit(self) -> bool:
         try:
-            return self.work.bring()
+            return self.work.submit()
         except Overdue:
             raise self._overdue() from None
 
     # Waiting and judging.
 
-    def rules(self) -> judging.Rules:
+    def rules(self) -> judging.WaitingRules:
         """What the waiting obeys."""
-        return judging.Rules(
+        return judging.WaitingRules(
             started=self.work.started,
             deadline=self.work.started + self.args.timeout,
             poll_interval=self.args.poll_interval,
@@ -89,17 +89,17 @@ class ImportRun:
     def trigger_scope(self) -> dict[str, Any]:
         """What a trigger has to watch: the whole import, or our executions of one that others feed too."""
         ids = self.live_ids()
-        if self.work.given is not None:
+        if self.work.existing is not None:
             return {"executions": ids, "expected": len(ids)}
-        every = [one for entry in self.work.ledger.entries for one in entry.executions]
+        every = [one for entry in self.work.recorded.entries for one in entry.executions]
         newest = max(every, key=judging.id_order, default=None)
         return {"expected": len(every), "newest": newest}
 
-    def _pairs(self) -> list[tuple[PartEntry, Seen]]:
+    def _pairs(self) -> list[tuple[RecordedPart, RemoteSnapshot]]:
         """Every sent part with its execution as the platform shows it now: one list call."""
         listed = {one.id: one for one in self.work.executions().look()}
-        pairs = [(entry, self._seen(entry, listed)) for entry in self.work.sent()]
-        self.work.live.difference_update(one.id for _, one in pairs if one.standing.over)
+        pairs = [(entry, self._snapshot(entry, listed)) for entry in self.work.sent()]
+        self.work.live.difference_update(one.id for _, one in pairs if one.remote_status.over)
         self.work.organisation_id = next(
             (one.owner for _, one in pairs if one.owner), self.work.organisation_id
         )
@@ -120,21 +120,23 @@ class ImportRun:
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, verdict.why, verdict.unknown)
             return verdict
-        if isinstance(verdict, judging.DeadlinePassed):
+        if isinstance(verdict, judging.PastDeadline):
             raise self._late(verdict)
         if isinstance(verdict, judging.FailedBecause):
-            failed = [pair for pair in pairs if pair[1].standing is Standing.FAILED]
+            failed = [pair for pair in pairs if pair[1].remote_status is RemoteStatus.FAILED]
             if not self.args.sending.resend_failed_parts:
                 raise AirflowFailException(ending.say_failed(failed, verdict.reason, self.work.plan))
             return self._send_again([entry for entry, _ in failed], "FAILED")
         if verdict.canceled:
-            return self._send_again([e for e, one in pairs if one.standing is Standing.CANCELED], "CANCELED")
-        if self.work.given is None:
+            return self._send_again(
+                [e for e, one in pairs if one.remote_status is RemoteStatus.CANCELED], "CANCELED"
+            )
+        if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
-            self.work.settle()
+            self.work.reconcile()
         return self._end(pairs)
 
-    def _seen(self, entry: PartEntry, listed: dict[str, Seen]) -> Seen:
+    def _snapshot(self, entry: RecordedPart, listed: dict[str, RemoteSnapshot]) -> RemoteSnapshot:
         execution_id = entry.executions[-1]
         if execution_id in listed:
             return listed[execution_id]
@@ -148,7 +150,7 @@ class ImportRun:
                 status=404,
             ) from None
 
-    def _send_again(self, entries: Sequence[PartEntry], status: str) -> KeepWaiting | dict[str, Any]:
+    def _send_again(self, entries: Sequence[RecordedPart], status: str) -> KeepWaiting | dict[str, Any]:
         """Send parts once more, a bounded number of times, and look again."""
         for entry in entries:
             if entry.given_up >= RESENDS:
@@ -160,23 +162,23 @@ class ImportRun:
                 entry.executions[-1],
             )
             entry.given_up += 1
-            entry.state = State.CHECKED
-            self.work.ledger.save(entry)
-        self._bring()
+            entry.state = PartState.CHECKED
+            self.work.recorded.save(entry)
+        self._submit()
         return self._look()
 
     def _overdue(self) -> DeadlinePassed:
         """The deadline came while parts were still to be sent; what was in flight is cut."""
         try:
-            self.work.settle_committed()  # another worker's part may just have been taken: it is ours to cancel
-        except NotSettled as error:
+            self.work.reconcile_committed()  # another worker's part may just have been taken: it is ours to cancel
+        except NotReconciled as error:
             log.warning("%s", error)
         seen = [one for _, one in self._pairs()]
         verdict = judging.judge(seen, dataclasses.replace(self.rules(), expected=len(seen) + 1), time.time())
-        assert isinstance(verdict, judging.DeadlinePassed)  # noqa: S101
+        assert isinstance(verdict, judging.PastDeadline)  # noqa: S101
         return self._late(verdict)
 
-    def _late(self, verdict: judging.DeadlinePassed) -> DeadlinePassed:
+    def _late(self, verdict: judging.PastDeadline) -> DeadlinePassed:
         left: list[str] = list(verdict.going) + list(verdict.pending)
         if self.args.cancel_on_kill and verdict.pending:
             self.work.record.hold()
@@ -212,7 +214,7 @@ class ImportRun:
         self.work.record.write_end(good=True, result=result)
         return result
 
-    def _result(self, plan: Plan, seen: Sequence[Seen] | None) -> dict[str, Any]:
+    def _result(self, plan: SourcePlan, seen: Sequence[RemoteSnapshot] | None) -> dict[str, Any]:
         return ending.make_result(
             plan,
             import_id=self.work.import_id,
@@ -233,12 +235,12 @@ class ImportRun:
         :raises TaskStopped: always; it makes ``execute`` end.
         """
         self.work.cut()
-        unsettled = [entry.part.index + 1 for entry in self.work.ledger.in_state(State.COMMIT)]
-        if unsettled:
+        unreconciled = [entry.part.index + 1 for entry in self.work.recorded.in_state(PartState.COMMIT)]
+        if unreconciled:
             log.warning(
                 "Whether the platform took these parts is not known, and so nothing of them was cancelled: %s. "
                 "The next try settles them.",
-                judging.name_ids([f"part {number}" for number in unsettled]),
+                judging.name_ids([f"part {number}" for number in unreconciled]),
             )
         if self.args.cancel_on_kill and self.work.live and self.work.import_id is not None:
             try:

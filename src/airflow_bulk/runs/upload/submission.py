@@ -18,18 +18,18 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_bulk import judging
 from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.hooks.executions import ImportExecutions
-from airflow_bulk.platforms.status import Seen
-from airflow_bulk.runs.reconcile import Settling
-from airflow_bulk.runs.record import PartEntry, PartLedger, Record, State
+from airflow_bulk.platforms.status import RemoteSnapshot
+from airflow_bulk.runs.reconcile import Reconciliation
+from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload import plan as planning
 from airflow_bulk.runs.upload.creation import find_or_create
-from airflow_bulk.runs.upload.gate import PartSending, target_of
-from airflow_bulk.runs.upload.plan import Plan
+from airflow_bulk.runs.upload.gate import UploadGate, target_of
+from airflow_bulk.runs.upload.plan import SourcePlan
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.source.files import FoundFile
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-    from airflow_bulk.hooks.sending.pool import Crew
+    from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.runs.document_import.arguments import ImportArguments
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ CANCEL_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
+class ExistingImport:
     """An import given from outside.
 
     :param import_id: the import.
@@ -50,15 +50,15 @@ class Given:
     exclusive: bool = False
 
 
-class ImportSubmission:
+class UploadSubmission:
     """The way of a source to the platform.
 
     :param args: what was asked for.
     :param hook: the platform.
     :param record: the task's memory.
     :param identity: dag, run, task and map index, for the reject file's name.
-    :param tell: pushes a value to XCom as soon as it is known.
-    :param given: the import to upload into; None creates one.
+    :param push: pushes a value to XCom as soon as it is known.
+    :param existing: the import to upload into; None creates one.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
     """
@@ -70,56 +70,56 @@ class ImportSubmission:
         record: Record,
         *,
         identity: str,
-        tell: Callable[[str, Any], None],
-        given: Given | None = None,
+        push: Callable[[str, Any], None],
+        existing: ExistingImport | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
         self.record = record
         self.datamart_id = hook.datamart(args.datamart_id)
-        self.import_id: str | None = given.import_id if given else None
-        self.given = given
+        self.import_id: str | None = existing.import_id if existing else None
+        self.existing = existing
         self.started = time.time()
-        self.plan: Plan | None = None
-        self.ledger = PartLedger.empty(record)
+        self.plan: SourcePlan | None = None
+        self.recorded = RecordedParts.empty(record)
         self.live: set[str] = set()
         self.organisation_id: str | None = None
         self._identity = identity
-        self._tell = tell
+        self._push = push
         self._baseline = ""
-        self._crew: Crew | None = None
+        self._pool: SenderPool | None = None
 
     def open(self) -> None:
         """Read what earlier tries left; from now on this try may cancel what it takes over."""
         stored = self.record.read("plan")
         self.started, cleared = self.record.started(submitted=stored is not None)
         if stored is not None:
-            self.plan = msgspec.convert(stored, Plan)
-            self.ledger = PartLedger(self.record)
+            self.plan = msgspec.convert(stored, SourcePlan)
+            self.recorded = RecordedParts(self.record)
         if cleared:
-            for entry in self.ledger.entries:
+            for entry in self.recorded.entries:
                 entry.given_up = 0
         self.hook.prepare()
         self._take_over()
 
     def _take_over(self) -> None:
-        self.live.update(one.executions[-1] for one in self.ledger.entries if one.executions)
+        self.live.update(one.executions[-1] for one in self.recorded.entries if one.executions)
 
     # Submitting: everything up to the last recorded execution.
 
-    def bring(self) -> bool:
+    def submit(self) -> bool:
         """Bring every part to the platform; return False where the source holds nothing to send.
 
         :raises Overdue: the task's own deadline passed while parts were still to be sent.
         """
         if self._planned():
             self._find_import()
-            self.settle()
+            self.reconcile()
             if not self._to_send():
                 return True
         files = planning.find_source(self.args, may_be_empty=self.plan is None)
         if not files:
-            self.plan = Plan(fingerprint="", files=[], file_count=0)
+            self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
             return False
         found = planning.fingerprint(files)
         if self.plan is not None:
@@ -132,14 +132,14 @@ class ImportSubmission:
         found.layout = planning.layout_of(self.args, self.plan)
         rejects = None if self._planned() else planning.reject_file(self.args, self._reject_name())
         try:
-            with planning.open_crew(self.args, files, rejects, found.layout) as crew:
-                self._crew = crew
+            with planning.open_pool(self.args, files, rejects, found.layout) as pool:
+                self._pool = pool
                 gate = self._gate(overlap=bool(self.args.sending.overlap))
-                if not self._planned() and not self._first_pass(crew, gate, found, files, rejects):
+                if not self._planned() and not self._first_pass(pool, gate, found, files, rejects):
                     return False
-                self._send(crew, gate)
+                self._send(pool, gate)
         finally:
-            self._crew = None
+            self._pool = None
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
         return True
@@ -147,9 +147,9 @@ class ImportSubmission:
     def _planned(self) -> bool:
         return self.plan is not None and self.plan.complete
 
-    def _gate(self, *, overlap: bool) -> PartSending:
-        return PartSending(
-            self.ledger,
+    def _gate(self, *, overlap: bool) -> UploadGate:
+        return UploadGate(
+            self.recorded,
             recording=overlap,
             deadline=self.started + self.args.timeout,
             on_execution=self._note_execution,
@@ -159,24 +159,24 @@ class ImportSubmission:
         self.live.add(execution_id)
         if organisation_id and not self.organisation_id:
             self.organisation_id = organisation_id
-            self._tell("console_url", self.console_url())
+            self._push("console_url", self.console_url())
 
     def _reject_name(self) -> str:
         return f"{self._identity}.g{self.record.generation}"
 
     def _first_pass(
-        self, crew: Crew, gate: PartSending, found: Plan, files: Sequence[FoundFile], rejects: Any
+        self, pool: SenderPool, gate: UploadGate, found: SourcePlan, files: Sequence[FoundFile], rejects: Any
     ) -> bool:
         """Check everything, judge it, and record the plan; with ``overlap`` parts leave meanwhile.
 
         :returns: False where no line is to be sent; nothing is recorded then.
         """
         if self.args.sending.overlap:
-            self._check_and_send(crew, gate, found, files, whole=rejects is not None)
+            self._check_and_send(pool, gate, found, files, whole=rejects is not None)
         else:
-            planning.check_all_before_sending(crew, gate)
+            planning.check_all_before_sending(pool, gate)
             if self.plan is None:
-                self.ledger.forget()  # else an earlier try with overlap has sent parts: they stay recorded
+                self.recorded.forget()  # else an earlier try with overlap has sent parts: they stay recorded
         planning.still_the_same(self.args, files)
         parts = gate.all_parts()
         found.add_up(parts)
@@ -192,14 +192,20 @@ class ImportSubmission:
         if not found.lines_to_send:
             return False
         planning.hint_small_parts(parts)
-        self.ledger.add(parts[len(self.ledger.entries) :])
+        self.recorded.add(parts[len(self.recorded.entries) :])
         found.complete = True
         self.record.write("plan", msgspec.to_builtins(found))
         self._find_import()
         return True
 
     def _check_and_send(
-        self, crew: Crew, gate: PartSending, found: Plan, files: Sequence[FoundFile], *, whole: bool
+        self,
+        pool: SenderPool,
+        gate: UploadGate,
+        found: SourcePlan,
+        files: Sequence[FoundFile],
+        *,
+        whole: bool,
     ) -> None:
         """Pass 1 with ``overlap``: each part is recorded and sent as soon as it is checked.
 
@@ -208,31 +214,31 @@ class ImportSubmission:
 
         :param whole: reject rows are wanted.
         """
-        known = len(self.ledger.entries)
+        known = len(self.recorded.entries)
         if self.plan is None:
-            self.ledger.forget()
+            self.recorded.forget()
             self.record.write("plan", msgspec.to_builtins(found))
             self.plan = found
         self._find_import()
-        self.settle()
-        crew.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
+        self.reconcile()
+        pool.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
         again = whole and known
         gate.begin_after(0 if again else known)
-        after = self.ledger.entries[-1].part if known and not again else None
-        recorded = [entry.part for entry in self.ledger.entries] if after else []
+        after = self.recorded.entries[-1].part if known and not again else None
+        recorded = [entry.part for entry in self.recorded.entries] if after else []
         gate.progress.sending_unchecked(planning.bytes_to_read(files, recorded))
-        jobs = crew.first_pass(send=not again, after=after)
+        jobs = pool.first_pass(send=not again, after=after)
         while True:
-            crew.run(gate.unless_unsettled(jobs), gate)
-            if not gate.unsettled:
+            pool.run(gate.unless_unreconciled(jobs), gate)
+            if not gate.unreconciled:
                 return
             pause = gate.take_pause()
-            self.settle_committed()
+            self.reconcile_committed()
             time.sleep(pause)
 
     def _find_import(self) -> None:
         """Create the import, or find the one an earlier try created; push its id at once."""
-        if self.given is None:
+        if self.existing is None:
             self.import_id = find_or_create(
                 self.args.definition,
                 self.hook,
@@ -243,8 +249,8 @@ class ImportSubmission:
             )
         elif not self._baseline:
             self._baseline = self._find_baseline()
-        self._tell("import_id", self.import_id)
-        self._tell("console_url", self.console_url())
+        self._push("import_id", self.import_id)
+        self._push("console_url", self.console_url())
 
     def _find_baseline(self) -> str:
         """The newest execution of a given import before this task sends anything; recorded once."""
@@ -260,40 +266,40 @@ class ImportSubmission:
         assert self.import_id is not None  # noqa: S101
         return ImportExecutions(self.hook, self.datamart_id, self.import_id)
 
-    def settle(self) -> None:
+    def reconcile(self) -> None:
         """Settle what an earlier act left; adopted executions become ours."""
-        given = self.given
-        Settling(
+        existing = self.existing
+        Reconciliation(
             self.executions(),
-            self.ledger,
+            self.recorded,
             self.args.sending,
-            own=given is None,
-            exclusive=bool(given and given.exclusive),
+            own=existing is None,
+            exclusive=bool(existing and existing.exclusive),
             baseline=self._baseline,
         ).run()
         self._take_over()
 
-    def settle_committed(self) -> None:
+    def reconcile_committed(self) -> None:
         """Settle, if anything is committed without an outcome."""
-        if self.ledger.in_state(State.COMMIT):
-            self.settle()
+        if self.recorded.in_state(PartState.COMMIT):
+            self.reconcile()
 
-    def _to_send(self) -> list[PartEntry]:
-        return [one for one in self.ledger.entries if one.state is not State.SENT and one.part.lines]
+    def _to_send(self) -> list[RecordedPart]:
+        return [one for one in self.recorded.entries if one.state is not PartState.SENT and one.part.lines]
 
-    def _send(self, crew: Crew, gate: PartSending) -> None:
+    def _send(self, pool: SenderPool, gate: UploadGate) -> None:
         """Send until every part is recorded: look first where an answer was lost, wait where asked to."""
-        crew.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
+        pool.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
         pause = gate.take_pause()
-        self.settle_committed()
+        self.reconcile_committed()
         gate.progress.sending([one.part for one in gate.to_send()])
         while gate.to_send():
             time.sleep(pause)
-            crew.run(gate.next_send(crew.needs_check), gate)
+            pool.run(gate.next_send(pool.needs_check), gate)
             pause = gate.take_pause()
-            self.settle_committed()
+            self.reconcile_committed()
 
-    def dry_run(self) -> Plan:
+    def dry_run(self) -> SourcePlan:
         """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
         files = planning.find_source(self.args, may_be_empty=True)
         found = planning.fingerprint(files)
@@ -301,14 +307,14 @@ class ImportSubmission:
         rejects = planning.reject_file(self.args, f"{self._reject_name()}.dry")
         try:
             if files:
-                with planning.open_crew(self.args, files, rejects) as crew:
-                    self._crew = crew
-                    planning.check_all_before_sending(crew, gate)
+                with planning.open_pool(self.args, files, rejects) as pool:
+                    self._pool = pool
+                    planning.check_all_before_sending(pool, gate)
                 planning.still_the_same(self.args, files)
             found.add_up(gate.all_parts())
             found.rejects_uri = rejects.finish() if rejects is not None else ""
         finally:
-            self._crew = None
+            self._pool = None
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
         planning.judge_plan(self.args, found, gate.plan)
@@ -317,9 +323,9 @@ class ImportSubmission:
         log.info("Dry run: nothing was sent, and no import was created.")
         return found
 
-    def sent(self) -> list[PartEntry]:
+    def sent(self) -> list[RecordedPart]:
         """Parts that have an execution."""
-        return [one for one in self.ledger.entries if one.executions]
+        return [one for one in self.recorded.entries if one.executions]
 
     def console_url(self) -> str | None:
         """Link to the import in the console; None while a piece is missing."""
@@ -329,9 +335,9 @@ class ImportSubmission:
 
     def _restart(self) -> bool:
         """The source changed and the caller wants it as it is now: cancel or declare what was sent, begin anew."""
-        if self.ledger.entries:
+        if self.recorded.entries:
             self._find_import()
-            self.settle_committed()  # what may have been taken without our knowing is cancelled, or named, too
+            self.reconcile_committed()  # what may have been taken without our knowing is cancelled, or named, too
         left = self.cancel(sorted(self.live), CANCEL_SECONDS) if self.live else []
         log.warning(
             "The source changed: beginning again, as generation %d. Import %s keeps what it has taken; "
@@ -342,13 +348,13 @@ class ImportSubmission:
         )
         self.live.clear()
         self.record.next_generation()
-        self.plan, self.ledger = None, PartLedger.empty(self.record)
+        self.plan, self.recorded = None, RecordedParts.empty(self.record)
         # The next generation's own import, and its own baseline: recorded before anything of it is sent.
-        self.import_id, self._baseline = self.given.import_id if self.given else None, ""
+        self.import_id, self._baseline = self.existing.import_id if self.existing else None, ""
         self.open()
-        return self.bring()
+        return self.submit()
 
-    def cancel(self, executions: Sequence[str], seconds: float) -> list[Seen]:
+    def cancel(self, executions: Sequence[str], seconds: float) -> list[RemoteSnapshot]:
         """Cancel executions of ours; return those that are neither cancelled nor over."""
         left = self.executions().cancel_pending(executions, seconds)
         if left:
@@ -358,5 +364,5 @@ class ImportSubmission:
 
     def cut(self) -> None:
         """Stop sending at once; safe in a signal handler."""
-        if self._crew is not None:
-            self._crew.cut()
+        if self._pool is not None:
+            self._pool.cut()

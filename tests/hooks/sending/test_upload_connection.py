@@ -1,4 +1,4 @@
-"""The wire: every length arrives exactly, and what is called a cut was never complete."""
+"""The connection: every length arrives exactly, and what is called a cut was never complete."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.hooks.sending.sink import Sink, answer, make_certificate
 
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.hooks.sending.pool import Crew
-from airflow_bulk.hooks.sending.protocol import FateUnknown, Job, Rules, SendingCut, Target
-from airflow_bulk.hooks.sending.upload_connection import BUFFER, LAST_BLOCK, Wire, boot_time
+from airflow_bulk.hooks.sending.pool import SenderPool
+from airflow_bulk.hooks.sending.protocol import AnswerLost, Job, LineRules, SendingCut, Target
+from airflow_bulk.hooks.sending.upload_connection import BUFFER, LAST_BLOCK, UploadConnection, boot_time
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ EDGES = [
 
 @pytest.mark.parametrize("most", [BUFFER, LAST_BLOCK - 1, 5_000])
 def test_bodies_of_every_length_arrive_whole(sink, most):
-    wire = Wire(Target(url=sink.url, headers={}, verify=False))
+    connection = UploadConnection(Target(url=sink.url, headers={}, verify=False))
     source = random.Random(7).randbytes(max(EDGES))
     for length in EDGES:
         held_back = []
@@ -65,12 +65,12 @@ def test_bodies_of_every_length_arrive_whole(sink, most):
             return boot_time() + 5
 
         body = Bytes(source[:length], most)
-        got = wire.post(length, body, xxhash.xxh3_128(source[:length]).hexdigest(), may_finish)
+        got = connection.post(length, body, xxhash.xxh3_128(source[:length]).hexdigest(), may_finish)
         assert got.status == 200
         assert sink.taken[-1].body == source[:length]
         assert held_back == [len(sink.taken) - 1]  # the last block was not there when the gate was asked
     assert sink.connections == 1
-    wire.close()
+    connection.close()
 
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'
@@ -114,8 +114,8 @@ class Stubborn:
             self.again.append(part)
 
     def lost(self, part, error):
-        assert isinstance(error, SendingCut | FateUnknown)
-        self.unknown[part.digest] += isinstance(error, FateUnknown)
+        assert isinstance(error, SendingCut | AnswerLost)
+        self.unknown[part.digest] += isinstance(error, AnswerLost)
         self.again.append(part)
 
 
@@ -127,19 +127,19 @@ def test_a_cut_body_was_never_complete_and_an_answered_one_was(tmp_path, sink, w
     Trouble(sink, seed)
     gate = Stubborn()
     layout = Layout(max_part_bytes=200_000, workers=workers)
-    rules = Rules(document_type="USER_PROFILE")
-    with Crew(
+    rules = LineRules(document_type="USER_PROFILE")
+    with SenderPool(
         files=find_files(str(path)), rules=rules, layout=layout, workers=workers, overlap=overlap
-    ) as crew:
-        crew.run(crew.first_pass(), gate)
-        crew.aim(Target(url=sink.url, headers={}, verify=False))
+    ) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(Target(url=sink.url, headers={}, verify=False))
         todo = list(gate.parts)
 
         def next_job(in_flight):
             part = (todo or gate.again or [None]).pop(0)
             return Job(part=part, check=False) if part else None
 
-        crew.run(next_job, gate)
+        pool.run(next_job, gate)
     arrived = Counter(xxhash.xxh3_128(taken.body).hexdigest() for taken in sink.taken)
     assert gate.complete <= arrived <= gate.complete + gate.unknown
     assert len(arrived) == len(gate.parts)

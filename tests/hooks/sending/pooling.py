@@ -1,4 +1,4 @@
-"""A source, a crew and a gate for the tests of this folder."""
+"""A source, a pool and a gate for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.hooks.sending.sink import Sink
 
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.hooks.sending.pool import Crew
-from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
+from airflow_bulk.hooks.sending.pool import SenderPool
+from airflow_bulk.hooks.sending.protocol import Job, LineRules, Target
 
-RULES = Rules(document_type="USER_PROFILE")
+RULES = LineRules(document_type="USER_PROFILE")
 
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'
@@ -71,12 +71,14 @@ GOOD_LINES = [line_of(number) for number in range(1, 20_001) if number % 100 not
 GOOD_SET = set(GOOD_LINES)
 
 
-def make_crew(source, workers=1, limit=100_000, **options) -> Crew:
+def make_pool(source, workers=1, limit=100_000, **options) -> SenderPool:
     if workers == "overlap":
         workers, options["overlap"] = 1, True
     files = source if isinstance(source, list) else find_files(str(source))
     layout = Layout(max_part_bytes=limit, workers=workers)
-    return Crew(files=files, rules=options.pop("rules", RULES), layout=layout, workers=workers, **options)
+    return SenderPool(
+        files=files, rules=options.pop("rules", RULES), layout=layout, workers=workers, **options
+    )
 
 
 def target_of(sink: Sink, **options) -> Target:
