@@ -1,4 +1,4 @@
-"""An operator whose work advances step by step: on a worker in a loop, or deferred between two steps.
+"""An operator of remote work, :mod:`airflow_bulk.runs.skeleton`: on a worker in a loop, or deferred between two steps.
 
 The same path in both modes (design section 5.8): do all that can be done now, then wait; a resume, a retry and a
 crash in any of them begin at ``execute`` again, and the record says what is left to do.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -16,23 +16,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.judging import KeepWaiting, WaitingRules
+    from airflow_bulk.judging import KeepWaiting
+    from airflow_bulk.runs.skeleton import RemoteRun
 
 #: The deferral's own timeout comes this much later than our deadline: it would skip callback and cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
-
-
-class Run(Protocol):
-    """Remote work over all tries of its task."""
-
-    def advance(self) -> KeepWaiting | dict[str, Any]:
-        """Do everything that can be done now; return the result, or when to look again."""
-
-    def rules(self) -> WaitingRules:
-        """What the waiting obeys."""
-
-    def kill(self) -> None:
-        """Stop everything at once, and raise."""
 
 
 class RunOperator(BaseOperator):
@@ -44,7 +32,7 @@ class RunOperator(BaseOperator):
     deferrable: bool
     _run: Any = None
 
-    def _open(self, context: Context) -> Run:
+    def _open(self, context: Context) -> RemoteRun[Any]:
         """Read the arguments and open the record."""
         raise NotImplementedError
 
@@ -76,7 +64,7 @@ class RunOperator(BaseOperator):
             self.log.info("The trigger says: %s", event)
         return self.execute(context)
 
-    def _wait_without_worker(self, run: Run, outcome: KeepWaiting) -> None:
+    def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:
         from airflow_bulk.triggers.executions import first_look
 
         rules = run.rules()
