@@ -76,8 +76,8 @@ class _DocumentsOperator(RunOperator):
 
         rules = run.rules()
         return DocumentImportTrigger(
-            mediarithmics_conn_id=self.mediarithmics_conn_id,
-            datamart_id=run.work.datamart_id,
+            conn_id=self.mediarithmics_conn_id,
+            datamart_id=run.work.port.place["datamart_id"],
             import_id=str(run.work.import_id),
             started=rules.started,
             deadline=rules.deadline,
@@ -213,12 +213,16 @@ class ImportDocumentsOperator(_DocumentsOperator):
         from airflow_bulk.runs.upload.submission import UploadSubmission
 
         args = read_arguments(self._given(), self._rendered_sending(context))
+        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        port = hook.document_imports(read.optional_text("datamart_id", self.datamart_id))
         work = UploadSubmission(
             args,
-            MediarithmicsHook(self.mediarithmics_conn_id),
+            hook,
+            port,
             Record.of(context),
             identity=self._identity(context),
             push=self._push(context),
+            console_url=lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner),
         )
         return UploadRun(work)
 
@@ -305,9 +309,11 @@ class UploadDocumentsOperator(_DocumentsOperator):
         work = UploadSubmission(
             args,
             hook,
+            hook.document_imports(datamart_id),
             Record.of(context),
             identity=self._identity(context),
             push=self._push(context),
+            console_url=lambda import_id, owner: hook.console_url(import_id, datamart_id, owner),
             existing=ExistingImport(import_id, read.flag("exclusive", self.exclusive)),
         )
         return UploadRun(work)

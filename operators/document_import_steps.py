@@ -99,10 +99,11 @@ class CreateDocumentImportOperator(_StepOperator):
             if meaning is EndMeaning.BEGIN_AGAIN:
                 record.next_generation()
             import_id = find_or_create(
-                definition,
                 hook,
+                hook.document_imports(datamart_id),
                 record,
-                datamart_id,
+                name=definition.name,
+                fields=definition.fields,
                 marked=read.flag("name_marker", self.name_marker),
                 settle=read.number("settle", self.settle),
             )
@@ -184,7 +185,6 @@ class DeleteDocumentImportOperator(_StepOperator):
         """Delete the import."""
         from airflow.sdk.exceptions import AirflowException
 
-        from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.errors import NotFound
         from airflow_bulk.runs.failures import told_to_airflow
@@ -193,7 +193,7 @@ class DeleteDocumentImportOperator(_StepOperator):
             hook, datamart_id = self._hook()
             import_id = read.text("import_id", self.import_id)
             try:
-                found = ImportExecutions(hook, datamart_id, import_id).look()
+                found = hook.executions(import_id, datamart_id).look()
                 going = [one.id for one in found if not one.remote_status.over]
                 if going and not read.flag("force", self.force):
                     raise AirflowException(
@@ -240,7 +240,6 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel, prove it by a list, and name what still runs."""
-        from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.status import RemoteStatus
         from airflow_bulk.runs.failures import told_to_airflow
@@ -251,7 +250,7 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
                 self.log.info("There is no import, so there is nothing to cancel.")
                 return {"canceled": 0, "still_running": []}
             hook, datamart_id = self._hook()
-            executions = ImportExecutions(hook, datamart_id, import_id)
+            executions = hook.executions(import_id, datamart_id)
             wanted = read.optional_texts("execution_ids", self.execution_ids)
             pending = [
                 one.id
