@@ -73,6 +73,11 @@ class CentrapayBatchArguments:
         )
 
     @property
+    def line_check(self) -> str:
+        """The records' rules are known here."""
+        return ""
+
+    @property
     def rejects_content(self) -> str:
         """A line that breaks a rule is in its file all the same: the position is enough."""
         return "position"

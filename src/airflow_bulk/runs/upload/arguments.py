@@ -29,6 +29,8 @@ class UploadArguments:
     :param max_deletions: for types that delete: so many lines at most; None elsewhere.
     :param timeout: seconds from the first submission to the deadline.
     :param poll_interval: seconds between two looks once the work has aged.
+    :param line_check: ``package.module:function`` that says what is wrong with a line of a platform of your own; empty
+        for the document types that are known here.
     :param import_again_warning: what a person must know when a cleared success imports again; empty for nothing.
     """
 
@@ -51,6 +53,7 @@ class UploadArguments:
     cancel_on_kill: bool
     max_deletions: int | None = None
     import_again_warning: str = ""
+    line_check: str = ""
 
 
 def read_sources(value: object) -> tuple[str, ...]:
