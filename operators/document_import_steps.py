@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 
 
 class _StepOperator(BaseOperator):
-    """What the steps share: the connection, the datamart, our errors told as Airflow's."""
+    """What the steps share: the connection and the datamart."""
 
-    mediarithmics_conn_id: str
-    datamart_id: str | int | None
+    def __init__(
+        self,
+        *,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def _hook(self) -> tuple[MediarithmicsHook, str]:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -59,8 +67,6 @@ class CreateDocumentImportOperator(_StepOperator):
         *,
         document_type: str,
         name: str,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         mime_type: str | None = None,
         encoding: str = "utf-8",
         priority: str | None = None,
@@ -73,8 +79,6 @@ class CreateDocumentImportOperator(_StepOperator):
         super().__init__(**kwargs)
         self.document_type = document_type
         self.name = name
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
         self.mime_type = mime_type
         self.encoding = encoding
         self.priority = priority
@@ -132,15 +136,11 @@ class UpdateDocumentImportOperator(_StepOperator):
         *,
         import_id: str,
         changes: Mapping[str, Any],
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.import_id = import_id
         self.changes = changes
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> str:
         """Put the changed import."""
@@ -171,15 +171,11 @@ class DeleteDocumentImportOperator(_StepOperator):
         *,
         import_id: str,
         force: bool | str = False,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.import_id = import_id
         self.force = force
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> None:
         """Delete the import."""
@@ -227,16 +223,12 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
         import_id: str | None,
         execution_ids: Sequence[str] | str | None = None,
         seconds: float | str = 60.0,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.import_id = import_id
         self.execution_ids = execution_ids
         self.seconds = seconds
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel, prove it by a list, and name what still runs."""
