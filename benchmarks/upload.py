@@ -127,9 +127,7 @@ def work(case: Case) -> None:
     layout = Layout(max_part_bytes=PART, workers=case.workers)
     rules = LineRules(document_type="USER_PROFILE")
     files = find_files(case.source)
-    with SenderPool(
-        files=files, rules=rules, layout=layout, workers=case.workers, overlap=case.overlap
-    ) as pool:
+    with SenderPool(files=files, rules=rules, layout=layout, workers=case.workers) as pool:
         pool.aim(target)
         pool.run(pool.first_pass(send=case.overlap), gate)
         if not case.overlap:

@@ -73,9 +73,6 @@ class _Piped:
     def checked(self, found: Inspected) -> None:
         self._pipes.put(frames.Checked(found))
 
-    def pause(self) -> None:
-        """Nothing: the other thread hears the parent."""
-
     def ended(self) -> None:
         self._pipes.put(frames.Ended())
 

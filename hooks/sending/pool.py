@@ -17,10 +17,9 @@ from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source.reader import SourceReader
 from airflow_bulk.hooks.sending.children import Children
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
-from airflow_bulk.hooks.sending.overlap import Overlapped
 from airflow_bulk.hooks.sending.part_order import PartOrder
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, LineRules, SendingCut, Target
-from airflow_bulk.hooks.sending.worker import Link, Worker, WorkerTask
+from airflow_bulk.hooks.sending.worker import Worker, WorkerTask
 
 NextJob = Callable[[list[Part]], Job | None]
 
@@ -34,7 +33,6 @@ class SenderPool:
     :param rules: what a line may be.
     :param layout: how the source is cut.
     :param workers: 1: everything in this process. More: so many child processes.
-    :param overlap: with one worker, send a part while the next one is checked.
     :param spool_dir: folder for one unlinked copy of a remote source, read once then.
     :param rejects: where reject rows go; None: only counts and the first line numbers are kept.
     :param commit_window: seconds from the call of ``may_finish`` within which the last block must leave.
@@ -47,17 +45,16 @@ class SenderPool:
         rules: LineRules,
         layout: Layout,
         workers: int = 1,
-        overlap: bool = False,
         spool_dir: str | None = None,
         rejects: RejectFile | None = None,
         commit_window: float = 2.0,
     ) -> None:
         self._files = list(files)
         self._rules, self._layout = rules, layout
-        self._workers, self._overlap = workers, overlap
-        self._spool_dir, self._rejects, self._window = spool_dir, rejects, commit_window
+        self._workers, self._window = workers, commit_window
+        self._spool_dir, self._rejects = spool_dir, rejects
         self._open = contextlib.ExitStack()
-        self._engine: _Alone | Overlapped | Children | None = None
+        self._engine: _Alone | Children | None = None
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -91,9 +88,7 @@ class SenderPool:
         self._engine = self._start(workers, spills, spooled.fileno() if spooled else None)
         opened.callback(self._engine.close)
 
-    def _start(
-        self, workers: int, spills: dict[int, int], spooled: int | None
-    ) -> _Alone | Overlapped | Children:
+    def _start(self, workers: int, spills: dict[int, int], spooled: int | None) -> _Alone | Children:
         want = self._rejects.content if self._rejects else ""
         if workers > 1:
             return Children(
@@ -108,19 +103,17 @@ class SenderPool:
                 want=want,
             )
 
-        def make(link: Link) -> Worker:
-            return Worker(
-                link,
-                files=self._files,
-                rules=self._rules,
-                layout=self._layout,
-                number=0,
-                spills=spills,
-                most_holes=MOST_IN_MEMORY,
-                want=want,
-            )
-
-        return Overlapped(self._coordinator, make) if self._overlap else _Alone(self._coordinator, make)
+        worker = Worker(
+            _Direct(self._coordinator),
+            files=self._files,
+            rules=self._rules,
+            layout=self._layout,
+            number=0,
+            spills=spills,
+            most_holes=MOST_IN_MEMORY,
+            want=want,
+        )
+        return _Alone(self._coordinator, worker)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -132,7 +125,7 @@ class SenderPool:
         self._working.aim(target)
 
     @property
-    def _working(self) -> _Alone | Overlapped | Children:
+    def _working(self) -> _Alone | Children:
         if self._engine is None:
             raise RuntimeError("a pool works only inside its with block")
         return self._engine
@@ -146,7 +139,8 @@ class SenderPool:
     def first_pass(self, *, send: bool = False, after: Part | None = None) -> NextJob:
         """Jobs that cut and check the whole source, or what follows a recorded part.
 
-        :param send: send each part once it is checked (``overlap``).
+        :param send: send each part as soon as it is checked; :meth:`aim` first. With one worker a part is sent before
+            the next one is checked.
         :param after: the last part of an earlier try's first pass; its successor is the first job.
         """
         _, line = line_behind(self._reader, after) if after else (0, 1)
@@ -209,9 +203,8 @@ class _FirstPass:
 class _Alone:
     """The one worker in this process."""
 
-    def __init__(self, coordinator: SendCoordinator, make: Callable[[Link], Worker]) -> None:
-        self._coordinator = coordinator
-        self._worker = worker = make(_Direct(coordinator))
+    def __init__(self, coordinator: SendCoordinator, worker: Worker) -> None:
+        self._coordinator, self._worker = coordinator, worker
         self.aim, self.begin_pass, self.close = worker.aim, worker.begin_pass, worker.close
         self._stopped = False
 
@@ -236,9 +229,6 @@ class _Direct:
     def __init__(self, coordinator: SendCoordinator) -> None:
         self._coordinator = coordinator
         self.rows, self.checked, self.ended = coordinator.rows, coordinator.checked, coordinator.ended
-
-    def pause(self) -> None:
-        """Nothing: there is nobody else."""
 
     def may_begin(self, part: Part) -> None:
         self._coordinator.may_begin(part.index)

@@ -59,9 +59,6 @@ class Link(Protocol):
     def checked(self, found: Inspected) -> None:
         """Hand on what a check found; always before `may_begin` for the part."""
 
-    def pause(self) -> None:
-        """Get a moment between two blocks of a check."""
-
     def ended(self) -> None:
         """Tell that a front-to-back reading is at the end: there is no such part."""
 
@@ -177,7 +174,6 @@ class Worker:
         for item in items:
             if self._stopped:
                 raise SendingCut("cut by request")
-            self._link.pause()
             yield item
 
     def _compared(self, known: Part, found: Inspected) -> Part:

@@ -179,7 +179,8 @@ class SendingOptions:
         fetched part by part, and a part is held in memory; local and compressed files are not.
     :param workers: 1 checks and sends in the task's own process; more use so many child processes. A remote source
         without ``spool_dir`` is read by one alone: more fall back to it, with a warning.
-    :param overlap: let parts leave as soon as they are checked. A refusal may then come after the first parts.
+    :param overlap: let parts leave as soon as they are checked. A refusal may then come after the first parts. One
+        worker checks a part, sends it, and checks the next one; of several, some check while others send.
     :param spool_dir: folder for an unlinked local copy of a remote source, as it is stored, to fetch it once only.
     :param one_part_per_file: never let a part span files.
     :param csv_delimiter: the separator of CSV cells.

@@ -269,7 +269,6 @@ def open_pool(
         ),
         layout=layout or layout_of(args, None),
         workers=int(sending.workers),
-        overlap=bool(sending.overlap),
         spool_dir=sending.spool_dir,
         rejects=rejects,
         # Wide enough for a busy store, and over before a newer try that waits `settle` has looked.
