@@ -19,10 +19,10 @@ from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceErr
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.sending.pool import SenderPool
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, CheckFindings, Gate, LineRules, SendingCut
 from airflow_bulk.judging import share_of
-from airflow_bulk.runs.upload.gate import PlanTotals
 from airflow_bulk.runs.upload.progress import SendingProgress, gigabytes
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def reject_file(args: SourceArguments, identity: str, kind: str = "rejects") -> 
     return RejectFile(folder, name, content="position" if args.rejects_content == "position" else "line")
 
 
-def judge_plan(args: SourceArguments, plan: SourcePlan, found: PlanTotals) -> None:
+def judge_plan(args: SourceArguments, plan: SourcePlan, found: CheckTotals) -> None:
     """Log what pass 1 found and refuse the whole source where it is not good enough.
 
     :raises AirflowFailException: more rejected lines than ``max_failures``, or more deletions than allowed.
@@ -344,7 +344,7 @@ class CheckOnlyGate:
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
-        self.plan = PlanTotals()
+        self.plan = CheckTotals()
         self._progress = SendingProgress()
 
     def checked(self, part: Part, findings: CheckFindings) -> None:
