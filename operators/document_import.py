@@ -39,33 +39,78 @@ __all__ = [
     "UploadDocumentsOperator",
 ]
 
-#: Template fields of both operators; the deletion guards are none, so that no trigger form reaches them.
-SHARED_FIELDS = (
-    "source",
-    "datamart_id",
-    "max_failures",
-    "rejects_path",
-    "rejects_content",
-    "on_empty",
-    "on_clear",
-    "on_source_change",
-    "check_only",
-    "sending",
-    "wait_for_completion",
-    "poll_interval",
-    "timeout",
-    "cancel_on_kill",
-)
+#: The deletion guards are no template fields, so that no trigger form reaches them.
 GUARDS = ("allow_deletion", "max_deletions")
 
 
 class _DocumentsOperator(RunOperator):
-    """What importing and uploading share: reading, running, deferring, stopping."""
+    """What importing and uploading share: their arguments, running, deferring, stopping.
 
+    Airflow reads the ``__init__`` of every class in an operator's line, for ``default_args`` as for mapping. So a
+    subclass names its own arguments and the one that must be given, and passes the others on in ``**kwargs``.
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "datamart_id",
+        "max_failures",
+        "rejects_path",
+        "rejects_content",
+        "on_empty",
+        "on_clear",
+        "on_source_change",
+        "check_only",
+        "sending",
+        "wait_for_completion",
+        "poll_interval",
+        "timeout",
+        "cancel_on_kill",
+    )
     operator_extra_links = (DocumentImportLink(),)
+    ui_color = "#cfe8ef"
 
-    mediarithmics_conn_id: str
-    sending: SendingOptions
+    def __init__(
+        self,
+        *,
+        source: str | Sequence[str],
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        max_failures: int | str = 0,
+        rejects_path: str | None = None,
+        rejects_content: str = read.LINE_BY_DEFAULT,
+        on_empty: str = "fail",
+        on_clear: str = "import_again",
+        on_source_change: str = "fail",
+        allow_deletion: str | None = None,
+        max_deletions: int | None = None,
+        dry_run: bool | str = False,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
+        wait_for_completion: bool | str = True,
+        poll_interval: float | str = 30.0,
+        timeout: timedelta | float | str = timedelta(hours=6),
+        cancel_on_kill: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.max_failures = max_failures
+        self.rejects_path = rejects_path
+        self.rejects_content = read.unless_default(rejects_content)
+        self.on_empty = on_empty
+        self.on_clear = on_clear
+        self.on_source_change = on_source_change
+        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
+        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
+        self.check_only = dry_run  # BaseOperator.dry_run is a method
+        self.sending = sending
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.deferrable = deferrable
 
     def _open(self, context: Context) -> UploadRun:
         """Read the arguments and open the record."""
@@ -76,8 +121,8 @@ class _DocumentsOperator(RunOperator):
 
         rules = run.rules()
         return DocumentImportTrigger(
-            mediarithmics_conn_id=self.mediarithmics_conn_id,
-            datamart_id=run.work.datamart_id,
+            conn_id=self.mediarithmics_conn_id,
+            datamart_id=run.work.port.place["datamart_id"],
             import_id=str(run.work.import_id),
             started=rules.started,
             deadline=rules.deadline,
@@ -137,7 +182,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *SHARED_FIELDS,
+        *_DocumentsOperator.template_fields,
         "document_type",
         "name",
         "mime_type",
@@ -146,7 +191,6 @@ class ImportDocumentsOperator(_DocumentsOperator):
         "shuffle_lines",
         "use_processing_pipeline",
     )
-    ui_color = "#cfe8ef"
 
     def __init__(
         self,
@@ -154,56 +198,21 @@ class ImportDocumentsOperator(_DocumentsOperator):
         document_type: str,
         source: str | Sequence[str],
         name: str,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         mime_type: str | None = None,
         encoding: str = "utf-8",
         priority: str | None = None,
         shuffle_lines: bool | str | None = None,
         use_processing_pipeline: bool | str | None = None,
-        max_failures: int | str = 0,
-        rejects_path: str | None = None,
-        rejects_content: str = read.LINE_BY_DEFAULT,
-        on_empty: str = "fail",
-        on_clear: str = "import_again",
-        on_source_change: str = "fail",
-        allow_deletion: str | None = None,
-        max_deletions: int | None = None,
-        dry_run: bool | str = False,
-        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
-        wait_for_completion: bool | str = True,
-        poll_interval: float | str = 30.0,
-        timeout: timedelta | float | str = timedelta(hours=6),
-        cancel_on_kill: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(source=source, **kwargs)
         self.document_type = document_type
-        self.source = source
         self.name = name
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
         self.mime_type = mime_type
         self.encoding = encoding
         self.priority = priority
         self.shuffle_lines = shuffle_lines
         self.use_processing_pipeline = use_processing_pipeline
-        self.max_failures = max_failures
-        self.rejects_path = rejects_path
-        self.rejects_content = read.unless_default(rejects_content)
-        self.on_empty = on_empty
-        self.on_clear = on_clear
-        self.on_source_change = on_source_change
-        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
-        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
-        self.check_only = dry_run  # BaseOperator.dry_run is a method
-        self.sending = sending
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.deferrable = deferrable
 
     def _open(self, context: Context) -> UploadRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -213,12 +222,16 @@ class ImportDocumentsOperator(_DocumentsOperator):
         from airflow_bulk.runs.upload.submission import UploadSubmission
 
         args = read_arguments(self._given(), self._rendered_sending(context))
+        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        port = hook.document_imports(read.optional_text("datamart_id", self.datamart_id))
         work = UploadSubmission(
             args,
-            MediarithmicsHook(self.mediarithmics_conn_id),
+            hook,
+            port,
             Record.of(context),
             identity=self._identity(context),
             push=self._push(context),
+            console_url=lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner),
         )
         return UploadRun(work)
 
@@ -237,8 +250,7 @@ class UploadDocumentsOperator(_DocumentsOperator):
     The other parameters are those of :class:`ImportDocumentsOperator`.
     """
 
-    template_fields: Sequence[str] = (*SHARED_FIELDS, "import_id", "exclusive")
-    ui_color = "#cfe8ef"
+    template_fields: Sequence[str] = (*_DocumentsOperator.template_fields, "import_id", "exclusive")
 
     def __init__(
         self,
@@ -246,46 +258,11 @@ class UploadDocumentsOperator(_DocumentsOperator):
         import_id: str,
         source: str | Sequence[str],
         exclusive: bool | str = False,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
-        max_failures: int | str = 0,
-        rejects_path: str | None = None,
-        rejects_content: str = read.LINE_BY_DEFAULT,
-        on_empty: str = "fail",
-        on_clear: str = "import_again",
-        on_source_change: str = "fail",
-        allow_deletion: str | None = None,
-        max_deletions: int | None = None,
-        dry_run: bool | str = False,
-        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
-        wait_for_completion: bool | str = True,
-        poll_interval: float | str = 30.0,
-        timeout: timedelta | float | str = timedelta(hours=6),
-        cancel_on_kill: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(source=source, **kwargs)
         self.import_id = import_id
-        self.source = source
         self.exclusive = exclusive
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
-        self.max_failures = max_failures
-        self.rejects_path = rejects_path
-        self.rejects_content = read.unless_default(rejects_content)
-        self.on_empty = on_empty
-        self.on_clear = on_clear
-        self.on_source_change = on_source_change
-        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
-        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
-        self.check_only = dry_run  # BaseOperator.dry_run is a method
-        self.sending = sending
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.deferrable = deferrable
 
     def _open(self, context: Context) -> UploadRun:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -305,9 +282,11 @@ class UploadDocumentsOperator(_DocumentsOperator):
         work = UploadSubmission(
             args,
             hook,
+            hook.document_imports(datamart_id),
             Record.of(context),
             identity=self._identity(context),
             push=self._push(context),
+            console_url=lambda import_id, owner: hook.console_url(import_id, datamart_id, owner),
             existing=ExistingImport(import_id, read.flag("exclusive", self.exclusive)),
         )
         return UploadRun(work)

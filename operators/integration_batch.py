@@ -268,7 +268,7 @@ class RunIntegrationBatchOperator(RunOperator):
 
         rules = run.rules()
         return IntegrationBatchTrigger(
-            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            conn_id=self.mediarithmics_conn_id,
             instance_id=run.args.instance_id,
             executions=[str(run.execution_id)],
             since=run.created_after,

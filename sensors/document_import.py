@@ -89,7 +89,7 @@ class DocumentImportSensor(WatchingSensor):
 
         rules = watch.rules
         return DocumentImportTrigger(
-            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            conn_id=self.mediarithmics_conn_id,
             datamart_id=watch.datamart_id,
             import_id=watch.import_id,
             executions=watch.execution_ids,

@@ -102,6 +102,7 @@ def main() -> None:
     pipes = _Pipes()
     setup = pipes.expect(frames.Setup)
     _die_with(setup.parent)
+    sys.path += [folder for folder in setup.search_path if folder not in sys.path]
     worker = Worker(
         _Piped(pipes),
         files=frames.unpack_files(setup.files),

@@ -109,6 +109,7 @@ class Children:
                 spills=spills,
                 most_holes=most_holes // workers,
                 want=want,
+                search_path=sys.path if rules.line_check else [],
             )
             self.children[-1].tell(setup)
 

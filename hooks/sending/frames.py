@@ -23,7 +23,10 @@ LENGTH = 4  # bytes of a frame's length
 
 
 class Setup(msgspec.Struct, tag=True, frozen=True):
-    """Who you are and what there is to read. A file's path is text, or where its spooled copy is."""
+    """Who you are and what there is to read.
+
+    A file's path is text, or where its spooled copy is. The search path is where a line check of a user's own is found.
+    """
 
     parent: int
     files: list[tuple[SourceFile, str | tuple[int, int]]]
@@ -33,6 +36,7 @@ class Setup(msgspec.Struct, tag=True, frozen=True):
     spills: dict[int, int]
     most_holes: int
     want: str
+    search_path: list[str]
 
 
 class Aim(msgspec.Struct, tag=True, frozen=True):

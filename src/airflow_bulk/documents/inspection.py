@@ -130,7 +130,6 @@ class _Inspection:
         self._first_line = 0
         self._lines = self._rejected = self._blank = 0
         self._body = BodySum(b"")
-        self._header_length = 0
         self._first: list[Row] = []
         self._pending: list[Row] = []
         self._pending_bytes = 0
@@ -157,7 +156,7 @@ class _Inspection:
     def _enter(self, block: Block) -> None:
         beginning = self._inspector.reader.beginning(block.file)
         if self._file < 0:
-            self._body, self._header_length = BodySum(beginning.header), len(beginning.header)
+            self._body = BodySum(beginning.header)
         self._relative = block.offset > beginning.start
         self._line = 0 if self._relative else beginning.line
         if self._file < 0:

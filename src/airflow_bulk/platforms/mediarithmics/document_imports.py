@@ -20,7 +20,6 @@ BASE_URL = "https://api.mediarithmics.com"
 
 #: Content-Type of an upload by the import's mime type (section 3 [seed][navigator]).
 CONTENT_TYPES = {"APPLICATION_X_NDJSON": "application/x-ndjson", "TEXT_CSV": "text/csv"}
-EXTENSIONS = {"APPLICATION_X_NDJSON": (".ndjson", ".jsonl", ".json"), "TEXT_CSV": (".csv",)}
 
 #: Section 2.1: the types the seed names, then those of other pages.
 DOCUMENT_TYPES = (

@@ -29,7 +29,6 @@ ACTIVE, PAUSED = "ACTIVE", "PAUSED"
 CRON_STATUSES = (ACTIVE, PAUSED)
 #: Section 9 [seed]: someone asked for it, or the instance's own schedule made it.
 MANUAL, CRON = "MANUAL", "CRON"
-EXECUTION_TYPES = (MANUAL, CRON)
 
 #: Sizes as the seed spells them (section 8); the console says XL for the largest (conflict 2).
 SIZES = ("LOW", "MEDIUM", "LARGE", "EXTRA_LARGE")
@@ -156,16 +155,12 @@ class IntegrationBatchSnapshot(RemoteSnapshot, frozen=True, kw_only=True):
         return self.remote_status.over and self.remote_status is not RemoteStatus.CANCELED
 
 
-def manual_execution(organisation_id: str | None, expected_start: int) -> dict[str, Any]:
-    """Return the body of a MANUAL execution: what the console sends (section 9 [navigator]).
+def execution_body(organisation_id: str | None, execution_type: str, expected_start: int) -> dict[str, Any]:
+    """Return the body of an execution of either type: what the console sends (section 9 [navigator]).
 
+    :param organisation_id: left out when it is not known.
     :param expected_start: ms since 1970.
     """
-    return execution_body(organisation_id, MANUAL, expected_start)
-
-
-def execution_body(organisation_id: str | None, execution_type: str, expected_start: int) -> dict[str, Any]:
-    """Return the body of an execution of either type; the organisation is left out when it is not known."""
     body: dict[str, Any] = {"organisation_id": organisation_id} if organisation_id else {}
     parameters = {"execution_type": execution_type, "expected_start_date": expected_start}
     return {**body, "status": "PENDING", "parameters": parameters}

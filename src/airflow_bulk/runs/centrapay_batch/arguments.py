@@ -11,7 +11,7 @@ from airflow_bulk import arguments as read
 from airflow_bulk.arguments import ArgumentError, SendingOptions
 from airflow_bulk.judging import Tolerance
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.runs.document_import.arguments import tolerance
+from airflow_bulk.runs.upload.arguments import read_tolerance
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,11 @@ class CentrapayBatchArguments:
         )
 
     @property
+    def line_check(self) -> str:
+        """The records' rules are known here."""
+        return ""
+
+    @property
     def rejects_content(self) -> str:
         """A line that breaks a rule is in its file all the same: the position is enough."""
         return "position"
@@ -122,7 +127,7 @@ def read_arguments(given: Mapping[str, Any], url: str | None) -> CentrapayBatchA
         url=url,
         url_expires_in=expires,
         test=read.optional_flag("test", given["test"]),
-        tolerance=tolerance(given["max_failures"]),
+        tolerance=read_tolerance(given["max_failures"]),
         rejects_path=read.optional_text("errors_path", given["errors_path"]),
         checked=read.flag("check", given["check"]) and batch_type in api.BATCH_TYPES,
         dry_run=dry_run,

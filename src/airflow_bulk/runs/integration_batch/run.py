@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk import judging
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import KeepWaiting, WaitingProgress, name_ids, share_of
 from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.mediarithmics.document_imports import remote_status

@@ -77,6 +77,10 @@ class SourceArguments(Protocol):
         """``fail``, ``skip`` or ``ok``."""
 
     @property
+    def line_check(self) -> str:
+        """``package.module:function`` for lines of another platform; empty for those known here."""
+
+    @property
     def max_deletions(self) -> int | None:
         """For types that delete: so many lines at most."""
 
@@ -261,6 +265,7 @@ def open_pool(
             mime_type=args.mime_type,
             delimiter=sending.csv_delimiter,
             check=bool(sending.check),
+            line_check=args.line_check,
         ),
         layout=layout or layout_of(args, None),
         workers=int(sending.workers),

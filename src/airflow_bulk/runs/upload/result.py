@@ -16,7 +16,7 @@ from airflow_bulk.runs.record import EndMeaning, Record, RecordedPart, RecordedP
 from airflow_bulk.runs.upload.plan import SourcePlan
 
 if TYPE_CHECKING:
-    from airflow_bulk.runs.document_import.arguments import ImportArguments
+    from airflow_bulk.runs.upload.arguments import UploadArguments
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def make_result(
     }
 
 
-def recorded_end(record: Record, args: ImportArguments) -> dict[str, Any] | None:
+def recorded_end(record: Record, args: UploadArguments) -> dict[str, Any] | None:
     """What a recorded end means for this try (design section 5.5).
 
     :returns: the recorded result where it stands; None to go on, in the next generation after a cleared success.
@@ -76,9 +76,7 @@ def recorded_end(record: Record, args: ImportArguments) -> dict[str, Any] | None
         "on the platform.%s",
         record.generation + 1,
         end.result.get("import_id"),
-        " USER_ACTIVITY lines without $unique_key will be there twice."
-        if args.document_type == "USER_ACTIVITY"
-        else "",
+        args.import_again_warning and f" {args.import_again_warning}",
     )
     record.next_generation()
     return None
