@@ -31,8 +31,8 @@ R = TypeVar("R")
 
 
 def _one(kind: type[R]) -> Callable[[Reply], R]:
-    answer: Any = Envelope
-    decoder: msgspec.json.Decoder[Envelope[R]] = msgspec.json.Decoder(answer[kind])
+    envelope: Any = Envelope
+    decoder: msgspec.json.Decoder[Envelope[R]] = msgspec.json.Decoder(envelope[kind])
     return lambda reply: decoder.decode(reply.body).data
 
 
