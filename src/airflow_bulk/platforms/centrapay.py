@@ -128,14 +128,14 @@ class _RawBatch(msgspec.Struct, rename="camel"):
     errors: Any = None
 
 
-class _Failure(msgspec.Struct):
+class _CentrapayErrorBody(msgspec.Struct):
     error: Any = None
     message: Any = None
 
 
 # As text: a number with a fraction would else come as a float, and lose digits.
 _batch = msgspec.json.Decoder(_RawBatch, float_hook=str)
-_errors = msgspec.json.Decoder(_Failure)
+_errors = msgspec.json.Decoder(_CentrapayErrorBody)
 _asset = msgspec.json.Decoder(Asset, strict=False)
 _assets = msgspec.json.Decoder(AssetPage, strict=False)
 
@@ -304,7 +304,7 @@ def _problem(forbidden: str) -> Any:
         try:
             failure = _errors.decode(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            failure = _Failure()
+            failure = _CentrapayErrorBody()
         message = said(str(failure.message)) if failure.message else ""
         meaning = {403: forbidden, 404: _UNKNOWN_ROUTE}.get(reply.status, "")
         if message in LIVENESS:

@@ -139,6 +139,12 @@ def _count(value: int | str | None) -> int | None:
         return None
 
 
+class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """The envelope of one object (section 1.3)."""
+
+    data: T
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A page of a list; every field but ``data`` may be missing (section 1.3)."""
 
@@ -165,20 +171,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return offset + size if size >= page_size else None
 
 
-class _Answer(msgspec.Struct, Generic[T]):
-    data: T
-
-
-class _Failure(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     status: str | None = None
     error: Any = None
     error_code: Any = None
     error_id: Any = None
 
 
-_import = msgspec.json.Decoder(_Answer[DocumentImport])
-_execution = msgspec.json.Decoder(_Answer[Execution])
-_failure = msgspec.json.Decoder(_Failure)
+_import = msgspec.json.Decoder(Envelope[DocumentImport])
+_execution = msgspec.json.Decoder(Envelope[Execution])
+_failure = msgspec.json.Decoder(_ErrorBody)
 
 
 def problem(reply: Reply) -> AnswerProblem | None:
@@ -191,7 +193,7 @@ def problem(reply: Reply) -> AnswerProblem | None:
     try:
         failure = _failure.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        failure = _Failure()
+        failure = _ErrorBody()
     if reply.status < 300 and failure.status != "error":
         return None
     parts = [reduce_message(str(failure.error))] if failure.error else []

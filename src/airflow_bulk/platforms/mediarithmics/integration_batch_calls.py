@@ -12,7 +12,13 @@ from urllib.parse import quote
 import msgspec
 
 from airflow_bulk.platforms.call import Call, Reply
-from airflow_bulk.platforms.mediarithmics.document_imports import CANCEL_BODY, PAGE_SIZE, Page, problem
+from airflow_bulk.platforms.mediarithmics.document_imports import (
+    CANCEL_BODY,
+    PAGE_SIZE,
+    Envelope,
+    Page,
+    problem,
+)
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     IntegrationBatchExecution,
     IntegrationBatchInstance,
@@ -24,14 +30,10 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
 R = TypeVar("R")
 
 
-class _Answer(msgspec.Struct):
-    data: msgspec.Raw
-
-
 def _one(kind: type[R]) -> Callable[[Reply], R]:
-    decoder = msgspec.json.Decoder(kind)
-    envelope = msgspec.json.Decoder(_Answer)
-    return lambda reply: decoder.decode(envelope.decode(reply.body).data)
+    envelope: Any = Envelope
+    decoder: msgspec.json.Decoder[Envelope[R]] = msgspec.json.Decoder(envelope[kind])
+    return lambda reply: decoder.decode(reply.body).data
 
 
 def _page(kind: Any) -> Callable[[Reply], Page[Any]]:
