@@ -119,17 +119,15 @@ def work(case: Case) -> None:
     from airflow_bulk.documents.source.cuts import Layout
     from airflow_bulk.documents.source.files import find_files
     from airflow_bulk.hooks.sending.pool import SenderPool
-    from airflow_bulk.hooks.sending.protocol import Job, Rules, Target
+    from airflow_bulk.hooks.sending.protocol import Job, LineRules, Target
 
     begun = time.perf_counter()
     gate = Gate()
     target = Target(url=case.url, headers={"Content-Type": "application/x-ndjson"}, verify="cert.pem")
     layout = Layout(max_part_bytes=PART, workers=case.workers)
-    rules = Rules(document_type="USER_PROFILE")
+    rules = LineRules(document_type="USER_PROFILE")
     files = find_files(case.source)
-    with SenderPool(
-        files=files, rules=rules, layout=layout, workers=case.workers, overlap=case.overlap
-    ) as pool:
+    with SenderPool(files=files, rules=rules, layout=layout, workers=case.workers) as pool:
         pool.aim(target)
         pool.run(pool.first_pass(send=case.overlap), gate)
         if not case.overlap:

@@ -141,10 +141,6 @@ class AirflowApi:
         """Mark a run ``failed`` or ``success``; its running tasks are ended."""
         self.call("PATCH", self._run(dag_id, run_id), json={"state": state})
 
-    def delete_run(self, dag_id: str, run_id: str) -> None:
-        """Delete a run, its tasks' stores with it."""
-        self.call("DELETE", self._run(dag_id, run_id))
-
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 120.0) -> str:
         """Wait until a run is over; return ``success`` or ``failed``."""
 

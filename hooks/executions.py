@@ -1,4 +1,4 @@
-"""Executions as a waiter sees them: list, cancel, cancel many before a bell rings; of an import or of a batch instance.
+"""Executions of an import or of a batch instance: list them, cancel one, cancel many within a time limit.
 
 The synchronous side serves operators and sensors, the asynchronous one triggers.
 """
@@ -13,26 +13,20 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_bulk.hooks.mediarithmics_batches import cancel_calls
 from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms.call_sequence import CallSequence, arun_calls, run_calls
-from airflow_bulk.platforms.errors import PlatformError
-from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
-from airflow_bulk.platforms.mediarithmics import document_imports as api
-from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batch_calls
-from airflow_bulk.platforms.mediarithmics import integration_batches as batches
+from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 if TYPE_CHECKING:
-    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.platforms.upload_port import UploadPort
 
 S = TypeVar("S", bound=RemoteSnapshot)
 log = logging.getLogger(__name__)
 
-#: Cancels under way at once (design section 6).
+#: Cancels under way at once (ARCHITECTURE.md section 6).
 AT_ONCE = 8
-#: Executions that must have come newest first before a list is believed to be in that order.
-EVIDENCE = 20
 #: Share of the time that is kept to prove by a list what was cancelled.
 PROOF = 0.25
 
@@ -48,7 +42,7 @@ class RemoteExecutions(ABC, Generic[S]):
     :param hook: the platform.
     """
 
-    def __init__(self, hook: MediarithmicsHook) -> None:
+    def __init__(self, hook: PlatformHook) -> None:
         self.hook = hook
 
     @abstractmethod
@@ -184,97 +178,40 @@ def _say_unproved(executions: Iterable[str], error: Exception) -> None:
     log.warning("Whether these executions were cancelled is not proved (%s): %s.", why, named)
 
 
-class ImportExecutions(RemoteExecutions[RemoteSnapshot]):
-    """The executions of one document import, newest first.
+class UploadExecutions(RemoteExecutions[RemoteSnapshot]):
+    """The executions of one import, on any platform that takes uploads.
 
-    :param hook: the platform.
-    :param datamart_id: the import's datamart.
+    :param hook: the platform's hook.
+    :param port: how the platform takes uploads.
     :param import_id: the import.
     """
 
-    def __init__(self, hook: MediarithmicsHook, datamart_id: str, import_id: str) -> None:
+    def __init__(self, hook: PlatformHook, port: UploadPort, import_id: str) -> None:
         super().__init__(hook)
-        self.datamart_id = datamart_id
+        self.port = port
         self.import_id = import_id
 
     def listing(self) -> CallSequence[list[RemoteSnapshot]]:
         """The calls of a full list."""
-        found: list[RemoteSnapshot] = []
-        offset: int | None = 0
-        while offset is not None:
-            page = yield calls.list_executions(self.datamart_id, self.import_id, first_result=offset)
-            found += [api.snapshot(one) for one in page.data]
-            offset = page.next_offset(offset, api.PAGE_SIZE)
-        # One that others add meanwhile pushes the last of a page on to the next: it is still one.
-        return list({one.id: one for one in found}.values())
+        return self.port.list_executions(self.import_id)
 
     def canceling(self, execution_id: str) -> CallSequence[Any]:
         """The one call that cancels."""
-        return (yield calls.cancel_execution(self.datamart_id, self.import_id, execution_id))
+        return (yield self.port.cancel_execution(self.import_id, execution_id))
 
     def get(self, execution_id: str) -> RemoteSnapshot:
         """One execution."""
-        return api.snapshot(self.hook.get_execution(self.import_id, execution_id, self.datamart_id))
+        return self.hook.send(self.port.get_execution(self.import_id, execution_id))
 
     def cancel(self, execution_id: str) -> RemoteSnapshot:
-        """Cancel one and return it as re-read."""
-        return api.snapshot(self.hook.cancel_execution(self.import_id, execution_id, self.datamart_id))
+        """Cancel one and return it as re-read: only its status tells whether it worked.
 
-
-class IntegrationBatchExecutions(RemoteExecutions[batches.IntegrationBatchSnapshot]):
-    """The executions of one integration batch instance.
-
-    An instance lives for years and its list grows with every run. No filter is documented, so reading stops at the
-    first page that ends before ``since``, provided that what was read shows the newest first, which nobody promises.
-
-    :param hook: the platform.
-    :param instance_id: the instance.
-    :param since: seconds since 1970: what was created, and was to start, before may be left out.
-    :param cancel_ways: how to cancel (conflict 1).
-    """
-
-    def __init__(
-        self,
-        hook: MediarithmicsHook,
-        instance_id: str,
-        since: float = 0.0,
-        cancel_ways: Sequence[str] = batches.CANCEL_WAYS,
-    ) -> None:
-        super().__init__(hook)
-        self.instance_id = instance_id
-        self.since = since
-        self.cancel_ways = tuple(cancel_ways)
-
-    def listing(self) -> CallSequence[list[batches.IntegrationBatchSnapshot]]:
-        """The calls of a list back to ``since``."""
-        found: list[batches.IntegrationBatchSnapshot] = []
-        offset: int | None = 0
-        while offset is not None:
-            page = yield batch_calls.list_batch_executions(self.instance_id, first_result=offset)
-            found += [batches.run_snapshot(one) for one in page.data]
-            offset = None if self._far_enough(found) else page.next_offset(offset, api.PAGE_SIZE)
-        return found
-
-    def _far_enough(self, found: Sequence[batches.IntegrationBatchSnapshot]) -> bool:
-        created = [one.created for one in found]
-        if len(found) < EVIDENCE or any(one is None for one in created):
-            return False
-        known = [one for one in created if one is not None]
-        if known != sorted(known, reverse=True) or known[-1] >= self.since:
-            return False
-        # A cron run may be created long before it is to start; each is created after the one before it.
-        starts = [one.expected_start for one in found if one.execution_type == batches.CRON]
-        return not starts or (starts[-1] is not None and starts[-1] < self.since)
-
-    def canceling(self, execution_id: str) -> CallSequence[Any]:
-        """The calls that cancel, in the order of the ways."""
-        return cancel_calls(self.instance_id, execution_id, self.cancel_ways)
-
-    def get(self, execution_id: str) -> batches.IntegrationBatchSnapshot:
-        """One execution."""
-        return batches.run_snapshot(self.hook.get_batch_execution(self.instance_id, execution_id))
-
-    def cancel(self, execution_id: str) -> batches.IntegrationBatchSnapshot:
-        """Cancel one and return it as re-read."""
-        found = self.hook.cancel_batch_execution(self.instance_id, execution_id, self.cancel_ways)
-        return batches.run_snapshot(found)
+        A refused cancel is no error here; refused credentials are.
+        """
+        try:
+            run_calls(self.canceling(execution_id), self.hook.send)
+        except (Unauthorized, Forbidden):
+            raise
+        except PlatformError as error:
+            log.info("%s", error)
+        return self.get(execution_id)

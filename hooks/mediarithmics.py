@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
@@ -20,7 +21,7 @@ from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batc
 class MediarithmicsHook(IntegrationBatchHook):
     """Call the mediarithmics API.
 
-    Only long-lived API tokens are used (section 1.2, the second way [docs]); they are made in the
+    Only long-lived API tokens are used (section 1.2, the second way [documented]); they are made in the
     console under settings, My Account, API Tokens.
 
     :param mediarithmics_conn_id: connection of type ``mediarithmics``: the API token in the password.
@@ -154,6 +155,14 @@ class MediarithmicsHook(IntegrationBatchHook):
         """
         token = self.endpoint.headers["Authorization"] if token_in_query else None
         return self.send(calls.data_file(uri, access_token=token))
+
+    def document_imports(self, datamart_id: str | int | None = None) -> calls.DocumentImports:
+        """The datamart's imports as whoever sends files into them needs them."""
+        return calls.DocumentImports(self.datamart(datamart_id))
+
+    def executions(self, import_id: str, datamart_id: str | int | None = None) -> UploadExecutions:
+        """The executions of an import, to list and to cancel them."""
+        return UploadExecutions(self, self.document_imports(datamart_id), import_id)
 
     def console_url(self, import_id: str, datamart_id: str, organisation_id: str | None = None) -> str | None:
         """Link to an import in the console; None when the base or the organisation is not known (section 10)."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_bulk.hooks.executions import RemoteExecutions
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
 from airflow_bulk.platforms.call import Call
 from airflow_bulk.platforms.call_sequence import CallSequence, run_calls
@@ -20,6 +21,9 @@ from airflow_bulk.platforms.mediarithmics import integration_batches as batches
 from airflow_bulk.platforms.status import RemoteStatus
 
 T = TypeVar("T")
+
+#: Executions that must have come newest first before a list is believed to be in that order.
+EVIDENCE = 20
 
 
 class IntegrationBatchHook(PlatformHook):
@@ -138,7 +142,7 @@ class IntegrationBatchHook(PlatformHook):
     def update_batch_instance(
         self, instance_id: str, changes: Mapping[str, Any]
     ) -> batches.IntegrationBatchInstance:
-        """Change fields of an instance: read, merge, put the whole object back (section 8 [navigator])."""
+        """Change fields of an instance: read, merge, put the whole object back (section 8 [seen])."""
         current = self.send(calls.get_raw_instance(instance_id))
         return self.send(calls.update_instance(instance_id, {**current, **changes}))
 
@@ -279,3 +283,64 @@ def cancel_calls(
                 raise
             return batches.IntegrationBatchExecution(id=execution_id, status="CANCELED")
     return found
+
+
+class IntegrationBatchExecutions(RemoteExecutions[batches.IntegrationBatchSnapshot]):
+    """The executions of one integration batch instance.
+
+    An instance lives for years and its list grows with every run. No filter is documented, so reading stops at the
+    first page that ends before ``since``, provided that what was read shows the newest first, which nobody promises.
+
+    :param hook: the platform.
+    :param instance_id: the instance.
+    :param since: seconds since 1970: what was created, and was to start, before may be left out.
+    :param cancel_ways: how to cancel (mediarithmics.md conflict 1).
+    """
+
+    hook: IntegrationBatchHook
+
+    def __init__(
+        self,
+        hook: IntegrationBatchHook,
+        instance_id: str,
+        since: float = 0.0,
+        cancel_ways: Sequence[str] = batches.CANCEL_WAYS,
+    ) -> None:
+        super().__init__(hook)
+        self.instance_id = instance_id
+        self.since = since
+        self.cancel_ways = tuple(cancel_ways)
+
+    def listing(self) -> CallSequence[list[batches.IntegrationBatchSnapshot]]:
+        """The calls of a list back to ``since``."""
+        found: list[batches.IntegrationBatchSnapshot] = []
+        offset: int | None = 0
+        while offset is not None:
+            page = yield calls.list_batch_executions(self.instance_id, first_result=offset)
+            found += [batches.run_snapshot(one) for one in page.data]
+            offset = None if self._far_enough(found) else page.next_offset(offset, api.PAGE_SIZE)
+        return found
+
+    def _far_enough(self, found: Sequence[batches.IntegrationBatchSnapshot]) -> bool:
+        created = [one.created for one in found]
+        if len(found) < EVIDENCE or any(one is None for one in created):
+            return False
+        known = [one for one in created if one is not None]
+        if known != sorted(known, reverse=True) or known[-1] >= self.since:
+            return False
+        # A cron run may be created long before it is to start; each is created after the one before it.
+        starts = [one.expected_start for one in found if one.execution_type == batches.CRON]
+        return not starts or (starts[-1] is not None and starts[-1] < self.since)
+
+    def canceling(self, execution_id: str) -> CallSequence[Any]:
+        """The calls that cancel, in the order of the ways."""
+        return cancel_calls(self.instance_id, execution_id, self.cancel_ways)
+
+    def get(self, execution_id: str) -> batches.IntegrationBatchSnapshot:
+        """One execution."""
+        return batches.run_snapshot(self.hook.get_batch_execution(self.instance_id, execution_id))
+
+    def cancel(self, execution_id: str) -> batches.IntegrationBatchSnapshot:
+        """Cancel one and return it as re-read."""
+        found = self.hook.cancel_batch_execution(self.instance_id, execution_id, self.cancel_ways)
+        return batches.run_snapshot(found)

@@ -6,11 +6,8 @@ The nightly import is one operator; the single steps beside it are in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import conf
 
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
@@ -21,13 +18,15 @@ from airflow_bulk.operators.document_import_steps import (
     DeleteDocumentImportOperator,
     UpdateDocumentImportOperator,
 )
-from airflow_bulk.operators.run_operator import RunOperator
+from airflow_bulk.operators.upload import UploadOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-    from airflow.triggers.base import BaseTrigger
-
-    from airflow_bulk.runs.upload.run import UploadRun
+    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
+    from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+    from airflow_bulk.runs.upload.arguments import UploadArguments
+    from airflow_bulk.runs.upload.submission import ExistingImport
+    from airflow_bulk.triggers.executions import UploadTrigger
 
 __all__ = [
     "CancelDocumentImportExecutionsOperator",
@@ -39,61 +38,61 @@ __all__ = [
     "UploadDocumentsOperator",
 ]
 
-#: Template fields of both operators; the deletion guards are none, so that no trigger form reaches them.
-SHARED_FIELDS = (
-    "source",
-    "datamart_id",
-    "max_failures",
-    "rejects_path",
-    "rejects_content",
-    "on_empty",
-    "on_clear",
-    "on_source_change",
-    "check_only",
-    "sending",
-    "wait_for_completion",
-    "poll_interval",
-    "timeout",
-    "cancel_on_kill",
-)
-GUARDS = ("allow_deletion", "max_deletions")
 
+class _DocumentsOperator(UploadOperator):
+    """What importing and uploading share besides: the connection, the datamart and the deletion guards."""
 
-class _DocumentsOperator(RunOperator):
-    """What importing and uploading share: reading, running, deferring, stopping."""
-
+    template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id")
     operator_extra_links = (DocumentImportLink(),)
+    ui_color = "#cfe8ef"
 
-    mediarithmics_conn_id: str
-    sending: SendingOptions
+    def __init__(
+        self,
+        *,
+        source: str | Sequence[str],
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        allow_deletion: str | None = None,
+        max_deletions: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(source=source, **kwargs)
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
+        # No template fields, so that no trigger form reaches them.
+        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
+        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
 
-    def _open(self, context: Context) -> UploadRun:
-        """Read the arguments and open the record."""
-        raise NotImplementedError
+    def hook(self) -> MediarithmicsHook:
+        """The mediarithmics hook."""
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
-    def _trigger(self, run: UploadRun, first: float) -> BaseTrigger:
+        return MediarithmicsHook(self.mediarithmics_conn_id)
+
+    def port(self, hook: MediarithmicsHook) -> DocumentImports:
+        """The datamart's imports."""
+        return hook.document_imports(read.optional_text("datamart_id", self.datamart_id))
+
+    def upload_trigger(self, port: DocumentImports, **waiting: Any) -> UploadTrigger:
+        """Make the trigger."""
         from airflow_bulk.triggers.document_import import DocumentImportTrigger
 
-        rules = run.rules()
         return DocumentImportTrigger(
-            mediarithmics_conn_id=self.mediarithmics_conn_id,
-            datamart_id=run.work.datamart_id,
-            import_id=str(run.work.import_id),
-            started=rules.started,
-            deadline=rules.deadline,
-            poll_interval=rules.poll_interval,
-            cancel_on_kill=run.args.cancel_on_kill,
-            first=first,
-            **run.trigger_scope(),
+            conn_id=self.mediarithmics_conn_id, datamart_id=port.datamart_id, **waiting
         )
 
-    def _rendered_sending(self, context: Context) -> SendingOptions:
-        return self.sending.rendered(lambda text: self.render_template(text, context))
+    def console_url(
+        self, hook: MediarithmicsHook, port: DocumentImports
+    ) -> Callable[[str, str | None], str | None]:
+        """How a link to an import is made."""
+        return lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner)
 
     def _given(self) -> dict[str, Any]:
-        """The rendered arguments by the names users know."""
-        given = {name: getattr(self, name) for name in (*self.template_fields, *GUARDS)}
-        return {"dry_run": given.pop("check_only"), **given}
+        return {
+            **super()._given(),
+            "allow_deletion": self.allow_deletion,
+            "max_deletions": self.max_deletions,
+        }
 
 
 class ImportDocumentsOperator(_DocumentsOperator):
@@ -137,7 +136,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *SHARED_FIELDS,
+        *_DocumentsOperator.template_fields,
         "document_type",
         "name",
         "mime_type",
@@ -146,7 +145,6 @@ class ImportDocumentsOperator(_DocumentsOperator):
         "shuffle_lines",
         "use_processing_pipeline",
     )
-    ui_color = "#cfe8ef"
 
     def __init__(
         self,
@@ -154,73 +152,29 @@ class ImportDocumentsOperator(_DocumentsOperator):
         document_type: str,
         source: str | Sequence[str],
         name: str,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         mime_type: str | None = None,
         encoding: str = "utf-8",
         priority: str | None = None,
         shuffle_lines: bool | str | None = None,
         use_processing_pipeline: bool | str | None = None,
-        max_failures: int | str = 0,
-        rejects_path: str | None = None,
-        rejects_content: str = read.LINE_BY_DEFAULT,
-        on_empty: str = "fail",
-        on_clear: str = "import_again",
-        on_source_change: str = "fail",
-        allow_deletion: str | None = None,
-        max_deletions: int | None = None,
-        dry_run: bool | str = False,
-        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
-        wait_for_completion: bool | str = True,
-        poll_interval: float | str = 30.0,
-        timeout: timedelta | float | str = timedelta(hours=6),
-        cancel_on_kill: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(source=source, **kwargs)
         self.document_type = document_type
-        self.source = source
         self.name = name
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
         self.mime_type = mime_type
         self.encoding = encoding
         self.priority = priority
         self.shuffle_lines = shuffle_lines
         self.use_processing_pipeline = use_processing_pipeline
-        self.max_failures = max_failures
-        self.rejects_path = rejects_path
-        self.rejects_content = read.unless_default(rejects_content)
-        self.on_empty = on_empty
-        self.on_clear = on_clear
-        self.on_source_change = on_source_change
-        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
-        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
-        self.check_only = dry_run  # BaseOperator.dry_run is a method
-        self.sending = sending
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.deferrable = deferrable
 
-    def _open(self, context: Context) -> UploadRun:
-        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    def upload_arguments(
+        self, given: Mapping[str, Any], sending: SendingOptions, hook: MediarithmicsHook
+    ) -> UploadArguments:
+        """Read the arguments; see the class."""
         from airflow_bulk.runs.document_import.arguments import read_arguments
-        from airflow_bulk.runs.record import Record
-        from airflow_bulk.runs.upload.run import UploadRun
-        from airflow_bulk.runs.upload.submission import UploadSubmission
 
-        args = read_arguments(self._given(), self._rendered_sending(context))
-        work = UploadSubmission(
-            args,
-            MediarithmicsHook(self.mediarithmics_conn_id),
-            Record.of(context),
-            identity=self._identity(context),
-            push=self._push(context),
-        )
-        return UploadRun(work)
+        return read_arguments(given, sending)
 
 
 class UploadDocumentsOperator(_DocumentsOperator):
@@ -237,8 +191,7 @@ class UploadDocumentsOperator(_DocumentsOperator):
     The other parameters are those of :class:`ImportDocumentsOperator`.
     """
 
-    template_fields: Sequence[str] = (*SHARED_FIELDS, "import_id", "exclusive")
-    ui_color = "#cfe8ef"
+    template_fields: Sequence[str] = (*_DocumentsOperator.template_fields, "import_id", "exclusive")
 
     def __init__(
         self,
@@ -246,68 +199,26 @@ class UploadDocumentsOperator(_DocumentsOperator):
         import_id: str,
         source: str | Sequence[str],
         exclusive: bool | str = False,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
-        max_failures: int | str = 0,
-        rejects_path: str | None = None,
-        rejects_content: str = read.LINE_BY_DEFAULT,
-        on_empty: str = "fail",
-        on_clear: str = "import_again",
-        on_source_change: str = "fail",
-        allow_deletion: str | None = None,
-        max_deletions: int | None = None,
-        dry_run: bool | str = False,
-        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
-        wait_for_completion: bool | str = True,
-        poll_interval: float | str = 30.0,
-        timeout: timedelta | float | str = timedelta(hours=6),
-        cancel_on_kill: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(source=source, **kwargs)
         self.import_id = import_id
-        self.source = source
         self.exclusive = exclusive
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
-        self.max_failures = max_failures
-        self.rejects_path = rejects_path
-        self.rejects_content = read.unless_default(rejects_content)
-        self.on_empty = on_empty
-        self.on_clear = on_clear
-        self.on_source_change = on_source_change
-        self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
-        self.max_deletions = read.never_a_template("max_deletions", max_deletions)
-        self.check_only = dry_run  # BaseOperator.dry_run is a method
-        self.sending = sending
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.deferrable = deferrable
 
-    def _open(self, context: Context) -> UploadRun:
-        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    def upload_arguments(
+        self, given: Mapping[str, Any], sending: SendingOptions, hook: MediarithmicsHook
+    ) -> UploadArguments:
+        """Read the arguments, and the import that they name."""
         from airflow_bulk.runs.document_import.arguments import read_upload_arguments
-        from airflow_bulk.runs.record import Record
-        from airflow_bulk.runs.upload.run import UploadRun
-        from airflow_bulk.runs.upload.submission import ExistingImport, UploadSubmission
 
-        hook = MediarithmicsHook(self.mediarithmics_conn_id)
+        return read_upload_arguments(given, sending, self._import(hook))
+
+    def existing_import(self) -> ExistingImport:
+        """The import that the operator was given."""
+        from airflow_bulk.runs.upload.submission import ExistingImport
+
+        return ExistingImport(read.text("import_id", self.import_id), read.flag("exclusive", self.exclusive))
+
+    def _import(self, hook: MediarithmicsHook) -> DocumentImport:
         import_id = read.text("import_id", self.import_id)
-        datamart_id = hook.datamart(read.optional_text("datamart_id", self.datamart_id))
-        args = read_upload_arguments(
-            self._given(),
-            self._rendered_sending(context),
-            hook.get_document_import(import_id, datamart_id),
-        )
-        work = UploadSubmission(
-            args,
-            hook,
-            Record.of(context),
-            identity=self._identity(context),
-            push=self._push(context),
-            existing=ExistingImport(import_id, read.flag("exclusive", self.exclusive)),
-        )
-        return UploadRun(work)
+        return hook.get_document_import(import_id, self.port(hook).datamart_id)

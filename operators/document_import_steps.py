@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 
 
 class _StepOperator(BaseOperator):
-    """What the steps share: the connection, the datamart, our errors told as Airflow's."""
+    """What the steps share: the connection and the datamart."""
 
-    mediarithmics_conn_id: str
-    datamart_id: str | int | None
+    def __init__(
+        self,
+        *,
+        datamart_id: str | int | None = None,
+        mediarithmics_conn_id: str = "mediarithmics_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.datamart_id = datamart_id
+        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def _hook(self) -> tuple[MediarithmicsHook, str]:
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -59,8 +67,6 @@ class CreateDocumentImportOperator(_StepOperator):
         *,
         document_type: str,
         name: str,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         mime_type: str | None = None,
         encoding: str = "utf-8",
         priority: str | None = None,
@@ -73,8 +79,6 @@ class CreateDocumentImportOperator(_StepOperator):
         super().__init__(**kwargs)
         self.document_type = document_type
         self.name = name
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
         self.mime_type = mime_type
         self.encoding = encoding
         self.priority = priority
@@ -99,10 +103,11 @@ class CreateDocumentImportOperator(_StepOperator):
             if meaning is EndMeaning.BEGIN_AGAIN:
                 record.next_generation()
             import_id = find_or_create(
-                definition,
                 hook,
+                hook.document_imports(datamart_id),
                 record,
-                datamart_id,
+                name=definition.name,
+                fields=definition.fields,
                 marked=read.flag("name_marker", self.name_marker),
                 settle=read.number("settle", self.settle),
             )
@@ -131,15 +136,11 @@ class UpdateDocumentImportOperator(_StepOperator):
         *,
         import_id: str,
         changes: Mapping[str, Any],
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.import_id = import_id
         self.changes = changes
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> str:
         """Put the changed import."""
@@ -170,21 +171,16 @@ class DeleteDocumentImportOperator(_StepOperator):
         *,
         import_id: str,
         force: bool | str = False,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.import_id = import_id
         self.force = force
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> None:
         """Delete the import."""
         from airflow.sdk.exceptions import AirflowException
 
-        from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.errors import NotFound
         from airflow_bulk.runs.failures import told_to_airflow
@@ -193,7 +189,7 @@ class DeleteDocumentImportOperator(_StepOperator):
             hook, datamart_id = self._hook()
             import_id = read.text("import_id", self.import_id)
             try:
-                found = ImportExecutions(hook, datamart_id, import_id).look()
+                found = hook.executions(import_id, datamart_id).look()
                 going = [one.id for one in found if not one.remote_status.over]
                 if going and not read.flag("force", self.force):
                     raise AirflowException(
@@ -209,7 +205,7 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
     """Cancel what is still PENDING of an import: works as a teardown, to close the gap that hooks leave.
 
     A task marked failed before the triggerer has its trigger, or while the triggerer is down, gets no
-    ``on_kill`` at all (airflow-crash-facts.md section 3). Run this one with ``trigger_rule="all_done"`` or as a
+    ``on_kill`` at all (airflow.md section 3.3). Run this one with ``trigger_rule="all_done"`` or as a
     teardown on the ``import_id`` that the import pushes to XCom as soon as it is known.
 
     Returns how many were cancelled, and the ids of those that still run: only PENDING ones can be cancelled.
@@ -227,20 +223,15 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
         import_id: str | None,
         execution_ids: Sequence[str] | str | None = None,
         seconds: float | str = 60.0,
-        datamart_id: str | int | None = None,
-        mediarithmics_conn_id: str = "mediarithmics_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.import_id = import_id
         self.execution_ids = execution_ids
         self.seconds = seconds
-        self.datamart_id = datamart_id
-        self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel, prove it by a list, and name what still runs."""
-        from airflow_bulk.hooks.executions import ImportExecutions
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.status import RemoteStatus
         from airflow_bulk.runs.failures import told_to_airflow
@@ -251,7 +242,7 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
                 self.log.info("There is no import, so there is nothing to cancel.")
                 return {"canceled": 0, "still_running": []}
             hook, datamart_id = self._hook()
-            executions = ImportExecutions(hook, datamart_id, import_id)
+            executions = hook.executions(import_id, datamart_id)
             wanted = read.optional_texts("execution_ids", self.execution_ids)
             pending = [
                 one.id

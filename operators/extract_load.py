@@ -8,8 +8,12 @@ and ``watermark``.
 from airflow_bulk.operators.extract_load_batch import ExtractLoadBatchOperator
 from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
 from airflow_bulk.operators.extract_load_group import ExtractLoadTaskGroup
-from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
-from airflow_bulk.operators.watermark import WatermarkOperator
+from airflow_bulk.operators.extract_load_steps import (
+    ApplyOperator,
+    ExtractOperator,
+    SnapshotOperator,
+    WatermarkOperator,
+)
 
 __all__ = [
     "ApplyDocumentsOperator",

@@ -20,8 +20,12 @@ from airflow_bulk.extract_load.graph import READ_ONLY
 from airflow_bulk.extract_load.task_ids import task_ids
 from airflow_bulk.extract_load.times import DEFAULT_OVERLAP, WATERMARK
 from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
-from airflow_bulk.operators.extract_load_steps import ApplyOperator, ExtractOperator, SnapshotOperator
-from airflow_bulk.operators.watermark import WatermarkOperator
+from airflow_bulk.operators.extract_load_steps import (
+    ApplyOperator,
+    ExtractOperator,
+    SnapshotOperator,
+    WatermarkOperator,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

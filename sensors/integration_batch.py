@@ -101,7 +101,7 @@ class IntegrationBatchSensor(WatchingSensor):
 
         rules = watch.rules
         return IntegrationBatchTrigger(
-            mediarithmics_conn_id=self.mediarithmics_conn_id,
+            conn_id=self.mediarithmics_conn_id,
             instance_id=watch.instance_id,
             since=watch.window[0],
             window=watch.window,

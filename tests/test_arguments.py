@@ -9,7 +9,7 @@ import pytest
 
 from airflow_bulk import arguments
 from airflow_bulk.arguments import ArgumentError, SendingOptions
-from airflow_bulk.runs.document_import.arguments import sources
+from airflow_bulk.runs.upload.arguments import read_sources
 
 #: Of each field: text as a template renders it, the value that it stands for, and text that stands for none.
 SENDING: dict[str, tuple[str, Any, str]] = {
@@ -74,20 +74,20 @@ def test_no_spool_dir(text: str) -> None:
     ],
 )
 def test_source(given: Any, wanted: tuple[str, ...]) -> None:
-    assert sources(given) == wanted
+    assert read_sources(given) == wanted
 
 
 @pytest.mark.parametrize("rendered", [False, True])
 def test_a_set_of_sources_has_one_order_in_every_process(rendered: bool) -> None:
     """Its own order is another one at each start of Python, and a retry compares the files in order."""
     given = {f"{number:02}.ndjson" for number in range(20)}
-    assert sources(str(given) if rendered else given) == tuple(sorted(given))
+    assert read_sources(str(given) if rendered else given) == tuple(sorted(given))
 
 
 @pytest.mark.parametrize("given", ["", None, [""], "['']", ["/in/a.ndjson", None]])
 def test_no_source(given: Any) -> None:
     with pytest.raises(ArgumentError, match="source must be a text that is not empty"):
-        sources(given)
+        read_sources(given)
 
 
 @pytest.mark.parametrize(

@@ -7,28 +7,31 @@ what ``on_kill`` does stands here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_bulk import judging
-from airflow_bulk.hooks.executions import RemoteExecutions, newest_first
+from airflow_bulk.hooks.executions import RemoteExecutions, UploadExecutions, newest_first
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.poller import shared_hooks
 from airflow_bulk.triggers.waiting import WaitingTrigger, first_look
 
-__all__ = ["KILL_SECONDS", "ExecutionsTrigger", "first_look"]
+if TYPE_CHECKING:
+    from airflow_bulk.platforms.upload_port import UploadPort
+
+__all__ = ["KILL_SECONDS", "ExecutionsTrigger", "UploadTrigger", "first_look"]
 
 S = TypeVar("S", bound=RemoteSnapshot)
 
-#: Seconds that on_kill gives itself of the framework's 30 (design section 6).
+#: Seconds that on_kill gives itself of the framework's 30 (ARCHITECTURE.md section 6).
 KILL_SECONDS = 25.0
 
 
 class ExecutionsTrigger(WaitingTrigger[S]):
     """Fires when the executions that count are over, or the deadline has passed; its event carries totals only.
 
-    :param mediarithmics_conn_id: the connection.
+    :param conn_id: the connection.
     :param expected: executions that must be there before anything is over.
     :param executions: only these count; None counts as the subclass says.
     :param newest: the newest execution when the task deferred: ``on_kill`` cancels no later one.
@@ -43,7 +46,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
     def __init__(
         self,
         *,
-        mediarithmics_conn_id: str,
+        conn_id: str,
         expected: int = 1,
         executions: Sequence[str] | None = None,
         newest: str | None = None,
@@ -62,13 +65,13 @@ class ExecutionsTrigger(WaitingTrigger[S]):
             quiet_for=quiet_for,
             first=first,
         )
-        self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.conn_id = conn_id
         self.executions = list(executions) if executions is not None else None
         self.newest = newest
         self.cancel_on_kill = cancel_on_kill
 
     def _arguments(self) -> tuple[str, ...]:
-        return ("mediarithmics_conn_id", "executions", "newest", "cancel_on_kill", *super()._arguments())
+        return ("conn_id", "executions", "newest", "cancel_on_kill", *super()._arguments())
 
     @abstractmethod
     def _of(self, hook: Any) -> RemoteExecutions[S]:
@@ -79,7 +82,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
         if not self.cancel_on_kill:
             return
         try:
-            async with shared_hooks().borrow(self.mediarithmics_conn_id, self._hook) as hook:
+            async with shared_hooks().borrow(self.conn_id, self._hook) as hook:
                 left = await self._of(hook).acancel_pending(self.executions, KILL_SECONDS, up_to=self.newest)
         except (PlatformError, TimeoutError) as error:
             self.log.error(
@@ -95,12 +98,47 @@ class ExecutionsTrigger(WaitingTrigger[S]):
             self.log.info("Nothing of %s keeps running.", self.what)
 
     def _connection(self) -> str:
-        return self.mediarithmics_conn_id
-
-    def _hook(self) -> Any:
-        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-
-        return MediarithmicsHook(self.mediarithmics_conn_id)
+        return self.conn_id
 
     async def _look(self, hook: Any) -> list[S]:
         return await self._of(hook).alook()
+
+
+class UploadTrigger(ExecutionsTrigger[RemoteSnapshot]):
+    """Waits for the executions of one import, on any platform that takes uploads.
+
+    Carries the import and a count, not thousands of ids; its event carries totals only.
+
+    :param import_id: the import.
+    :param without_canceled: leave cancelled executions out unless nothing else is there, or they are named.
+    :param arguments: those of :class:`ExecutionsTrigger`; ``executions`` names ours of an import that others feed, None
+        counts all.
+    """
+
+    own_arguments: ClassVar[tuple[str, ...]] = ("import_id", "without_canceled")
+
+    def __init__(self, *, import_id: str, without_canceled: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.import_id = import_id
+        self.without_canceled = without_canceled
+
+    @abstractmethod
+    def _port(self) -> UploadPort:
+        """How the platform takes uploads."""
+
+    @property
+    def what(self) -> str:
+        """The import, in words."""
+        return f"{self._port().noun} {self.import_id}"
+
+    def _key(self) -> Hashable:
+        return (*sorted(self._port().place.items()), self.import_id)
+
+    def _of(self, hook: Any) -> UploadExecutions:
+        return UploadExecutions(hook, self._port(), self.import_id)
+
+    def _counting(self, found: Sequence[RemoteSnapshot]) -> list[RemoteSnapshot]:
+        return judging.counting(found, self.executions, without_canceled=self.without_canceled)
+
+    def _about(self) -> dict[str, Any]:
+        return {"import_id": self.import_id}

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from airflow_bulk import judging
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     CANCEL_WAYS,
@@ -67,6 +67,11 @@ class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
 
     def _reach(self) -> float:
         return self.since - self.since % DAY
+
+    def _hook(self) -> Any:
+        from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+        return MediarithmicsHook(self.conn_id)
 
     def _of(self, hook: Any) -> IntegrationBatchExecutions:
         return IntegrationBatchExecutions(hook, self.instance_id, self._reach(), self.cancel_ways)

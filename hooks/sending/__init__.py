@@ -14,7 +14,7 @@ What this room promises:
 
 How a caller uses it::
 
-    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.sources
+    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.source.files
     rejects = RejectFile(folder, "name.ndjson", content="line") or None          # documents.rejects
     with SenderPool(files=found, rules=LineRules(document_type=...), layout=Layout(max_part_bytes=...),
               workers=2, spool_dir=None, rejects=rejects) as pool:
@@ -25,7 +25,8 @@ How a caller uses it::
         todo = [part for part in parts if part.lines]
         pool.run(lambda in_flight: Job(part=todo.pop(0), check=False) if todo else None, gate)   # pass 2
 
-* ``overlap=True``: ``pool.aim(...)`` first, then ``pool.run(pool.first_pass(send=True), gate)``.
+* To have each part leave as soon as it is checked (``SendingOptions(overlap=True)``): ``pool.aim(...)`` first, then
+  ``pool.run(pool.first_pass(send=True), gate)``.
 * A later try has recorded parts: ``Job(part=part, check=pool.needs_check(part), report=False)``. When pass 1
   itself has to go on after the last recorded part: ``pool.first_pass(send=True, after=parts[-1])``.
 * ``next_job(in_flight)`` is called whenever a worker is free; ``None`` means no more jobs (when nothing is in

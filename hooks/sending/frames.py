@@ -23,7 +23,10 @@ LENGTH = 4  # bytes of a frame's length
 
 
 class Setup(msgspec.Struct, tag=True, frozen=True):
-    """Who you are and what there is to read. A file's path is text, or where its spooled copy is."""
+    """Who you are and what there is to read.
+
+    A file's path is text, or where its spooled copy is. The search path is where a line check of a user's own is found.
+    """
 
     parent: int
     files: list[tuple[SourceFile, str | tuple[int, int]]]
@@ -33,6 +36,7 @@ class Setup(msgspec.Struct, tag=True, frozen=True):
     spills: dict[int, int]
     most_holes: int
     want: str
+    search_path: list[str]
 
 
 class Aim(msgspec.Struct, tag=True, frozen=True):
@@ -80,10 +84,6 @@ class Checked(msgspec.Struct, tag=True, frozen=True):
     found: Inspected
 
 
-class Ended(msgspec.Struct, tag=True, frozen=True):
-    """There is no such part."""
-
-
 class MayBegin(msgspec.Struct, tag=True, frozen=True):
     """May I begin?"""
 
@@ -106,7 +106,9 @@ class Lost(msgspec.Struct, tag=True, frozen=True):
 
 
 class Done(msgspec.Struct, tag=True, frozen=True):
-    """The task is over."""
+    """The task is over; not ``found``: the source ends before that part."""
+
+    found: bool
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
@@ -117,7 +119,7 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 Order = Setup | Aim | BeginPass | Do | Begin | Skip | Finish
-News = Rows | Checked | Ended | MayBegin | MayFinish | Answered | Lost | Done | Failed
+News = Rows | Checked | MayBegin | MayFinish | Answered | Lost | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 orders = msgspec.msgpack.Decoder(Order)

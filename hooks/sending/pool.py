@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.contents import Spooled, spool
@@ -15,12 +15,12 @@ from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.holes import MOST_IN_MEMORY, Spill
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source.reader import SourceReader
-from airflow_bulk.hooks.sending.children import Children
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
-from airflow_bulk.hooks.sending.overlap import Overlapped
-from airflow_bulk.hooks.sending.part_order import PartOrder
-from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, LineRules, SendingCut, Target
-from airflow_bulk.hooks.sending.worker import Link, Worker, WorkerTask
+from airflow_bulk.hooks.sending.protocol import Gate, Job, LineRules, SendingCut, Target
+from airflow_bulk.hooks.sending.worker import Worker, WorkerTask
+
+if TYPE_CHECKING:
+    from airflow_bulk.hooks.sending.children import Children
 
 NextJob = Callable[[list[Part]], Job | None]
 
@@ -34,7 +34,6 @@ class SenderPool:
     :param rules: what a line may be.
     :param layout: how the source is cut.
     :param workers: 1: everything in this process. More: so many child processes.
-    :param overlap: with one worker, send a part while the next one is checked.
     :param spool_dir: folder for one unlinked copy of a remote source, read once then.
     :param rejects: where reject rows go; None: only counts and the first line numbers are kept.
     :param commit_window: seconds from the call of ``may_finish`` within which the last block must leave.
@@ -47,17 +46,16 @@ class SenderPool:
         rules: LineRules,
         layout: Layout,
         workers: int = 1,
-        overlap: bool = False,
         spool_dir: str | None = None,
         rejects: RejectFile | None = None,
         commit_window: float = 2.0,
     ) -> None:
         self._files = list(files)
         self._rules, self._layout = rules, layout
-        self._workers, self._overlap = workers, overlap
-        self._spool_dir, self._rejects, self._window = spool_dir, rejects, commit_window
+        self._workers, self._window = workers, commit_window
+        self._spool_dir, self._rejects = spool_dir, rejects
         self._open = contextlib.ExitStack()
-        self._engine: _Alone | Overlapped | Children | None = None
+        self._engine: _Alone | Children | None = None
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -82,7 +80,7 @@ class SenderPool:
         self._reader = opened.enter_context(
             SourceReader(self._files, self._rules, self._layout.max_part_bytes)
         )
-        self._coordinator = SendCoordinator(PartOrder(self._files, self._rejects), self._window)
+        self._coordinator = SendCoordinator(self._files, self._rejects, self._window)
         spills = {}
         for number in range(workers):
             spill = Spill(self._spool_dir)
@@ -91,11 +89,11 @@ class SenderPool:
         self._engine = self._start(workers, spills, spooled.fileno() if spooled else None)
         opened.callback(self._engine.close)
 
-    def _start(
-        self, workers: int, spills: dict[int, int], spooled: int | None
-    ) -> _Alone | Overlapped | Children:
+    def _start(self, workers: int, spills: dict[int, int], spooled: int | None) -> _Alone | Children:
         want = self._rejects.content if self._rejects else ""
         if workers > 1:
+            from airflow_bulk.hooks.sending.children import Children  # one worker needs no pipes
+
             return Children(
                 self._coordinator,
                 files=self._files,
@@ -107,20 +105,17 @@ class SenderPool:
                 most_holes=MOST_IN_MEMORY,
                 want=want,
             )
-
-        def make(link: Link) -> Worker:
-            return Worker(
-                link,
-                files=self._files,
-                rules=self._rules,
-                layout=self._layout,
-                number=0,
-                spills=spills,
-                most_holes=MOST_IN_MEMORY,
-                want=want,
-            )
-
-        return Overlapped(self._coordinator, make) if self._overlap else _Alone(self._coordinator, make)
+        worker = Worker(
+            self._coordinator,
+            files=self._files,
+            rules=self._rules,
+            layout=self._layout,
+            number=0,
+            spills=spills,
+            most_holes=MOST_IN_MEMORY,
+            want=want,
+        )
+        return _Alone(self._coordinator, worker)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -132,7 +127,7 @@ class SenderPool:
         self._working.aim(target)
 
     @property
-    def _working(self) -> _Alone | Overlapped | Children:
+    def _working(self) -> _Alone | Children:
         if self._engine is None:
             raise RuntimeError("a pool works only inside its with block")
         return self._engine
@@ -146,7 +141,8 @@ class SenderPool:
     def first_pass(self, *, send: bool = False, after: Part | None = None) -> NextJob:
         """Jobs that cut and check the whole source, or what follows a recorded part.
 
-        :param send: send each part once it is checked (``overlap``).
+        :param send: send each part as soon as it is checked; :meth:`aim` first. With one worker a part is sent before
+            the next one is checked.
         :param after: the last part of an earlier try's first pass; its successor is the first job.
         """
         _, line = line_behind(self._reader, after) if after else (0, 1)
@@ -209,17 +205,15 @@ class _FirstPass:
 class _Alone:
     """The one worker in this process."""
 
-    def __init__(self, coordinator: SendCoordinator, make: Callable[[Link], Worker]) -> None:
-        self._coordinator = coordinator
-        self._worker = worker = make(_Direct(coordinator))
+    def __init__(self, coordinator: SendCoordinator, worker: Worker) -> None:
+        self._coordinator, self._worker = coordinator, worker
         self.aim, self.begin_pass, self.close = worker.aim, worker.begin_pass, worker.close
         self._stopped = False
 
     def run(self, next_task: Callable[[], WorkerTask | None]) -> None:
         try:
             while task := next_task():
-                self._worker.do(task)
-                self._coordinator.done(task.part.index)
+                self._coordinator.done(task.part.index, self._worker.do(task))
         except BaseException as error:
             if self._stopped and not isinstance(error, SendingCut):
                 raise SendingCut("cut by request") from error
@@ -228,26 +222,3 @@ class _Alone:
     def cut(self) -> None:
         self._stopped = True
         self._worker.cut()
-
-
-class _Direct:
-    """The link of the worker in this process: plain calls."""
-
-    def __init__(self, coordinator: SendCoordinator) -> None:
-        self._coordinator = coordinator
-        self.rows, self.checked, self.ended = coordinator.rows, coordinator.checked, coordinator.ended
-
-    def pause(self) -> None:
-        """Nothing: there is nobody else."""
-
-    def may_begin(self, part: Part) -> None:
-        self._coordinator.may_begin(part.index)
-
-    def may_finish(self, part: Part) -> float:
-        return self._coordinator.may_finish(part.index)
-
-    def answered(self, part: Part, answer: Answer) -> None:
-        self._coordinator.answered(part.index, answer)
-
-    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
-        self._coordinator.lost(part.index, error)

@@ -175,11 +175,12 @@ class SendingOptions:
     Every field may hold a template; its text is coerced when the task runs.
 
     :param max_part_bytes: bytes of one upload at most; the vendor's guidance is 100M
-        (mediarithmics.md section 3 [seed]), read as its smaller meaning. A plain object of a store is
+        (mediarithmics.md section 3 [documented]), read as its smaller meaning. A plain object of a store is
         fetched part by part, and a part is held in memory; local and compressed files are not.
     :param workers: 1 checks and sends in the task's own process; more use so many child processes. A remote source
         without ``spool_dir`` is read by one alone: more fall back to it, with a warning.
-    :param overlap: let parts leave as soon as they are checked. A refusal may then come after the first parts.
+    :param overlap: let parts leave as soon as they are checked. A refusal may then come after the first parts. One
+        worker checks a part, sends it, and checks the next one; of several, some check while others send.
     :param spool_dir: folder for an unlinked local copy of a remote source, as it is stored, to fetch it once only.
     :param one_part_per_file: never let a part span files.
     :param csv_delimiter: the separator of CSV cells.

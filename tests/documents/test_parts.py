@@ -53,10 +53,10 @@ class Outcome:
                 self.inspected.append(inspector.inspect(index, items))
         with SourceReader(found, rules, layout.max_part_bytes) as reader:
             for one in self.inspected:
-                reader = BodyReader(reader, one.part, spans_of(one.holes, {0: spill.handle}))
-                self.bodies.append(_read(reader))
+                body = BodyReader(reader, one.part, spans_of(one.holes, {0: spill.handle}))
+                self.bodies.append(_read(body))
                 if one.part.lines:
-                    assert reader.digest == one.part.digest == xxhash.xxh3_128(self.bodies[-1]).hexdigest()
+                    assert body.digest == one.part.digest == xxhash.xxh3_128(self.bodies[-1]).hexdigest()
         spill.close()
 
     @property

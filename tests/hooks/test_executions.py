@@ -11,7 +11,7 @@ from fed_import import FedImport
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.budget import RateBudget
-from airflow_bulk.hooks.executions import ImportExecutions, newest_first
+from airflow_bulk.hooks.executions import UploadExecutions, newest_first
 from airflow_bulk.hooks.transport import Endpoint, Transport
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
@@ -25,22 +25,22 @@ def fed(bulk_emulator: Emulator) -> FedImport:
 
 
 @pytest.fixture
-def executions(fed: FedImport, connected: Connected) -> ImportExecutions:
-    return ImportExecutions(connected.hook(), fed.emulator.datamart_id, fed.id)
+def executions(fed: FedImport, connected: Connected) -> UploadExecutions:
+    return connected.hook().executions(fed.id, fed.emulator.datamart_id)
 
 
 def test_newest_first_counts_digits() -> None:
     assert newest_first(["9", "1000", "999", "10"]) == ["1000", "999", "10", "9"]
 
 
-def test_a_look_follows_all_pages(executions: ImportExecutions, fed: FedImport) -> None:
+def test_a_look_follows_all_pages(executions: UploadExecutions, fed: FedImport) -> None:
     fed.emulator.settings(max_page_size=2)
     ids = [fed.upload() for _ in range(5)]
     assert [one.id for one in executions.look()] == ids[::-1]
     assert fed.looks() == 3
 
 
-def test_it_cancels_proves_and_leaves_others_alone(executions: ImportExecutions, fed: FedImport) -> None:
+def test_it_cancels_proves_and_leaves_others_alone(executions: UploadExecutions, fed: FedImport) -> None:
     ids = [fed.upload() for _ in range(20)]
     theirs = fed.upload()
     assert executions.cancel_pending(ids, 30) == []
@@ -52,14 +52,14 @@ def test_it_cancels_proves_and_leaves_others_alone(executions: ImportExecutions,
     assert fed.emulator.requests()[-1]["path"].endswith("/executions")
 
 
-def test_what_could_not_be_cancelled_comes_back(executions: ImportExecutions, fed: FedImport) -> None:
+def test_what_could_not_be_cancelled_comes_back(executions: UploadExecutions, fed: FedImport) -> None:
     over, running, pending = fed.upload(), fed.upload(), fed.upload()
     fed.end(over)
     fed.start(running)
     assert [one.id for one in executions.cancel_pending([over, running, pending], 30)] == [running]
 
 
-def test_no_attempt_is_repeated_while_a_bell_is_ringing(executions: ImportExecutions, fed: FedImport) -> None:
+def test_no_attempt_is_repeated_while_a_bell_is_ringing(executions: UploadExecutions, fed: FedImport) -> None:
     pending = fed.upload()
     fed.emulator.fault("server_error", path="/action$")
     fed.emulator.clear_requests()
@@ -68,7 +68,7 @@ def test_no_attempt_is_repeated_while_a_bell_is_ringing(executions: ImportExecut
 
 
 def test_what_cannot_be_proved_is_named(
-    executions: ImportExecutions, fed: FedImport, caplog: pytest.LogCaptureFixture
+    executions: UploadExecutions, fed: FedImport, caplog: pytest.LogCaptureFixture
 ) -> None:
     pending = fed.upload()
     fed.emulator.fault("server_error", method="GET")
@@ -79,7 +79,7 @@ def test_what_cannot_be_proved_is_named(
 
 
 def test_a_platform_that_does_not_answer_does_not_hold_the_bell(
-    executions: ImportExecutions, fed: FedImport, caplog: pytest.LogCaptureFixture
+    executions: UploadExecutions, fed: FedImport, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     ids = [fed.upload() for _ in range(3)]
@@ -94,7 +94,7 @@ def test_a_rate_limit_does_not_hold_the_bell_either(
 ) -> None:
     # One call a minute: the second cancel has no place in time, and says so instead of waiting for it.
     caplog.set_level(logging.INFO)
-    executions = ImportExecutions(connected.hook(requests_per_minute=1), fed.emulator.datamart_id, fed.id)
+    executions = connected.hook(requests_per_minute=1).executions(fed.id, fed.emulator.datamart_id)
     ids = [fed.upload() for _ in range(3)]
     with pytest.raises(PlatformError):
         executions.cancel_pending(ids, 2)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import FateUnknown, NotFound, PlatformError, Refused

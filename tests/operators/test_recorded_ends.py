@@ -1,4 +1,4 @@
-"""The one rule for a recorded end: it stands, is judged again, or the work is done again (design section 5.5)."""
+"""The rule for a recorded end: it stands, is judged again, or all is done again (ARCHITECTURE.md section 5.5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from one_task import MemoryStore
 
 from airflow_bulk.runs.record import ClearUnclear, EndMeaning, Record
 
-OPERATORS = Path(__file__).parents[2] / "operators"
+ROOT = Path(__file__).parents[2]
 
 #: How the end is, what has happened since, what the operator allows -> what it means.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]] = {
@@ -86,7 +86,8 @@ def test_the_rule_stands_in_one_place() -> None:
     """Whether an end was good, known to Airflow or cleared is asked in the record alone."""
     asked = {
         path.name
-        for path in OPERATORS.glob("*.py")
+        for room in ("operators", "sensors", "src/airflow_bulk/runs")
+        for path in (ROOT / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in ("good", "known", "clear_number")
     }

@@ -16,7 +16,6 @@ from airflow.sdk.module_loading import import_string
 from fed_import import FedImport
 
 from airflow_bulk.emulator.handle import Emulator
-from airflow_bulk.hooks.executions import ImportExecutions
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.triggers.document_import import DocumentImportTrigger, first_look
 from airflow_bulk.triggers.poller import SharedHooks, shared_hooks
@@ -32,7 +31,7 @@ def make(conn_id: str, fed: FedImport) -> Make:
     def made(**arguments: Any) -> DocumentImportTrigger:
         trigger = DocumentImportTrigger(
             **{
-                "mediarithmics_conn_id": conn_id,
+                "conn_id": conn_id,
                 "datamart_id": fed.emulator.datamart_id,
                 "import_id": fed.id,
                 "started": time.time(),
@@ -179,7 +178,7 @@ def test_an_error_fires_it_and_the_task_meets_the_same(
 
 
 def test_a_connection_that_is_gone_fires_it_too(make: Make) -> None:
-    (event,) = run_all(make(mediarithmics_conn_id="nobody_has_made_this_one"))
+    (event,) = run_all(make(conn_id="nobody_has_made_this_one"))
     assert event["state"] == "error"
 
 
@@ -235,7 +234,7 @@ def test_ten_thousand_executions_over_a_hundred_imports(monkeypatch: pytest.Monk
     imports = [str(number) for number in range(70_000, 70_100)]
 
     async def look(import_id: str, hook: Any) -> int:
-        return len(await ImportExecutions(hook, "3300", import_id).alook())
+        return len(await hook.executions(import_id, "3300").alook())
 
     async def main() -> list[int]:
         shared = SharedHooks()

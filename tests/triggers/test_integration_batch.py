@@ -47,7 +47,7 @@ async def first_event(trigger: Any) -> Any:
 
 def waiting(conn_id: str, instance: str, **arguments: Any) -> IntegrationBatchTrigger:
     given = {"started": time.time(), "poll_interval": 0.1, **arguments}
-    return stored(IntegrationBatchTrigger(mediarithmics_conn_id=conn_id, instance_id=instance, **given))
+    return stored(IntegrationBatchTrigger(conn_id=conn_id, instance_id=instance, **given))
 
 
 async def test_fires_when_the_execution_is_over(

@@ -52,10 +52,6 @@ class BatchGraph:
         """Return what *node* waits for."""
         return frozenset(before for before, after in self.edges if after == node)
 
-    def extract_nodes(self, name: str) -> tuple[str, ...]:
-        """Return the nodes of the extract object *name*, one a grain."""
-        return tuple(sorted(node for node, job in self.extracts.items() if job.object == name))
-
 
 def compile_batch(
     definition: Mapping[str, Any],

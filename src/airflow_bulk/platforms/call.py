@@ -6,11 +6,13 @@ synchronously and once asynchronously.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Reply(NamedTuple):
@@ -61,6 +63,14 @@ class Call(Generic[T]):
     json: Any = None
     repeatable: bool = True
     when_lost: str = ""
+
+    def then(self, read: Callable[[T], U]) -> Call[U]:
+        """Return the same call, whose record is read further.
+
+        :param read: makes of the record what the new call returns.
+        """
+        parse = self.parse
+        return dataclasses.replace(self, parse=lambda reply: read(parse(reply)))  # type: ignore[arg-type, return-value]
 
     def parameters(self) -> dict[str, str]:
         """Return the query as text: None left out, booleans as ``true`` and ``false``."""

@@ -2,7 +2,7 @@
 
 Recorded end, open, submit once, look, wait out an outage, judge, write the end, stop. :meth:`RemoteRun.advance` does
 all that can be done now and is the only entrance: a first try, a retry, a resume after deferral and a crash in any of
-them take the same path, and the record says what is left to do (design section 5.8). What a platform adds is how to
+them take the same path, and the record says what is left to do (ARCHITECTURE.md section 5.8). What a platform adds is how to
 submit, how to look, what a verdict leads to and what can be cancelled.
 """
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from airflow_bulk.platforms.status import RemoteSnapshot
     from airflow_bulk.runs.record import Record
 
-#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (airflow-crash-facts.md, item 4).
+#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (airflow.md section 3.1).
 KILL_SECONDS = 3.5
 #: Seconds for cancelling where nothing hurries.
 CANCEL_SECONDS = 30.0
 
 
-class RunArguments(Protocol):
+class RemoteRunArguments(Protocol):
     """What every operator of remote work is asked for."""
 
     @property
@@ -53,7 +53,7 @@ class RunArguments(Protocol):
         """Seconds from the first submission to the deadline, over all tries and deferrals."""
 
 
-A = TypeVar("A", bound=RunArguments)
+A = TypeVar("A", bound=RemoteRunArguments)
 
 
 class RemoteRun(ABC, Generic[A]):
@@ -117,7 +117,7 @@ class RemoteRun(ABC, Generic[A]):
     # What earlier tries left.
 
     def _recorded_end(self) -> dict[str, Any] | None:
-        """What a recorded end means for this try (design section 5.5).
+        """What a recorded end means for this try (ARCHITECTURE.md section 5.5).
 
         :returns: the recorded result where it stands; None to go on, in the next generation where the work is done again.
         :raises AirflowFailException: a retry after a failed judgement.

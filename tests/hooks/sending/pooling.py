@@ -20,7 +20,7 @@ RULES = LineRules(document_type="USER_PROFILE")
 GOOD = b'{"operation":"DELETE","user_account_id":"%07d"}\n'
 
 
-ALL_WAYS = pytest.mark.parametrize("workers", [1, 2, "overlap"])
+ALL_WAYS = pytest.mark.parametrize("workers", [1, 2])
 
 
 class Gate:
@@ -72,8 +72,6 @@ GOOD_SET = set(GOOD_LINES)
 
 
 def make_pool(source, workers=1, limit=100_000, **options) -> SenderPool:
-    if workers == "overlap":
-        workers, options["overlap"] = 1, True
     files = source if isinstance(source, list) else find_files(str(source))
     layout = Layout(max_part_bytes=limit, workers=workers)
     return SenderPool(

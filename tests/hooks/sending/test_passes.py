@@ -54,7 +54,14 @@ def test_two_passes_send_every_good_line_once(tmp_path, sink, source, workers, s
 
 @ALL_WAYS
 def test_overlap_sends_each_part_once_it_is_checked(sink, source, workers):
-    gate = Gate()
+    gate, arrived = Gate(), []
+    take = gate.checked
+
+    def checked(part, findings):
+        take(part, findings)
+        arrived.append(len(sink.taken))
+
+    gate.checked = checked
     with make_pool(source, workers) as pool:
         pool.aim(target_of(sink))
         pool.run(pool.first_pass(send=True), gate)
@@ -62,6 +69,11 @@ def test_overlap_sends_each_part_once_it_is_checked(sink, source, workers):
     assert [part.index for part in gate.parts] == list(range(len(gate.parts)))
     assert gate.events.index(("begin", 0)) < gate.events.index(("begin", len(gate.parts) - 1))
     assert not gate.twins
+    # One worker sends each part before it checks the next one; of two, one may check while the other sends.
+    if workers == 1:
+        assert arrived == list(range(len(gate.parts)))
+    else:
+        assert 0 < arrived[-1] < len(gate.parts)
 
 
 def test_parts_in_flight_differ_in_their_line_counts(tmp_path, sink):

@@ -80,11 +80,13 @@ class Trouble:
     """A server in trouble: it resets, hangs up without a word, or answers this and that."""
 
     def __init__(self, sink: Sink, seed: int) -> None:
-        self._random = random.Random(seed)
+        self._random, self._first = random.Random(seed), True
         sink.on_bytes, sink.answer = self.on_bytes, self.answer
 
     def on_bytes(self, count: int) -> None:
-        if self._random.random() < 0.05:
+        # The first body for certain: how often this is asked depends on how the bytes arrive.
+        if self._first or self._random.random() < 0.05:
+            self._first = False
             raise ConnectionResetError
 
     def answer(self, number: int) -> bytes | None:
@@ -120,17 +122,15 @@ class Stubborn:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize(("workers", "overlap"), [(1, False), (1, True), (2, False)])
-def test_a_cut_body_was_never_complete_and_an_answered_one_was(tmp_path, sink, workers, overlap, seed):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cut_body_was_never_complete_and_an_answered_one_was(tmp_path, sink, workers, seed):
     path = tmp_path / "source.ndjson"
     path.write_bytes(b"".join(GOOD % number for number in range(60_000)))
     Trouble(sink, seed)
     gate = Stubborn()
     layout = Layout(max_part_bytes=200_000, workers=workers)
     rules = LineRules(document_type="USER_PROFILE")
-    with SenderPool(
-        files=find_files(str(path)), rules=rules, layout=layout, workers=workers, overlap=overlap
-    ) as pool:
+    with SenderPool(files=find_files(str(path)), rules=rules, layout=layout, workers=workers) as pool:
         pool.run(pool.first_pass(), gate)
         pool.aim(Target(url=sink.url, headers={}, verify=False))
         todo = list(gate.parts)

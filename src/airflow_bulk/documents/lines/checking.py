@@ -18,6 +18,7 @@ from airflow_bulk.documents.lines import csv_lines, faults
 from airflow_bulk.documents.lines.faults import REFUSALS
 from airflow_bulk.documents.lines.formats import CSV, CSV_ONLY, FORMATS, NDJSON, mime_types
 from airflow_bulk.documents.lines.hints import hints
+from airflow_bulk.documents.lines.own_check import OwnReading
 from airflow_bulk.documents.lines.variants import general, variants
 
 _BLANKS = b" \t\r"
@@ -75,6 +76,7 @@ class LineChecker:
     :param delimiter: what separates the cells of CSV.
     :param max_line_bytes: a longer line, its line end included, is rejected; ``None`` for no limit.
     :param check: ``False`` only counts lines: bytes go out untouched, there are no findings and no hints.
+    :param line_check: ``package.module:function`` for lines of another platform; the document type is not asked then.
     :raises ValueError: unknown type, a type that does not exist in this mime type, or a bad header.
     """
 
@@ -87,8 +89,13 @@ class LineChecker:
         delimiter: str = ",",
         max_line_bytes: int | None = None,
         check: bool = True,
+        line_check: str = "",
     ) -> None:
-        self._reading = _reading(document_type, mime_type, header, delimiter) if check else None
+        self._reading: Reading | None = None
+        if check and line_check:
+            self._reading = OwnReading(line_check)
+        elif check:
+            self._reading = _reading(document_type, mime_type, header, delimiter)
         self._max_line_bytes = max_line_bytes
         # Kind -> how often seen in a sample of the good lines (see _sample): the fast reading sees no hints.
         self.hints: Counter[str] = Counter()

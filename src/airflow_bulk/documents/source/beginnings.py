@@ -23,6 +23,7 @@ class LineRules(msgspec.Struct, frozen=True, kw_only=True):
     mime_type: str = "APPLICATION_X_NDJSON"
     delimiter: str = ","
     check: bool = True
+    line_check: str = ""
 
     def checker(self, header: bytes) -> LineChecker:
         """Make a checker for the lines under a header (empty: none)."""
@@ -32,6 +33,7 @@ class LineRules(msgspec.Struct, frozen=True, kw_only=True):
             header=header or None,
             delimiter=self.delimiter,
             check=self.check,
+            line_check=self.line_check,
         )
 
 

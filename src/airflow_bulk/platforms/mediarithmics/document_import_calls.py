@@ -1,4 +1,4 @@
-"""mediarithmics, document imports: the calls.
+"""mediarithmics, document imports: the calls, and what sending needs of them.
 
 Facts: mediarithmics.md sections 1 to 4.
 """
@@ -11,9 +11,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from airflow_bulk.platforms.call import AnswerProblem, Call
+from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
+from airflow_bulk.platforms.call_sequence import CallSequence
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     CANCEL_BODY,
+    CONTENT_TYPES,
     PAGE_SIZE,
     DocumentImport,
     Execution,
@@ -21,7 +23,10 @@ from airflow_bulk.platforms.mediarithmics.document_imports import (
     problem,
     read_execution,
     read_import,
+    snapshot,
 )
+from airflow_bulk.platforms.status import RemoteSnapshot
+from airflow_bulk.platforms.upload_port import UploadRequest
 
 _import_page = msgspec.json.Decoder(Page[DocumentImport])
 _execution_page = msgspec.json.Decoder(Page[Execution])
@@ -157,7 +162,7 @@ def get_execution(datamart_id: str, import_id: str, execution_id: str) -> Call[E
 
 
 def cancel_execution(datamart_id: str, import_id: str, execution_id: str) -> Call[Execution]:
-    """Cancel an execution; works only while it is PENDING (section 4.7 [seed]).
+    """Cancel an execution; works only while it is PENDING (section 4.7 [documented]).
 
     Repeatable: a second cancel finds it cancelled or refused. What a refusal looks like is not
     documented, so callers decide by re-reading.
@@ -176,7 +181,7 @@ def data_file(uri: str, *, access_token: str | None = None) -> Call[bytes]:
     """Fetch a file of the platform, such as an error file (section 4.5).
 
     :param uri: the ``mics://`` URI.
-    :param access_token: the query form of the credentials [navigator]; None sends the header, which
+    :param access_token: the query form of the credentials [seen]; None sends the header, which
         keeps the token out of access logs [assumed].
     """
     return Call(
@@ -187,3 +192,63 @@ def data_file(uri: str, *, access_token: str | None = None) -> Call[bytes]:
         lambda reply: AnswerProblem(reply.status, "") if reply.status >= 300 else None,
         query={"uri": uri, "access_token": access_token},
     )
+
+
+class DocumentImports:
+    """The document imports of a datamart as a :class:`~airflow_bulk.platforms.upload_port.UploadPort`.
+
+    :param datamart_id: the datamart.
+    """
+
+    noun = "document import"
+
+    def __init__(self, datamart_id: str) -> None:
+        self.datamart_id = datamart_id
+        self.place: Mapping[str, str] = {"datamart_id": datamart_id}
+
+    def create(self, name: str, fields: Mapping[str, Any]) -> Call[str]:
+        """Create an import; fields without a value are not sent (section 2.2)."""
+        body = {key: value for key, value in fields.items() if value is not None}
+        return create_document_import(self.datamart_id, {**body, "name": name}).then(lambda made: made.id)
+
+    def find(self, marker: str) -> CallSequence[list[str]]:
+        """Ask for the names that hold the marker, and take those that end in it (``keywords``, section 2.2)."""
+        found: list[str] = []
+        offset: int | None = 0
+        while offset is not None:
+            page = yield list_document_imports(self.datamart_id, keywords=marker, first_result=offset)
+            found += [one.id for one in page.data if one.name.endswith(f"[{marker}]")]
+            offset = page.next_offset(offset, PAGE_SIZE)
+        return found
+
+    def upload(self, import_id: str, mime_type: str) -> UploadRequest:
+        """A POST of raw bytes with the bare mime type (section 3)."""
+        headers = {"Content-Type": CONTENT_TYPES[mime_type], "Accept": "application/json"}
+        return UploadRequest(executions_path(self.datamart_id, import_id), headers)
+
+    def read_upload(self, reply: Reply) -> RemoteSnapshot:
+        """Read the execution that an upload made (section 3)."""
+        return snapshot(read_execution(reply.body))
+
+    def problem(self, reply: Reply) -> AnswerProblem | None:
+        """What a bad answer says (section 1.5)."""
+        return problem(reply)
+
+    def list_executions(self, import_id: str) -> CallSequence[list[RemoteSnapshot]]:
+        """All executions of an import, newest first (section 4.7)."""
+        found: list[RemoteSnapshot] = []
+        offset: int | None = 0
+        while offset is not None:
+            page = yield list_executions(self.datamart_id, import_id, first_result=offset)
+            found += [snapshot(one) for one in page.data]
+            offset = page.next_offset(offset, PAGE_SIZE)
+        # One that others add meanwhile pushes the last of a page on to the next: it is still one.
+        return list({one.id: one for one in found}.values())
+
+    def get_execution(self, import_id: str, execution_id: str) -> Call[RemoteSnapshot]:
+        """One execution."""
+        return get_execution(self.datamart_id, import_id, execution_id).then(snapshot)
+
+    def cancel_execution(self, import_id: str, execution_id: str) -> Call[Execution]:
+        """Cancel an execution; works only while it is PENDING (section 4.7)."""
+        return cancel_execution(self.datamart_id, import_id, execution_id)

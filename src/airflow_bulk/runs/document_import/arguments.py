@@ -9,10 +9,12 @@ from typing import Any
 
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import ArgumentError, SendingOptions
-from airflow_bulk.judging import Tolerance
 from airflow_bulk.platforms.mediarithmics import document_imports as api
+from airflow_bulk.runs.upload.arguments import UploadArguments, read_sources, read_upload
 
 COMPRESSED = (".gz", ".gzip", ".zst", ".zstd")
+#: What a second import of the same lines does, where it is not the same as one.
+IMPORT_AGAIN_WARNINGS = {"USER_ACTIVITY": "USER_ACTIVITY lines without $unique_key will be there twice."}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,16 @@ class ImportDefinition:
     mime_type: str
     encoding: str
     optional: dict[str, Any]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the import is created with, besides its name."""
+        return {
+            "document_type": self.document_type,
+            "mime_type": self.mime_type,
+            "encoding": self.encoding,
+            **self.optional,
+        }
 
     @classmethod
     def read(cls, given: Mapping[str, Any], source: tuple[str, ...] = ()) -> ImportDefinition:
@@ -67,58 +79,6 @@ def read_changes(changes: object, changeable: Sequence[str]) -> dict[str, Any]:
     if not values:
         raise ArgumentError("changes", f"must give at least one of {', '.join(changes)} a value")
     return values
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImportArguments:
-    """What an import task was asked for, every value proper."""
-
-    definition: ImportDefinition
-    source: tuple[str, ...]
-    datamart_id: str | None
-    tolerance: Tolerance
-    rejects_path: str | None
-    rejects_content: str
-    on_empty: str
-    on_clear: str
-    on_source_change: str
-    max_deletions: int | None
-    dry_run: bool
-    sending: SendingOptions
-    wait_for_completion: bool
-    poll_interval: float
-    timeout: float
-    cancel_on_kill: bool
-
-    @property
-    def deletes(self) -> bool:
-        """Whether the lines delete what cannot be brought back."""
-        return self.document_type in api.DELETIONS
-
-    @property
-    def document_type(self) -> str:
-        """The import's type."""
-        return self.definition.document_type
-
-    @property
-    def mime_type(self) -> str:
-        """The import's format."""
-        return self.definition.mime_type
-
-
-def sources(value: object) -> tuple[str, ...]:
-    """Read the source: one text, a list of them, or a list's text as a template renders it."""
-    several = read.listed(value)
-    entries = [value] if several is None else several
-    return tuple(read.text("source", str(entry) if entry is not None else "") for entry in entries)
-
-
-def tolerance(value: object) -> Tolerance:
-    """Read ``max_failures``."""
-    try:
-        return Tolerance.parse(value)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ArgumentError("max_failures", f"cannot be read: {str(error).rstrip('.')}") from None
 
 
 def mime_type(value: object, document_type: str, source: tuple[str, ...]) -> str:
@@ -162,21 +122,20 @@ def check_deletion(
     return read.integer("max_deletions", max_deletions)
 
 
-def read_arguments(given: Mapping[str, Any], sending: SendingOptions) -> ImportArguments:
+def read_arguments(given: Mapping[str, Any], sending: SendingOptions) -> UploadArguments:
     """Read the arguments of an operator after its templates were rendered.
 
     :param given: by the operator's own argument names.
     :param sending: already rendered.
     :raises ArgumentError: naming the field.
     """
-    source = sources(given["source"])
-    return _arguments(given, sending, ImportDefinition.read(given, source), source)
+    return _arguments(given, sending, ImportDefinition.read(given, read_sources(given["source"])))
 
 
 def read_upload_arguments(
     given: Mapping[str, Any], sending: SendingOptions, imported: api.DocumentImport
-) -> ImportArguments:
-    """Read the arguments of an upload into an import given from outside: its own fields decide the format.
+) -> UploadArguments:
+    """Read the arguments of an upload into an existing import: the import's own fields decide the format.
 
     :raises ArgumentError: naming the field; also for an import of a type or format that nobody here knows, whether
         or not its lines are to be checked: they may delete.
@@ -195,42 +154,31 @@ def read_upload_arguments(
         encoding=imported.encoding or "utf-8",
         optional={},
     )
-    return _arguments(given, sending, definition, sources(given["source"]))
+    return _arguments(given, sending, definition)
 
 
 def _arguments(
-    given: Mapping[str, Any], sending: SendingOptions, definition: ImportDefinition, source: tuple[str, ...]
-) -> ImportArguments:
+    given: Mapping[str, Any], sending: SendingOptions, definition: ImportDefinition
+) -> UploadArguments:
     if definition.encoding.lower().replace("_", "-") not in ("utf-8", "utf8") and sending.check:
         raise ArgumentError(
             "encoding",
             f"{definition.encoding!r} cannot be checked: lines are checked as utf-8. Say "
             "SendingOptions(check=False) to send the bytes untouched",
         )
-    guards = (given["allow_deletion"], given["max_deletions"])
-    content = read.optional_choice("rejects_content", given["rejects_content"], ("line", "position"))
-    deletes = definition.document_type in api.DELETIONS
-    return ImportArguments(
-        definition=definition,
-        source=source,
-        datamart_id=read.optional_text("datamart_id", given["datamart_id"]),
-        max_deletions=check_deletion(definition.document_type, *guards, sending),
-        rejects_content=content or ("position" if deletes else "line"),
-        **_shared(given, sending),
+    document_type = definition.document_type
+    shared = read_upload(given, sending)
+    if (
+        document_type in api.DELETIONS
+        and read.optional_text("rejects_content", given["rejects_content"]) is None
+    ):
+        shared["rejects_content"] = "position"
+    return UploadArguments(
+        name=definition.name,
+        fields=definition.fields,
+        document_type=document_type,
+        mime_type=definition.mime_type,
+        max_deletions=check_deletion(document_type, given["allow_deletion"], given["max_deletions"], sending),
+        import_again_warning=IMPORT_AGAIN_WARNINGS.get(document_type, ""),
+        **shared,
     )
-
-
-def _shared(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, Any]:
-    return {
-        "tolerance": tolerance(given["max_failures"]),
-        "rejects_path": read.optional_text("rejects_path", given["rejects_path"]),
-        "on_empty": read.choice("on_empty", given["on_empty"], ("fail", "skip", "ok")),
-        "on_clear": read.choice("on_clear", given["on_clear"], ("import_again", "keep")),
-        "on_source_change": read.choice("on_source_change", given["on_source_change"], ("fail", "restart")),
-        "dry_run": read.flag("dry_run", given["dry_run"]),
-        "sending": sending,
-        "wait_for_completion": read.flag("wait_for_completion", given["wait_for_completion"]),
-        "poll_interval": read.duration("poll_interval", given["poll_interval"]),
-        "timeout": read.duration("timeout", given["timeout"]),
-        "cancel_on_kill": read.flag("cancel_on_kill", given["cancel_on_kill"]),
-    }

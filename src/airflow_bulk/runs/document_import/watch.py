@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import arguments as read
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import ImportExecutions
 from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import wording
@@ -100,7 +99,7 @@ class ImportWatch(Watch):
         self.import_id = args.import_id
         self.execution_ids = None if args.execution_ids is None else list(args.execution_ids)
         self._push = push
-        self._executions = ImportExecutions(hook, datamart_id, args.import_id)
+        self._executions = hook.executions(args.import_id, datamart_id)
         self._counting: list[RemoteSnapshot] = []
         self._url: str | None = None
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms.call_sequence import run_calls
 from airflow_bulk.platforms.errors import PlatformError, TryLater

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_bulk import judging
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.mediarithmics.document_imports import remote_status
@@ -151,8 +151,8 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
     def _snapshot(self) -> IntegrationBatchSnapshot:
         """The execution as the platform shows it; one that is gone counts as cancelled once a person has cleared the task.
 
-        A DELETE is one of the ways to cancel (conflict 1), and what it took away cannot be told from what somebody
-        deleted after it had run: only a person can say that the batch is to run again.
+        A DELETE is one of the ways to cancel (mediarithmics.md conflict 1), and what it took away cannot be told
+        from what somebody deleted after it had run: only a person can say that the batch is to run again.
         """
         execution_id = str(self.execution_id)
         try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics.cron import next_fire

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.hooks.executions import IntegrationBatchExecutions
+from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     CRON,

@@ -1,6 +1,6 @@
 """The gate between a pool and the record: what was checked, what may begin, what may finish, what came back.
 
-Intent before the POST, commit before its last block, outcome after (design section 5.2). Every method
+Intent before the POST, commit before its last block, outcome after (ARCHITECTURE.md section 5.2). Every method
 runs in the task's main thread. A write that fails raises out of the pool, which cuts every body.
 """
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
     AnswerLost,
     CheckFindings,
-    FirstReject,
     Job,
     NotNow,
     SendingCut,
@@ -26,15 +26,14 @@ from airflow_bulk.hooks.sending.protocol import (
 from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER, LOOK_FIRST, parse_retry_after
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
-from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
-from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.runs.record import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload.progress import SendingProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.platforms.upload_port import UploadPort, UploadRequest
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +44,17 @@ PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 #: Seconds without a byte that an upload is given at least: the answer comes after the whole body was read.
 LEAST_READ_TIMEOUT = 120.0
-#: First rejected lines kept for the log and the error message.
-FIRST_REJECTS = 10
 
 
-def target_of(hook: MediarithmicsHook, datamart_id: str, import_id: str | None, mime_type: str) -> Target:
-    """Where the bodies of an import go (mediarithmics.md section 3: raw bytes, the bare mime type)."""
+def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
+    """Where the bodies of an import go, with the connection's credentials, certificates and proxies."""
     from requests.utils import get_environ_proxies
 
     endpoint = hook.endpoint
-    url = endpoint.base_url + calls.executions_path(datamart_id, str(import_id))
+    url = endpoint.base_url + request.path
     return Target(
         url=url,
-        headers={
-            **endpoint.headers,
-            "Content-Type": api.CONTENT_TYPES[mime_type],
-            "Accept": "application/json",
-        },
+        headers={**endpoint.headers, **request.headers},
         connect_timeout=endpoint.connect_timeout,
         read_timeout=max(endpoint.read_timeout, LEAST_READ_TIMEOUT),
         verify=endpoint.verify,
@@ -73,25 +66,12 @@ class Overdue(Exception):
     """The task's own deadline has passed while parts were still to be sent."""
 
 
-class PlanTotals:
-    """What pass 1 has found so far."""
-
-    def __init__(self) -> None:
-        self.first: list[FirstReject] = []
-        self.reasons: Counter[str] = Counter()
-        self.hints: Counter[str] = Counter()
-
-    def add(self, findings: CheckFindings) -> None:
-        """Add one part's findings."""
-        self.first += findings.first[: FIRST_REJECTS - len(self.first)]
-        self.reasons.update(findings.reasons)
-        self.hints.update(findings.hints)
-
-
 class UploadGate:
     """Implements :class:`airflow_bulk.hooks.sending.protocol.Gate` over the record.
 
     :param recorded: the record's parts.
+    :param port: how the platform takes uploads.
+    :param credentials: what the platform calls its credentials, for messages.
     :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).
     :param deadline: seconds since 1970 after which no part begins.
     :param on_execution: told the id of each execution, and its organisation, as soon as it is recorded.
@@ -100,14 +80,18 @@ class UploadGate:
     def __init__(
         self,
         recorded: RecordedParts,
+        port: UploadPort,
         *,
+        credentials: str,
         recording: bool,
         deadline: float,
         on_execution: Callable[[str, str | None], None],
     ) -> None:
         self.recorded = recorded
+        self._port = port
+        self._credentials = credentials
         self.checked_parts: list[Part] = []
-        self.plan = PlanTotals()
+        self.plan = CheckTotals()
         self.progress = SendingProgress()
         self._recording = recording
         self._on_execution = on_execution
@@ -197,10 +181,10 @@ class UploadGate:
         """Record the execution, or read what the platform refused."""
         entry = self._entry(part)
         reply = Reply(answer.status, answer.headers, answer.body)
-        problem = api.problem(reply)
+        problem = self._port.problem(reply)
         if problem is None and answer.status < 300:
             try:
-                execution = api.read_execution(answer.body)
+                execution = self._port.read_upload(reply)
             except (ValueError, KeyError, TypeError):
                 log.warning(
                     "The answer to part %d cannot be read (%d bytes); looking at the platform before "
@@ -213,8 +197,7 @@ class UploadGate:
                 return
             entry.executions.append(execution.id)
             self._to(entry, PartState.SENT)
-            owner = execution.organisation_id
-            self._on_execution(execution.id, None if owner is None else str(owner))
+            self._on_execution(execution.id, execution.owner)
             self.progress.sent(part, execution.id)
             return
         said = f" ({problem.message})" if problem and problem.message else ""
@@ -279,17 +262,17 @@ class UploadGate:
         kinds: dict[int, tuple[type[PlatformError], str, str]] = {
             401: (
                 Unauthorized,
-                "the platform answered 401: it does not accept the API token of the connection",
-                "Renew the API token in the connection; a retry then goes on with this part.",
+                f"the platform answered 401: it does not accept the {self._credentials} of the connection",
+                f"Renew the {self._credentials} in the connection; a retry then goes on with this part.",
             ),
             403: (
                 Forbidden,
-                "the platform answered 403: the API token has no right on this import",
+                f"the platform answered 403: the {self._credentials} gives no right on this {self._port.noun}",
                 "A retry cannot help.",
             ),
             404: (
                 NotFound,
-                "the platform answered 404: the document import is gone",
+                f"the platform answered 404: the {self._port.noun} is gone",
                 "Nothing is sent again; a retry cannot help.",
             ),
             413: (

@@ -18,13 +18,13 @@ from airflow_bulk import judging
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import wording
-from airflow_bulk.runs.document_import.arguments import ImportArguments
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
 from airflow_bulk.runs.record import PartState, RecordedPart
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
 from airflow_bulk.runs.upload import plan as planning
 from airflow_bulk.runs.upload import result as ending
+from airflow_bulk.runs.upload.arguments import UploadArguments
 from airflow_bulk.runs.upload.gate import Overdue
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 RESENDS = 3
 
 
-class UploadRun(RemoteRun[ImportArguments]):
+class UploadRun(RemoteRun[UploadArguments]):
     """One import, or one upload into an import given from outside.
 
     :param work: the way of the source to the platform, and what this try knows of it.
@@ -63,14 +63,10 @@ class UploadRun(RemoteRun[ImportArguments]):
         return ending.with_executions(result, self.record)
 
     def _say_again(self, former: dict[str, Any]) -> str:
-        twice = (
-            " (USER_ACTIVITY lines without $unique_key will be there twice)"
-            if self.args.document_type == "USER_ACTIVITY"
-            else ""
-        )
+        warning = self.args.import_again_warning and f" {self.args.import_again_warning}"
         return (
             f"Cleared after a success. The former import is {former.get('import_id')}, and its lines stay on the "
-            f"platform{twice}. Importing again"
+            f"platform.{warning} Importing again"
         )
 
     def _open(self) -> None:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.hooks.executions import ImportExecutions
+from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs.reconcile import Reconciliation
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
@@ -28,11 +28,15 @@ from airflow_bulk.runs.upload.plan import SourcePlan
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.source.files import FoundFile
-    from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
-    from airflow_bulk.runs.document_import.arguments import ImportArguments
+    from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.upload.arguments import UploadArguments
 
 log = logging.getLogger(__name__)
+
+#: Import id and organisation -> link to the import in the platform's console.
+ConsoleUrl = Callable[[str, str | None], str | None]
 
 #: Seconds for cancelling where nothing hurries.
 CANCEL_SECONDS = 30.0
@@ -55,28 +59,32 @@ class UploadSubmission:
 
     :param args: what was asked for.
     :param hook: the platform.
+    :param port: how the platform takes uploads.
     :param record: the task's memory.
     :param identity: dag, run, task and map index, for the reject file's name.
     :param push: pushes a value to XCom as soon as it is known.
     :param existing: the import to upload into; None creates one.
+    :param console_url: how a person finds the import; None where the platform has no console.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
     """
 
     def __init__(
         self,
-        args: ImportArguments,
-        hook: MediarithmicsHook,
+        args: UploadArguments,
+        hook: PlatformHook,
+        port: UploadPort,
         record: Record,
         *,
         identity: str,
         push: Callable[[str, Any], None],
         existing: ExistingImport | None = None,
+        console_url: ConsoleUrl | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
         self.record = record
-        self.datamart_id = hook.datamart(args.datamart_id)
+        self.port = port
         self.import_id: str | None = existing.import_id if existing else None
         self.existing = existing
         self.started = time.time()
@@ -86,6 +94,7 @@ class UploadSubmission:
         self.organisation_id: str | None = None
         self._identity = identity
         self._push = push
+        self._console_url = console_url
         self._baseline = ""
         self._pool: SenderPool | None = None
 
@@ -150,6 +159,8 @@ class UploadSubmission:
     def _gate(self, *, overlap: bool) -> UploadGate:
         return UploadGate(
             self.recorded,
+            self.port,
+            credentials=self.hook.credentials,
             recording=overlap,
             deadline=self.started + self.args.timeout,
             on_execution=self._note_execution,
@@ -221,7 +232,7 @@ class UploadSubmission:
             self.plan = found
         self._find_import()
         self.reconcile()
-        pool.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
+        pool.aim(target_of(self.hook, self.port.upload(str(self.import_id), self.args.mime_type)))
         again = whole and known
         gate.begin_after(0 if again else known)
         after = self.recorded.entries[-1].part if known and not again else None
@@ -240,10 +251,11 @@ class UploadSubmission:
         """Create the import, or find the one an earlier try created; push its id at once."""
         if self.existing is None:
             self.import_id = find_or_create(
-                self.args.definition,
                 self.hook,
+                self.port,
                 self.record,
-                self.datamart_id,
+                name=self.args.name,
+                fields=self.args.fields,
                 marked=bool(self.args.sending.name_marker),
                 settle=float(self.args.sending.settle),
             )
@@ -261,10 +273,10 @@ class UploadSubmission:
             self.record.write("baseline", stored)
         return str(stored["newest"])
 
-    def executions(self) -> ImportExecutions:
+    def executions(self) -> UploadExecutions:
         """The import's executions; only once the import is known."""
         assert self.import_id is not None  # noqa: S101
-        return ImportExecutions(self.hook, self.datamart_id, self.import_id)
+        return UploadExecutions(self.hook, self.port, self.import_id)
 
     def reconcile(self) -> None:
         """Settle what an earlier act left; adopted executions become ours."""
@@ -289,7 +301,7 @@ class UploadSubmission:
 
     def _send(self, pool: SenderPool, gate: UploadGate) -> None:
         """Send until every part is recorded: look first where an answer was lost, wait where asked to."""
-        pool.aim(target_of(self.hook, self.datamart_id, self.import_id, self.args.mime_type))
+        pool.aim(target_of(self.hook, self.port.upload(str(self.import_id), self.args.mime_type)))
         pause = gate.take_pause()
         self.reconcile_committed()
         gate.progress.sending([one.part for one in gate.to_send()])
@@ -328,10 +340,10 @@ class UploadSubmission:
         return [one for one in self.recorded.entries if one.executions]
 
     def console_url(self) -> str | None:
-        """Link to the import in the console; None while a piece is missing."""
-        if self.import_id is None:
+        """Link to the import in the platform's console; None where there is none, or while a piece is missing."""
+        if self.import_id is None or self._console_url is None:
             return None
-        return self.hook.console_url(self.import_id, self.datamart_id, self.organisation_id)
+        return self._console_url(self.import_id, self.organisation_id)
 
     def _restart(self) -> bool:
         """The source changed and the caller wants it as it is now: cancel or declare what was sent, begin anew."""

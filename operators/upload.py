@@ -1,0 +1,175 @@
+"""Bring a source to a platform that takes uploads: what every such operator is, whichever the platform.
+
+``docs/own_platform.md`` builds an operator for a platform of one's own on it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import conf
+
+from airflow_bulk import arguments as read
+from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.operators.run_operator import RunOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.upload.arguments import UploadArguments
+    from airflow_bulk.runs.upload.run import UploadRun
+    from airflow_bulk.runs.upload.submission import ExistingImport
+    from airflow_bulk.triggers.executions import UploadTrigger
+
+
+class UploadOperator(RunOperator):
+    """Check a source, send it in parts, wait, judge: everything accounted for, exactly once.
+
+    A subclass says which platform: :meth:`hook`, :meth:`port`, :meth:`upload_arguments` and :meth:`upload_trigger`.
+
+    Airflow reads the ``__init__`` of every class in an operator's line, for ``default_args`` as for mapping. So a
+    subclass names its own arguments and the one that must be given, and passes the others on in ``**kwargs``.
+
+    :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
+    :param max_failures: bad lines that are good enough, rejected and failed together: a count, or a share of
+        the lines read (``"0.1%"``). ``"100%"`` never fails.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines; None keeps counts alone.
+    :param rejects_content: ``"line"`` or ``"position"``.
+    :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
+    :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
+    :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
+    :param dry_run: check only: what would be sent, what would be refused.
+    :param sending: how the source is cut and sent.
+    :param wait_for_completion: False ends when everything is sent; accepted and failed lines are then None.
+    :param poll_interval: seconds between two looks once the work has aged; looks are closer at first.
+    :param timeout: deadline from the first submission, the same over retries and deferral.
+    :param cancel_on_kill: cancel what has not begun when the task is stopped or late.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "max_failures",
+        "rejects_path",
+        "rejects_content",
+        "on_empty",
+        "on_clear",
+        "on_source_change",
+        "check_only",
+        "sending",
+        "wait_for_completion",
+        "poll_interval",
+        "timeout",
+        "cancel_on_kill",
+    )
+
+    def __init__(
+        self,
+        *,
+        source: str | Sequence[str],
+        max_failures: int | str = 0,
+        rejects_path: str | None = None,
+        rejects_content: str = read.LINE_BY_DEFAULT,
+        on_empty: str = "fail",
+        on_clear: str = "import_again",
+        on_source_change: str = "fail",
+        dry_run: bool | str = False,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
+        wait_for_completion: bool | str = True,
+        poll_interval: float | str = 30.0,
+        timeout: timedelta | float | str = timedelta(hours=6),
+        cancel_on_kill: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.max_failures = max_failures
+        self.rejects_path = rejects_path
+        self.rejects_content = read.unless_default(rejects_content)
+        self.on_empty = on_empty
+        self.on_clear = on_clear
+        self.on_source_change = on_source_change
+        self.check_only = dry_run  # BaseOperator.dry_run is a method
+        self.sending = sending
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.deferrable = deferrable
+
+    @abstractmethod
+    def hook(self) -> PlatformHook:
+        """The platform's hook, for the connection that the operator was given."""
+
+    @abstractmethod
+    def port(self, hook: Any) -> UploadPort:
+        """How the platform takes uploads."""
+
+    @abstractmethod
+    def upload_arguments(
+        self, given: Mapping[str, Any], sending: SendingOptions, hook: Any
+    ) -> UploadArguments:
+        """Read the operator's arguments.
+
+        :param given: all template fields, rendered, by the names that users know.
+        :raises ArgumentError: naming the argument that cannot be used.
+        """
+
+    @abstractmethod
+    def upload_trigger(self, port: Any, **waiting: Any) -> UploadTrigger:
+        """Make the trigger that waits in the triggerer.
+
+        :param waiting: what :class:`~airflow_bulk.triggers.executions.UploadTrigger` takes, but for ``conn_id``.
+        """
+
+    def existing_import(self) -> ExistingImport | None:
+        """The import to upload into; None creates one."""
+        return None
+
+    def console_url(self, hook: Any, port: Any) -> Callable[[str, str | None], str | None] | None:
+        """How a link to an import is made of its id and its organisation; None where there is no console."""
+        return None
+
+    def _open(self, context: Context) -> UploadRun:
+        from airflow_bulk.runs.record import Record
+        from airflow_bulk.runs.upload.run import UploadRun
+        from airflow_bulk.runs.upload.submission import UploadSubmission
+
+        hook = self.hook()
+        sending = self.sending.rendered(lambda text: self.render_template(text, context))
+        args = self.upload_arguments(self._given(), sending, hook)
+        port = self.port(hook)
+        work = UploadSubmission(
+            args,
+            hook,
+            port,
+            Record.of(context),
+            identity=self._identity(context),
+            push=self._push(context),
+            existing=self.existing_import(),
+            console_url=self.console_url(hook, port),
+        )
+        return UploadRun(work)
+
+    def _given(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in self.template_fields}
+        return {"dry_run": given.pop("check_only"), **given}
+
+    def _trigger(self, run: UploadRun, first: float) -> UploadTrigger:
+        rules = run.rules()
+        return self.upload_trigger(
+            run.work.port,
+            import_id=str(run.work.import_id),
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            cancel_on_kill=run.args.cancel_on_kill,
+            first=first,
+            **run.trigger_scope(),
+        )

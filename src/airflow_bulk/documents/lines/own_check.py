@@ -1,0 +1,55 @@
+"""Lines of a platform of your own: a function of yours says what is wrong with a line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+
+
+def load_check(name: str) -> Callable[[bytes], list[str]]:
+    """Import the function that checks a line.
+
+    :param name: ``package.module:function``. A sending process imports it, too: its module must not import Airflow.
+    :raises ValueError: there is no such function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[[bytes], list[str]] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"the line check {name!r} cannot be imported: {error}") from None
+    return found
+
+
+class OwnReading:
+    """Asks the function for each line.
+
+    :param name: ``package.module:function``; the function takes a line without its newline and returns the reasons
+        against it, sentences without content of the line.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._check = load_check(name)
+
+    def suspects(self, lines: list[bytes]) -> Iterable[int]:
+        """All lines: only the function knows."""
+        return range(len(lines))
+
+    def reasons(self, line: bytes) -> list[str]:
+        """Ask the function.
+
+        :raises RuntimeError: the function failed; what it said may hold the line, so only the kind of error is named.
+        """
+        try:
+            return list(self._check(line))
+        except Exception as error:  # noqa: BLE001 (it is not our function)
+            kind = type(error).__name__
+        raise RuntimeError(f"the line check {self._name} failed with {kind}; mend it, a retry checks again")
+
+    def hints(self, line: bytes) -> Iterable[str]:
+        """None: a function gives reasons alone."""
+        return ()
+
+    def warnings(self, lines: Iterable[bytes]) -> Iterable[str]:
+        """None, likewise."""
+        return ()

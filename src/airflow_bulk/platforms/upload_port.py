@@ -1,0 +1,71 @@
+"""What a platform that takes uploads has to say of itself, so that files can be sent to it exactly once.
+
+The file goes up in parts. Each part is one upload into an *import* (a job, a load, whatever the platform calls it), and
+makes one *execution* there, which takes a while. A port describes that with values and calls alone: it does no I/O and
+imports no Airflow. ``runs/upload`` sends, reconciles, waits and cancels through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
+from airflow_bulk.platforms.call_sequence import CallSequence
+from airflow_bulk.platforms.status import RemoteSnapshot
+
+
+class UploadRequest(NamedTuple):
+    """How the body of one part is sent: a POST of raw bytes.
+
+    :param path: path below the connection's base URL.
+    :param headers: headers besides the credentials, ``Content-Length`` and ``Host``.
+    """
+
+    path: str
+    headers: Mapping[str, str]
+
+
+class UploadPort(Protocol):
+    """A platform's imports and their executions.
+
+    What a platform must be able to do: list the executions of an import, each with its number of lines once it is known,
+    under ids that are decimal numbers and increase; say of each whether it waits, runs or is over. What it cannot cancel
+    keeps running, and is named.
+    """
+
+    #: What an upload goes into, in words: ``document import``.
+    noun: str
+    #: Where imports are created, besides the connection; recorded with the intent, never a secret.
+    place: Mapping[str, str]
+
+    def create(self, name: str, fields: Mapping[str, Any]) -> Call[str]:
+        """Create an import and return its id; not repeatable, since nothing tells whether it was carried out.
+
+        :param name: the import's name, which ends in a marker in brackets.
+        :param fields: what else the operator was asked to create it with.
+        """
+
+    def find(self, marker: str) -> CallSequence[list[str]]:
+        """The ids of all imports whose name ends in ``[marker]``."""
+
+    def upload(self, import_id: str, mime_type: str) -> UploadRequest:
+        """How a part is sent into an import."""
+
+    def read_upload(self, reply: Reply) -> RemoteSnapshot:
+        """Read the answer to an upload: the execution that it made.
+
+        :raises ValueError: (or KeyError, TypeError) the answer holds none.
+        """
+
+    def problem(self, reply: Reply) -> AnswerProblem | None:
+        """What a bad answer to an upload says, free of personal data; None for a good one."""
+
+    def list_executions(self, import_id: str) -> CallSequence[list[RemoteSnapshot]]:
+        """All executions of an import."""
+
+    def get_execution(self, import_id: str, execution_id: str) -> Call[RemoteSnapshot]:
+        """One execution."""
+
+    def cancel_execution(self, import_id: str, execution_id: str) -> Call[Any]:
+        """Cancel an execution that has not begun; harmless for one that has."""
