@@ -45,11 +45,25 @@ class RunOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on where an earlier try stopped; see the class for the result."""
+        return self._advance(context, resumed_until=0.0)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None = None, deadline: float = 0.0
+    ) -> dict[str, Any]:
+        """Go on after the trigger fired: the record says what is left to do, the platform how it ended.
+
+        :param deadline: seconds since 1970: until then an outage of the platform is waited out.
+        """
+        if event:
+            self.log.info("The trigger says: %s", event)
+        return self._advance(context, resumed_until=deadline)
+
+    def _advance(self, context: Context, *, resumed_until: float) -> dict[str, Any]:
         from airflow_bulk.runs.failures import told_to_airflow
         from airflow_bulk.runs.supervision import ends_with_supervisor
 
         with told_to_airflow(), ends_with_supervisor(self.ends_with_supervisor):
-            run = self._run = self._open(context)
+            run = self._run = self._opened(context, resumed_until)
             outcome = run.advance()
             while not isinstance(outcome, dict):
                 if self.deferrable:
@@ -58,11 +72,20 @@ class RunOperator(BaseOperator):
                 outcome = run.advance()
             return outcome
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger fired: the record says what is left to do, the platform how it ended."""
-        if event:
-            self.log.info("The trigger says: %s", event)
-        return self.execute(context)
+    def _opened(self, context: Context, until: float) -> RemoteRun[Any]:
+        """Open the run; a resumed task, which has begun long ago, waits an outage out here, too."""
+        from airflow_bulk.judging import SHORTEST_INTERVAL
+        from airflow_bulk.platforms.errors import TryLater
+
+        while True:
+            try:
+                return self._open(context)
+            except TryLater as error:
+                left = until - time.time()
+                if left <= 0:
+                    raise
+                self.log.warning("%s Waiting on.", error)
+                time.sleep(min(left, max(SHORTEST_INTERVAL, error.retry_after or 0.0)))
 
     def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:
         from airflow_bulk.triggers.executions import first_look
@@ -72,6 +95,7 @@ class RunOperator(BaseOperator):
         self.defer(
             trigger=self._trigger(run, max(first_look(), min(outcome.seconds, rules.poll_interval))),
             method_name="execute_complete",
+            kwargs={"deadline": rules.deadline or 0.0},
             timeout=left + DEFERRAL_SLACK,
         )
 

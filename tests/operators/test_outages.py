@@ -11,6 +11,8 @@ from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from one_task import importing, once, running, write_profiles
 
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
+from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+from airflow_bulk.operators.document_import import UploadDocumentsOperator
 
 #: A look that the platform refuses for the moment, and that no call repeats by itself.
 REFUSED = {"name": "server_error", "status": 501, "method": "GET", "path": r"/executions$"}
@@ -30,6 +32,27 @@ def test_a_resumed_import_defers_again(emulator: Any, task: Any, tmp_path: Path)
     assert deferred.value.trigger.expected == 1
     emulator.clock.advance(2000)
     assert one.run()["lines_accepted"] == 10
+    assert emulator.held() == once(lines)
+
+
+def test_a_resumed_upload_reads_its_import_later(emulator: Any, task: Any, tmp_path: Path) -> None:
+    """What an upload is told by an import of others is asked before anything else."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 10)
+    made = MediarithmicsHook().create_document_import(document_type="USER_PROFILE", name="of others")
+    emulator.settings(start_delay=1000)
+    one = task(
+        lambda: UploadDocumentsOperator(
+            task_id="t", import_id=made.id, source=str(source), deferrable=True, poll_interval=0.2
+        )
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        one.run()
+    emulator.clock.advance(2000)
+    emulator.fault(**{**REFUSED, "path": r"/document_imports/\d+$"}, times=1)
+    kwargs = {**(deferred.value.kwargs or {}), "event": {"state": "over"}}
+    resumed = one.operator.resume_execution(deferred.value.method_name, kwargs, one.context())
+    assert resumed["lines_accepted"] == 10
     assert emulator.held() == once(lines)
 
 
