@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.errors import FateUnknown, PlatformError
+from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 
@@ -32,10 +33,16 @@ BETWEEN_LOOKS = 1.0
 UNTIL_COUNTED = 120.0
 #: Creations at most within one try when each answer is lost and nothing is found.
 CREATIONS = 3
+#: Acts at most of one creation while the platform says that nothing was carried out.
+ACTS = 5
 
 
 class NotReconciled(PlatformError):
     """What is on the platform does not tell what an earlier act did; nothing is sent again."""
+
+
+class SeveralFit(NotReconciled):
+    """More than one thing on the platform may be what an earlier act made."""
 
 
 def agreed(
@@ -144,6 +151,30 @@ def create_once(
     return found, stored
 
 
+def act_once(write: Callable[[], None], act: Callable[[], T], *, pause: float) -> T:
+    """Act, and again only while the platform says that it did nothing (429, no connection).
+
+    Each act comes right after a write to the record that returned, so a superseded try cannot begin one: for acts that
+    start what nobody can take back. Nothing stands in between but the connection's rate budget.
+
+    :param write: writes to the record that an act begins.
+    :param act: one call, not repeated by the transport.
+    :param pause: seconds between two acts, where the platform asks for no longer pause.
+    :raises TryLater: the platform does nothing for the moment.
+    """
+    for number in range(1, ACTS + 1):
+        write()
+        try:
+            return act()
+        except TryLater as error:
+            asked = error.retry_after or 0.0
+            if number == ACTS or asked > LONGEST_RETRY_AFTER:
+                raise
+            log.info("%s", error)
+            time.sleep(max(asked, pause))
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
 def _found(
     look: Callable[[dict[str, Any]], list[str]] | None,
     stored: dict[str, Any],
@@ -158,7 +189,7 @@ def _found(
         )
     found = agreed(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
     if len(found) > 1:
-        raise NotReconciled(
+        raise SeveralFit(
             "tell which object an earlier act created",
             f"{len(found)} fit: {name_ids(found)}",
             retry="A retry looks again; it creates nothing while two fit.",

@@ -20,7 +20,7 @@ from airflow_bulk.platforms.call_sequence import run_calls
 from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, IntegrationBatchSnapshot
 from airflow_bulk.runs.integration_batch.arguments import refuse_past
-from airflow_bulk.runs.reconcile import create_once
+from airflow_bulk.runs.reconcile import act_once, create_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-#: Posts at most of one creation while the platform says that nothing was carried out.
-POSTS = 5
 
 
 class ExecutionCreation:
@@ -148,14 +145,18 @@ class ExecutionCreation:
         Each POST comes after a write that returned, so a superseded try cannot begin one: a run of a batch cannot be
         taken back.
         """
-        for post in range(POSTS):
+        before = self.asked
+
+        def write() -> None:
             now = int(time.time() * 1000)
             if stored["starts"][-1] < now - now % 60_000:
                 # Time has passed since the intent, and the platform refuses past minutes: ask for now, findable too.
                 stored["starts"].append(now)
             stored["posts"] += 1
             self._record.write(name, stored)
-            before, self.asked = self.asked, stored
+
+        def post() -> str:
+            self.asked = stored
             try:
                 made = self._hook.create_batch_execution(
                     self._args.instance_id,
@@ -163,16 +164,13 @@ class ExecutionCreation:
                     organisation_id=stored["organisation_id"],
                     tries=1,
                 )
-            except TryLater as error:
+            except TryLater:
                 self.asked = before  # this one was not carried out
-                if post == POSTS - 1:
-                    raise
-                log.info("%s", error)
-                time.sleep(max(error.retry_after or 0.0, self._args.settle))
-                continue
+                raise
             log.info("Created execution %s of batch instance %s.", made.id, self._args.instance_id)
             return made.id
-        raise AssertionError("unreachable")  # pragma: no cover
+
+        return act_once(write, post, pause=self._args.settle)
 
 
 def _own_start(start: float) -> int:
