@@ -14,7 +14,7 @@ What this room promises:
 
 How a caller uses it::
 
-    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.sources
+    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.source.files
     rejects = RejectFile(folder, "name.ndjson", content="line") or None          # documents.rejects
     with SenderPool(files=found, rules=LineRules(document_type=...), layout=Layout(max_part_bytes=...),
               workers=2, spool_dir=None, rejects=rejects) as pool:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_bulk import arguments as read
-from airflow_bulk.arguments import ArgumentError, SendingOptions
+from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.judging import Tolerance
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload.arguments import read_tolerance
 
 log = logging.getLogger(__name__)
 
-#: Bytes of the file held in memory at a time while it is checked; no line may be longer.
-WINDOW = 16_000_000
 #: The longest that S3 and Google sign a URL for: seven days.
 LONGEST_SIGNED = 7 * 86_400.0
 
@@ -48,49 +46,15 @@ class CentrapayBatchArguments:
     def __repr__(self) -> str:
         return f"CentrapayBatchArguments({self.batch_type!r}, file={self.file!r})"
 
-    # What pass 1 asks (import_plan.SourceArguments).
-
-    @property
-    def source(self) -> tuple[str, ...]:
-        """The one file."""
-        return (self.file,) if self.file else ()
-
-    @property
-    def document_type(self) -> str:
-        """The rules of the records."""
-        return self.batch_type
-
     @property
     def mime_type(self) -> str:
         """JSON Lines, or CSV with a header (centrapay.md section 6)."""
         return "TEXT_CSV" if self.batch_type in api.CSV_TYPES else "APPLICATION_X_NDJSON"
 
     @property
-    def sending(self) -> SendingOptions:
-        """Nothing is sent from here: only how the file is read."""
-        return SendingOptions(
-            max_part_bytes=WINDOW, check=self.checked, check_extension=self.batch_type in api.BATCH_TYPES
-        )
-
-    @property
-    def line_check(self) -> str:
-        """The records' rules are known here."""
-        return ""
-
-    @property
     def rejects_content(self) -> str:
         """A line that breaks a rule is in its file all the same: the position is enough."""
         return "position"
-
-    @property
-    def on_empty(self) -> str:
-        """A file without a record is no batch."""
-        return "fail"
-
-    @property
-    def max_deletions(self) -> int | None:
-        """No type deletes records."""
-        return None
 
 
 def read_arguments(given: Mapping[str, Any], url: str | None) -> CentrapayBatchArguments:

@@ -12,17 +12,25 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.documents.errors import NothingFound, SourceError
+from airflow_bulk.documents.source.beginnings import LineRules
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source_check import SourceCheck
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload import plan as planning
+from airflow_bulk.runs.upload.progress import SendingProgress
 
 if TYPE_CHECKING:
-    from airflow_bulk.documents.source.files import FoundFile
-    from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.runs.centrapay_batch.arguments import CentrapayBatchArguments
 
 log = logging.getLogger(__name__)
 
+#: Bytes of the file that are held in memory at a time while it is checked; no line may be longer.
+WINDOW = 16_000_000
 #: Characters from which on a value in a query is masked by itself: shorter ones would mask half of every log.
 LEAST_SECRET = 12
 
@@ -52,7 +60,7 @@ class CentrapayFile:
         self._args = args
         self._url = args.url
         self._found: FoundFile | None = None
-        self._pool: SenderPool | None = None
+        self._check: SourceCheck | None = None
 
     @property
     def url(self) -> str:
@@ -76,19 +84,27 @@ class CentrapayFile:
         plan = planning.fingerprint([found])
         rejects = planning.reject_file(self._args, name)
         try:
-            with planning.open_pool(self._args, [found], rejects) as pool:
-                self._pool = pool
-                gate = planning.CheckOnlyGate()
-                planning.check_all_before_sending(pool, gate)
-            plan.add_up(gate.parts)
+            check = self._check = SourceCheck(
+                [found],
+                LineRules(document_type=self._args.batch_type, mime_type=self._args.mime_type),
+                Layout(max_part_bytes=WINDOW),
+                rejects=rejects,
+                on_part=SendingProgress().checked,
+            )
+            with planning.before_sending():
+                check.run()
+            plan.add_up(check.parts)
             plan.rejects_uri = rejects.finish() if rejects is not None else ""
         finally:
-            self._pool = None
+            self._check = None
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
-        planning.judge_plan(self._args, plan, gate.plan)
+        planning.judge_checked(self._args, plan, check.totals)
         if not plan.lines_read:
-            planning.nothing_to_send(self._args, f"{found.record.uri} holds no record.")
+            raise AirflowFailException(
+                f"{found.record.uri} holds no record. Nothing was sent, and a retry is left out: put records into the "
+                "file."
+            )
         if plan.rejected:
             log.warning(
                 "%d records break a rule and stay in the file: Centrapay judges them, too.", plan.rejected
@@ -96,7 +112,15 @@ class CentrapayFile:
         return plan
 
     def _one_file(self) -> FoundFile:
-        files = planning.find_source(self._args, may_be_empty=False)
+        try:
+            files = find_files(
+                self._args.file or "",
+                planning.open_path,
+                mime_type=self._args.mime_type,
+                check_extension=self._args.batch_type in api.BATCH_TYPES,
+            )
+        except NothingFound as error:
+            raise SourceError(f"{error} {UNSENT}") from None
         if len(files) != 1:
             raise ArgumentError("file", f"is {len(files)} files, and a batch takes one")
         record = files[0].record
@@ -141,5 +165,5 @@ class CentrapayFile:
 
     def cut(self) -> None:
         """Stop checking at once; safe in a signal handler."""
-        if self._pool is not None:
-            self._pool.cut()
+        if self._check is not None:
+            self._check.stop()

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
     AnswerLost,
     CheckFindings,
-    FirstReject,
     Job,
     NotNow,
     SendingCut,
@@ -44,8 +44,6 @@ PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 #: Seconds without a byte that an upload is given at least: the answer comes after the whole body was read.
 LEAST_READ_TIMEOUT = 120.0
-#: First rejected lines kept for the log and the error message.
-FIRST_REJECTS = 10
 
 
 def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
@@ -66,21 +64,6 @@ def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
 
 class Overdue(Exception):
     """The task's own deadline has passed while parts were still to be sent."""
-
-
-class PlanTotals:
-    """What pass 1 has found so far."""
-
-    def __init__(self) -> None:
-        self.first: list[FirstReject] = []
-        self.reasons: Counter[str] = Counter()
-        self.hints: Counter[str] = Counter()
-
-    def add(self, findings: CheckFindings) -> None:
-        """Add one part's findings."""
-        self.first += findings.first[: FIRST_REJECTS - len(self.first)]
-        self.reasons.update(findings.reasons)
-        self.hints.update(findings.hints)
 
 
 class UploadGate:
@@ -108,7 +91,7 @@ class UploadGate:
         self._port = port
         self._credentials = credentials
         self.checked_parts: list[Part] = []
-        self.plan = PlanTotals()
+        self.plan = CheckTotals()
         self.progress = SendingProgress()
         self._recording = recording
         self._on_execution = on_execution
