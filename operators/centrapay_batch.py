@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class CentrapayBatchOperator(RunOperator):
     """Create a Centrapay batch from one file, wait, judge, report.
 
-    **EXPERIMENTAL**: the calls behind it may change or vanish without notice (centrapay.md section 1 [seed]).
+    **EXPERIMENTAL**: the calls behind it may change or vanish without notice (centrapay.md section 1 [documented]).
 
     Centrapay's own servers fetch the file, so its store must be reachable for them. Give ``file``, an object of a
     store, which is checked and then put behind a signed URL when the task runs; or ``url``, which somebody else made.

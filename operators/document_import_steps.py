@@ -205,7 +205,7 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
     """Cancel what is still PENDING of an import: works as a teardown, to close the gap that hooks leave.
 
     A task marked failed before the triggerer has its trigger, or while the triggerer is down, gets no
-    ``on_kill`` at all (airflow-crash-facts.md section 3). Run this one with ``trigger_rule="all_done"`` or as a
+    ``on_kill`` at all (airflow.md section 3.3). Run this one with ``trigger_rule="all_done"`` or as a
     teardown on the ``import_id`` that the import pushes to XCom as soon as it is known.
 
     Returns how many were cancelled, and the ids of those that still run: only PENDING ones can be cancelled.

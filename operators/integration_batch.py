@@ -65,7 +65,7 @@ class EnsureIntegrationBatchOperator(BaseOperator):
     """Make the plugin, the version and the instance exist as declared; safe to run and retry as often as you like.
 
     It does **not** upload code, and it does **not** release a DRAFT version: both are done in the console. A version
-    that it creates is a DRAFT (mediarithmics.md section 7.2 [docs]).
+    that it creates is a DRAFT (mediarithmics.md section 7.2 [documented]).
 
     Plugins and versions are create-only. When the version exists and its properties differ from the declared ones,
     the task fails, lists the differences (never a value) and proposes the next ``version_id``. Of the instance, what

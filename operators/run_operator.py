@@ -1,7 +1,7 @@
 """An operator whose work advances step by step: on a worker in a loop, or deferred between two steps.
 
-The same path in both modes (design section 5.8): do all that can be done now, then wait; a resume, a retry and a
-crash in any of them begin at ``execute`` again, and the record says what is left to do.
+The same path in both modes (ARCHITECTURE.md section 5.8): do all that can be done now, then wait; a resume, a
+retry and a crash in any of them begin at ``execute`` again, and the record says what is left to do.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class DocumentImportSensor(WatchingSensor):
     """Wait until the executions of a document import are over, and judge them.
 
-    ``SUCCEEDED`` is not success: it can hold nothing but failed lines (mediarithmics.md section 4.2 [seed]), so
+    ``SUCCEEDED`` is not success: it can hold nothing but failed lines (mediarithmics.md section 4.2 [documented]), so
     ``max_failures`` decides. An execution that is FAILED or LOST fails the sensor. One that is CANCELED took no line:
     it fails the sensor when ``execution_ids`` names it; when the whole import is watched it is left out, unless
     nothing else is there.

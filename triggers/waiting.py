@@ -26,7 +26,7 @@ def first_look() -> float:
     """Seconds a trigger waits before it may fire.
 
     A trigger that fires before the worker has reported its exit can make the scheduler fail the task;
-    the report comes within a heartbeat interval (airflow-3.3-facts.md, item 1, measured).
+    the report comes within a heartbeat interval (airflow.md section 6.1 [measured]).
     """
     from airflow.sdk import conf
 

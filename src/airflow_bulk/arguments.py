@@ -175,7 +175,7 @@ class SendingOptions:
     Every field may hold a template; its text is coerced when the task runs.
 
     :param max_part_bytes: bytes of one upload at most; the vendor's guidance is 100M
-        (mediarithmics.md section 3 [seed]), read as its smaller meaning. A plain object of a store is
+        (mediarithmics.md section 3 [documented]), read as its smaller meaning. A plain object of a store is
         fetched part by part, and a part is held in memory; local and compressed files are not.
     :param workers: 1 checks and sends in the task's own process; more use so many child processes. A remote source
         without ``spool_dir`` is read by one alone: more fall back to it, with a warning.

@@ -88,7 +88,7 @@ class Task:
         return self.operator.execute(context)
 
     def clear(self) -> None:
-        """What a person's clear does to the numbers (airflow-crash-facts.md section 2)."""
+        """What a person's clear does to the numbers (airflow.md section 2.1)."""
         self.max_tries = self.try_number + 2
         self.clear_number += 1
 

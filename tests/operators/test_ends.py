@@ -1,4 +1,4 @@
-"""What a recorded end means: a retry, a clear, another task's clear, a source that changed (design 5.5, 5.6)."""
+"""What a recorded end means: a retry, a clear, another clear, a changed source (ARCHITECTURE.md sections 5.5, 5.6)."""
 
 from __future__ import annotations
 

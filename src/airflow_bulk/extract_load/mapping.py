@@ -14,7 +14,7 @@ Record = dict[str, Any]
 Fields = Mapping[str, str] | Callable[..., "Record | None"]
 Scope = Mapping[str, Any] | Callable[[Record], bool]
 
-# extract_load.md section 2.2 [source]
+# extract_load.md section 2.2 [seen]
 _TRANSACTIONS = ("Bill", "CreditMemo", "Invoice", "Payment", "Purchase", "SalesReceipt")
 FEEDING_TABLE: dict[str, tuple[str, ...]] = {
     "accounts": ("Account",),

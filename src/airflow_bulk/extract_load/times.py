@@ -100,7 +100,7 @@ def odd_digits(value: object) -> str | None:
 def restart_of_grain(since: datetime | None, grain: str | None) -> datetime | None:
     """Widen *since* as the server does: a ``monthly`` report restarts in January, day kept.
 
-    extract_load.md section 2.1 [source]. Any other grain changes nothing.
+    extract_load.md section 2.1 [seen]. Any other grain changes nothing.
     """
     if since is None or grain != "monthly":
         return since

@@ -1,6 +1,6 @@
 """Centrapay batches and the assets they load: records, statuses and calls.
 
-EXPERIMENTAL, as the seed marks both operations: they may change or vanish (centrapay.md section 1).
+EXPERIMENTAL, as an older page of the vendor marks both operations: they may change or vanish (centrapay.md section 1).
 Facts: centrapay.md; a fact marked [assumed] there is a constant here. A batch's URL is a secret: it is
 sent, and never read back.
 """
@@ -21,12 +21,12 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
-#: Section 2 [docs]: live and test share it, the credentials decide.
+#: Section 2 [documented]: live and test share it, the credentials decide.
 BASE_URL = "https://service.centrapay.com"
-#: Section 7 [docs]: for each calling account, whatever it does.
+#: Section 7 [documented]: for each calling account, whatever it does.
 REQUESTS_PER_MINUTE = 200.0
 
-#: Section 5 [docs]. Anything else is unknown: kept as text, and waited for with a warning [assumed].
+#: Section 5 [documented]. Anything else is unknown: kept as text, and waited for with a warning [assumed].
 COMPLETE, ERROR = "complete", "error"
 STATUSES = ("created", "copied", "chunked", COMPLETE, ERROR)
 
@@ -35,10 +35,10 @@ FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "b
 BATCH_TYPES = (FARMLANDS, TICKETEK, ONBOARD)
 #: Section 6: JSON Lines, but for the one that is CSV with a header.
 CSV_TYPES = (ONBOARD,)
-#: Section 8 [docs]: the asset type of Farmlands, by the liveness of the account.
+#: Section 8 [documented]: the asset type of Farmlands, by the liveness of the account.
 FARMLANDS_ASSETS = {False: "farmlands.nzd.main", True: "farmlands.nzd.test"}
 
-#: Section 3: a revision of 2022 spelled it with a second S; both are read [docs][history].
+#: Section 3: a revision of 2022 spelled it with a second S; both are read [documented].
 LIVENESS = frozenset({"LIVENESS_MISMATCH", "LIVENESS_MISSMATCH"})
 
 #: The batch that the test button asks for; nobody has it.
@@ -103,7 +103,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A page of assets; ``next_page_key`` is absent on the last one (section 7 [docs])."""
+    """A page of assets; ``next_page_key`` is absent on the last one (section 7 [documented])."""
 
     items: list[Asset]
     next_page_key: str | None = None
@@ -112,7 +112,7 @@ class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class _RawError(msgspec.Struct, rename="camel"):
     message: Any = ""
     external_id: Any = None
-    ref: Any = None  # [history 2022]
+    ref: Any = None  # so named in 2022 [documented]
     index: Any = None
 
 

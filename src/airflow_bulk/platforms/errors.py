@@ -25,8 +25,8 @@ _REDUCTIONS = (
 def reduce_message(text: str, limit: int = 200) -> str:
     """Reduce a platform's message to its kind: whatever could identify a person becomes ``*``.
 
-    Uuids, addresses, quoted text, repeated lines, hashes and digits are replaced, and blanks folded (design
-    section 4).
+    Uuids, addresses, quoted text, repeated lines, hashes and digits are replaced, and blanks folded
+    (ARCHITECTURE.md section 4).
 
     :param text: the message as the platform sent it.
     :param limit: at most this many characters are kept.

@@ -16,9 +16,9 @@ from airflow_bulk.platforms.errors import reduce_message
 
 T = TypeVar("T")
 
-#: Resources; their paths are singular (section 1 [docs]).
+#: Resources; their paths are singular (section 1 [documented]).
 RESOURCES = ("batch", "connection", "tenant")
-#: Fields of a connection whose values are secrets; GET returns them in clear (section 1.4 [docs]).
+#: Fields of a connection whose values are secrets; GET returns them in clear (section 1.4 [documented]).
 SECRETS = frozenset(
     {
         *("oauth_consumer_key", "oauth_consumer_secret", "oauth_access_key", "oauth_access_secret"),
@@ -28,7 +28,7 @@ SECRETS = frozenset(
 MASK = "***"
 #: Statuses of the optional extension (section 4 [assumed]); the faithful server has none.
 RUNNING, FAILED = "running", frozenset({"failed", "stopped"})
-#: `id` is a MongoDB object id (section 1 [seed]).
+#: `id` is a MongoDB object id (section 1 [documented]).
 _ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
 
 

@@ -22,7 +22,7 @@ class DeadlinePassed(AirflowException):
 
 
 class TaskStopped(Exception):
-    """Raised in ``on_kill``: the simplest way to make ``execute`` end (airflow-crash-facts.md, section 3)."""
+    """Raised in ``on_kill``: the simplest way to make ``execute`` end (airflow.md section 3.2)."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Look before acting: what an earlier try, or a lost answer, may have left on the platform.
 
 Unreadable is not absent. If the look-up fails or two answers fit, the task fails, names the candidates
-and sends nothing again (design section 5.3; airflow-crash-facts.md section 9).
+and sends nothing again (ARCHITECTURE.md section 5.3; airflow.md section 4.3).
 """
 
 from __future__ import annotations

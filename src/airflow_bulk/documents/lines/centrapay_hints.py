@@ -1,7 +1,7 @@
 """What a good Centrapay record is warned about: what removes, and what the documentation contradicts itself on.
 
 Counted on every good record, not on a sample: ``contacts: []`` takes the contacts of an account away
-(centrapay.md section 6.1 [docs]).
+(centrapay.md section 6.1 [documented]).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Centrapay's business-onboard as CSV: the header, and one business, merchant and device a row.
 
-Facts: centrapay.md section 6.3 [docs]. RFC 4180 quoting, UTF-8, and one row a line are [assumed], as for the other
-CSV of this house. Columns that are not documented are a hint, never a reason.
+Facts: centrapay.md section 6.3 [documented]. RFC 4180 quoting, UTF-8, and one row a line are [assumed], as for the
+other CSV of this house. Columns that are not documented are a hint, never a reason.
 """
 
 from __future__ import annotations

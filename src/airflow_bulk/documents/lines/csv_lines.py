@@ -1,6 +1,6 @@
 """USER_SEGMENT as CSV: the header, and one command a row.
 
-No source gives header, separator or quoting (mediarithmics.md section 6.2 [open]). Followed here [assumed]: a
+No source gives header, separator or quoting (mediarithmics.md section 6.2). Followed here [assumed]: a
 header of the property names, RFC 4180 quoting, UTF-8, an empty cell means that the property is absent. Each
 physical line is one command, so a line break inside a quoted cell is refused: parts are cut on lines.
 

@@ -289,7 +289,8 @@ def _exactly_one(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str]
     names = [name for (name,) in choice.alternatives if name in properties]
     count = len(names)
     if "$user_identifiers" in names:
-        # Each entry is an identifier: a list of two is two, an empty one is none (section 12, question 9).
+        # Each entry is an identifier: a list of two is two, an empty one is none (mediarithmics.md section 12,
+        # question 9).
         entries = length(properties["$user_identifiers"])
         if names == ["$user_identifiers"] and entries is not None and 1 <= entries <= MAX_USER_IDENTIFIERS:
             return

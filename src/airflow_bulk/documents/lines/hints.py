@@ -1,7 +1,7 @@
 """What a line may be, but was probably not meant to be. A hint is never a reason to refuse a line.
 
-Unknown properties belong here, since activities are customisable and the platform may learn new ones (section 5
-of the mediarithmics fact sheet [assumed]). A hint is a kind: it never names what is the customer's.
+Unknown properties belong here, since activities are customisable and the platform may learn new ones
+(mediarithmics.md section 5 [assumed]). A hint is a kind: it never names what is the customer's.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ONE_ASSOCIATED = "association of a single identifier"
 TWO_SEGMENTS = "segment_id and segment_technical_name on one line"
 MERGE_WITHOUT_EFFECT = "merge_objects has no effect without force_replace false"
 
-# Section 6.1: these are known [docs][sdk]; others exist.
+# Section 6.1: these are known [documented][seen]; others exist.
 ACTIVITY_TYPES = frozenset({"SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER"})
 ACTIVITY_TYPE_PREFIX = "USER_SCENARIO"
 # Free content beside the known properties: an unknown name is nothing to hint at.
 CUSTOMISABLE = frozenset({Object, UpsertedChoice, DeletedChoice})
-# Known, but nothing is said about their form (section 6.1 [sdk][docs]).
+# Known, but nothing is said about their form (section 6.1 [seen][documented]).
 UNTYPED: dict[type[Struct], frozenset[str]] = {
     Activity: frozenset({"$site_id", "$app_id", "$session_duration", "$topics"})
 }

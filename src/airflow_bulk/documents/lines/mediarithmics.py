@@ -4,7 +4,7 @@ A line is a command: one JSON object. The types say most of the rules; ``formats
 say. Both readings of a line, the fast one (``variants``) and the complete one (``faults``), are made from these
 structures, so neither holds a rule of its own.
 
-Sections named here are those of the mediarithmics fact sheet. Its mark [assumed] means that no source says it:
+Sections named here are those of mediarithmics.md. Its mark [assumed] means that no source says it:
 such rules are the constants at the top, easy to change.
 """
 
@@ -18,27 +18,27 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Text = Annotated[str, Meta(min_length=1, description="has to be a non-empty string")]
 AnyText = Annotated[str, Meta(description="has to be a string")]
 # Section 5: ids are strings in the tables, compartment_id is a number in one of them; ids that the platform gave
-# (digits, section 1.7) are taken as both [assumed]. An account's id is its owner's and a string [docs].
+# (digits, section 1.7) are taken as both [assumed]. An account's id is its owner's and a string [documented].
 PlatformId = (
     Annotated[str, Meta(min_length=1, description="has to be a non-empty string or an integer")]
     | Annotated[int, Meta(ge=0)]
 )
 Flag = Annotated[bool, Meta(description="has to be true or false")]
 
-# Section 1.7: all times are integers, milliseconds since 1970 in UTC [seed]; not before 1970 is [assumed].
+# Section 1.7: all times are integers, milliseconds since 1970 in UTC [documented]; not before 1970 is [assumed].
 Milliseconds = Annotated[
     int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (milliseconds)")
 ]
-# Section 6.4: quoted in the docs' sample, a number in the console's model: both are taken [docs][navigator].
+# Section 6.4: quoted in the docs' sample, a number in the console's model: both are taken [documented][seen].
 ChoiceTime = (
     Annotated[
         str, Meta(pattern=r"^[0-9]+\Z", description="has to be milliseconds, an integer or quoted digits")
     ]
     | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 )
-# Sections 6.1 and 6.2: minutes, 0 means never [docs]; that a negative one is a mistake is [assumed].
+# Sections 6.1 and 6.2: minutes, 0 means never [documented]; that a negative one is a mistake is [assumed].
 Minutes = Annotated[int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (minutes)")]
-# Section 6.2: a number, 0 means never [docs].
+# Section 6.2: a number, 0 means never [documented].
 ExpiryTime = (
     Annotated[int, Meta(ge=0, description="has to be a number of 0 or more (milliseconds)")]
     | Annotated[float, Meta(ge=0)]
@@ -49,7 +49,7 @@ MAX_USER_IDENTIFIERS = 1
 # Section 6.6: the least length of `identifiers` is not stated; an empty list is refused [assumed].
 MIN_ASSOCIATED = 1
 
-# Section 6.5: device point ids are no identifiers that could be deleted [docs].
+# Section 6.5: device point ids are no identifiers that could be deleted [documented].
 AgentButNoDevicePoint = Annotated[
     str,
     Meta(
@@ -72,7 +72,7 @@ class NeverPresent:
 
 
 class JsonText:
-    """A string that holds a JSON text, ``data_bag`` of section 6.2 [docs]."""
+    """A string that holds a JSON text, ``data_bag`` of section 6.2 [documented]."""
 
 
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
@@ -100,11 +100,11 @@ def _dollar(name: str) -> str:
     return "$" + name
 
 
-# -- Profiles, choices, segments: sections 6.2 to 6.4 [docs] ----------------------------------------------------
+# -- Profiles, choices, segments: sections 6.2 to 6.4 [documented] ----------------------------------------------
 
 
 class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
-    # compartment_id alone is no identifier: it says where an account, or a profile, lives (section 5 [docs]).
+    # compartment_id alone is no identifier: it says where an account, or a profile, lives (section 5 [documented]).
     user_account_id: Text | UnsetType = UNSET
     compartment_id: PlatformId | UnsetType = UNSET
     email_hash: Text | UnsetType = UNSET
@@ -112,7 +112,7 @@ class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
 
 
 class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
-    """Section 6.3 [docs]. Neither generation's strategy properties are required [assumed]."""
+    """Section 6.3 [documented]. Neither generation's strategy properties are required [assumed]."""
 
     user_profile: Object
     update_strategy: (
@@ -127,13 +127,13 @@ class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
 
 
 class DeleteProfile(_Identified, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.3 [docs]. A strategy here asks for a part, but all of the profile would go: refused."""
+    """Section 6.3 [documented]. A strategy here asks for a part, but all of the profile would go: refused."""
 
     update_strategy: Annotated[NeverPresent, Meta(description="is for UPSERT only")] | UnsetType = UNSET
 
 
 class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
-    """Section 6.4 [docs][navigator]; custom keys are allowed."""
+    """Section 6.4 [documented][seen]; custom keys are allowed."""
 
     processing_id: PlatformId
     choice_ts: ChoiceTime
@@ -141,21 +141,21 @@ class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
 
 
 class DeletedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
-    """Section 6.4, and question 23 of section 12: DELETE lines name the processing, too [docs]."""
+    """Section 6.4, and question 23 of section 12: DELETE lines name the processing, too [documented]."""
 
     processing_id: PlatformId
     choice_ts: ChoiceTime | UnsetType = UNSET
 
 
 class UpsertChoice(_Identified, gc=False, kw_only=True, tag="UPSERT"):
-    """Section 6.4 [docs]."""
+    """Section 6.4 [documented]."""
 
     force_replace: Flag
     user_choice: UpsertedChoice
 
 
 class DeleteChoice(_Identified, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.4 [docs]."""
+    """Section 6.4 [documented]."""
 
     user_choice: DeletedChoice
     force_replace: Flag | UnsetType = UNSET
@@ -171,14 +171,14 @@ class _Membership(_Identified, gc=False, kw_only=True):
 
 
 class UpdateSegment(_Membership, gc=False, kw_only=True, tag="UPDATE"):
-    """Section 6.2 [docs]: the operation is UPDATE, not UPSERT."""
+    """Section 6.2 [documented]: the operation is UPDATE, not UPSERT."""
 
 
 class DeleteSegment(_Membership, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.2 [docs]."""
+    """Section 6.2 [documented]."""
 
 
-# -- Deletions and associations: sections 6.5 to 6.8 [docs] -----------------------------------------------------
+# -- Deletions and associations: sections 6.5 to 6.8 [documented] -----------------------------------------------
 # The type says which identifier the line holds; one of another kind beside it would be a second one.
 
 
@@ -244,11 +244,11 @@ class Association(Struct, gc=False, kw_only=True):
     identifiers: Annotated[list[Account | EmailWithAddress | Agent], Meta(min_length=MIN_ASSOCIATED)]
 
 
-# -- Activities: section 6.1 [docs][sdk] ------------------------------------------------------------------------
+# -- Activities: section 6.1 [documented][seen] -----------------------------------------------------------------
 
 
 class EmailHash(Struct, gc=False, kw_only=True, rename=_dollar):
-    """``$email_hash`` of an activity (section 5 [docs])."""
+    """``$email_hash`` of an activity (section 5 [documented])."""
 
     hash: Text
     email: AnyText | UnsetType = UNSET
@@ -259,7 +259,7 @@ class _UserIdentifier(Struct, gc=False, kw_only=True, rename=_dollar, tag_field=
 
 
 class AccountIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_ACCOUNT"):
-    """An entry of ``$user_identifiers`` [docs][sdk]."""
+    """An entry of ``$user_identifiers`` [documented][seen]."""
 
     user_account_id: Text
     compartment_id: PlatformId | UnsetType = UNSET
@@ -268,7 +268,7 @@ class AccountIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_ACCOU
 
 
 class EmailIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_EMAIL"):
-    """An entry of ``$user_identifiers`` [docs][sdk]."""
+    """An entry of ``$user_identifiers`` [documented][seen]."""
 
     hash: Text
     email: AnyText | UnsetType = UNSET
@@ -277,7 +277,7 @@ class EmailIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_EMAIL")
 
 
 class AgentIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_AGENT"):
-    """An entry of ``$user_identifiers`` [docs][sdk]."""
+    """An entry of ``$user_identifiers`` [documented][seen]."""
 
     user_agent_id: Text
     user_account_id: OfAnotherKind = UNSET
@@ -288,7 +288,7 @@ UserIdentifier = AccountIdentifier | EmailIdentifier | AgentIdentifier
 
 
 class Event(Struct, gc=False, kw_only=True, rename=_dollar):
-    """An entry of ``$events`` [docs][sdk]."""
+    """An entry of ``$events`` [documented][seen]."""
 
     ts: Milliseconds
     event_name: Text
@@ -296,7 +296,7 @@ class Event(Struct, gc=False, kw_only=True, rename=_dollar):
 
 
 class Activity(Struct, gc=False, kw_only=True, rename=_dollar):
-    """Section 6.1. Activities are customisable: any other key is allowed [sdk]."""
+    """Section 6.1. Activities are customisable: any other key is allowed [seen]."""
 
     ts: Milliseconds
     type: Text

@@ -14,7 +14,7 @@ from airflow_bulk.documents.source.beginnings import Beginning, LineRules, read_
 from airflow_bulk.documents.source.contents import Contents, PlainContents, open_contents
 from airflow_bulk.documents.source.files import UNSENT, FoundFile
 
-BLOCK = 256 << 10  # bytes checked at a time: measured best (performance-facts.md section 3)
+BLOCK = 256 << 10  # bytes checked at a time: measured best (performance.md section 3)
 LOOK_AHEAD = 4 << 20  # bytes of a line that are held before its end is looked for (in plain local files)
 OPEN_FILES = 4  # thousands of small files must not be thousands of descriptors
 

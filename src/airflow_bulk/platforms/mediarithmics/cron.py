@@ -1,4 +1,4 @@
-"""Cron texts of batch instances: five fields, in UTC (mediarithmics.md section 8 [seed]; the zone is [assumed])."""
+"""Cron texts of batch instances: five fields, UTC (mediarithmics.md section 8 [documented]; the zone is [assumed])."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def next_fire(cron: str, after: datetime) -> datetime:
 def cron_warning(cron: str) -> str | None:
     """Say what is odd about a schedule that fires every minute of some time, such as ``* * * 7 *``; else None.
 
-    The seed's own sample is that one: it means every minute of July (mediarithmics.md section 8).
+    The vendor's own sample is that one: it means every minute of July (mediarithmics.md section 8).
     """
     fields = cron.split()
     narrowed = [name for name, field in zip(FIELDS[1:], fields[1:], strict=True) if field not in ("*", "*/1")]

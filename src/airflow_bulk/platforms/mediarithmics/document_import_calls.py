@@ -162,7 +162,7 @@ def get_execution(datamart_id: str, import_id: str, execution_id: str) -> Call[E
 
 
 def cancel_execution(datamart_id: str, import_id: str, execution_id: str) -> Call[Execution]:
-    """Cancel an execution; works only while it is PENDING (section 4.7 [seed]).
+    """Cancel an execution; works only while it is PENDING (section 4.7 [documented]).
 
     Repeatable: a second cancel finds it cancelled or refused. What a refusal looks like is not
     documented, so callers decide by re-reading.
@@ -181,7 +181,7 @@ def data_file(uri: str, *, access_token: str | None = None) -> Call[bytes]:
     """Fetch a file of the platform, such as an error file (section 4.5).
 
     :param uri: the ``mics://`` URI.
-    :param access_token: the query form of the credentials [navigator]; None sends the header, which
+    :param access_token: the query form of the credentials [seen]; None sends the header, which
         keeps the token out of access logs [assumed].
     """
     return Call(

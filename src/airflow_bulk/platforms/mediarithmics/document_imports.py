@@ -15,13 +15,13 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
-#: Base URL; the vendor asks to keep it configurable (section 1.1 [docs]).
+#: Base URL; the vendor asks to keep it configurable (section 1.1 [documented]).
 BASE_URL = "https://api.mediarithmics.com"
 
-#: Content-Type of an upload by the import's mime type (section 3 [seed][navigator]).
+#: Content-Type of an upload by the import's mime type (section 3 [documented][seen]).
 CONTENT_TYPES = {"APPLICATION_X_NDJSON": "application/x-ndjson", "TEXT_CSV": "text/csv"}
 
-#: Section 2.1: the types the seed names, then those of other pages.
+#: Section 2.1: the types of the bulk page, then those of other pages.
 DOCUMENT_TYPES = (
     "USER_ACTIVITY",
     "USER_SEGMENT",
@@ -39,7 +39,7 @@ SPELLINGS = {"USER_DEVICE_POINT_DELETION": "USER_DEVICE_POINTS_DELETION"}
 DELETIONS = ("USER_IDENTIFIERS_DELETION", "USER_DEVICE_POINTS_DELETION", "USER_POINTS_DELETION")
 PRIORITIES = ("LOW", "MEDIUM", "HIGH")
 
-#: Statuses (section 4.2 [navigator]); LOST as an end is [assumed]. Anything else is still going.
+#: Statuses (section 4.2 [seen]); LOST as an end is [assumed]. Anything else is still going.
 SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
 FAILED = frozenset({"FAILED", "LOST"})
 CANCELED = frozenset({"CANCELED", "CANCELLED"})
@@ -50,10 +50,10 @@ KNOWN_STATUSES = (
     ENDED | PENDING | {"RUNNING", "WAITING_DEPENDENT_JOB", "SCHEDULED", "EXECUTOR_NOT_RESPONDING"}
 )
 
-#: Page size asked for when following a list; 500 is what the console asks (section 1.4 [navigator]).
+#: Page size asked for when following a list; 500 is what the console asks (section 1.4 [seen]).
 PAGE_SIZE = 500
 
-#: What the server names a file that arrived raw (section 3 [seed]) is not used: nothing depends on it.
+#: What the server names a file that arrived raw (section 3 [documented]) is not used: nothing depends on it.
 CANCEL_BODY = {"action": "CANCEL"}
 
 
@@ -107,7 +107,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     end_date: int | None = None
     organisation_id: str | int | None = None
     cancel_status: str | None = None
-    #: int, null, or text in an old console model: parse leniently (section 4.1 [navigator]).
+    #: int, null, or text in an old console model: parse leniently (section 4.1 [seen]).
     num_tasks: int | str | None = None
     completed_tasks: int | str | None = None
     erroneous_tasks: int | str | None = None
@@ -214,7 +214,7 @@ def read_execution(body: bytes) -> Execution:
 
 
 def import_console_url(base: str, organisation_id: str, datamart_id: str, import_id: str) -> str | None:
-    """Link to an import in the console, or None when a piece is missing (section 10 [navigator]).
+    """Link to an import in the console, or None when a piece is missing (section 10 [seen]).
 
     ``import_id`` must be digits, or the console's route does not match.
     """
@@ -250,7 +250,7 @@ def snapshot(execution: Execution) -> RemoteSnapshot:
         failed=execution.failed,
         created=execution.creation_date / 1000 if execution.creation_date is not None else None,
         unknown=status not in KNOWN_STATUSES,
-        # Present without failures, too: only to be trusted with some (section 4.4 [seed]).
+        # Present without failures, too: only to be trusted with some (section 4.4 [documented]).
         error_file=result.error_file_uri if execution.failed else None,
         doubtful_identifiers=bool(result.possible_issue_on_identifiers),
         owner=str(execution.organisation_id) if execution.organisation_id is not None else None,

@@ -77,7 +77,7 @@ def list_plugins(
     first_result: int = 0,
     max_results: int = PAGE_SIZE,
 ) -> Call[Page[Plugin]]:
-    """List plugins (filters of section 7.1 [navigator])."""
+    """List plugins (filters of section 7.1 [seen])."""
     query = {
         "plugin_type": plugin_type,
         "group_id": group_id,
@@ -185,7 +185,7 @@ def list_instances(
     first_result: int = 0,
     max_results: int = PAGE_SIZE,
 ) -> Call[Page[IntegrationBatchInstance]]:
-    """List an organisation's instances (filters of section 8 [navigator])."""
+    """List an organisation's instances (filters of section 8 [seen])."""
     query = {
         "organisation_id": organisation_id,
         "group_id": group_id,
@@ -206,7 +206,7 @@ def get_instance(instance_id: str) -> Call[IntegrationBatchInstance]:
 
 
 def get_raw_instance(instance_id: str) -> Call[dict[str, Any]]:
-    """Get one instance with every field it has: a PUT takes the whole of it (section 8 [navigator])."""
+    """Get one instance with every field it has: a PUT takes the whole of it (section 8 [seen])."""
     what = f"read integration batch instance {instance_id}"
     return Call("GET", instance_path(instance_id), what, _raw, problem)
 
@@ -226,7 +226,7 @@ def delete_instance(instance_id: str) -> Call[None]:
 def list_instance_properties(
     instance_id: str, *, first_result: int = 0, max_results: int = PAGE_SIZE
 ) -> Call[Page[Property]]:
-    """List the properties of an instance (section 7.3 [navigator])."""
+    """List the properties of an instance (section 7.3 [seen])."""
     return Call(
         "GET",
         f"{instance_path(instance_id)}/properties",
@@ -240,7 +240,7 @@ def list_instance_properties(
 def update_instance_property(
     instance_id: str, technical_name: str, body: Mapping[str, Any]
 ) -> Call[Property]:
-    """Put a whole property of an instance (section 7.3 [navigator])."""
+    """Put a whole property of an instance (section 7.3 [seen])."""
     return Call(
         "PUT",
         f"{instance_path(instance_id)}/properties/technical_name={_segment(technical_name)}",
@@ -260,7 +260,7 @@ def batch_executions_path(instance_id: str) -> str:
 
 
 def batch_execution_path(instance_id: str, execution_id: str) -> str:
-    """Path of one execution (section 9 [seed; path assumed])."""
+    """Path of one execution (section 9 [documented; path assumed])."""
     return f"{batch_executions_path(instance_id)}/{_segment(execution_id)}"
 
 

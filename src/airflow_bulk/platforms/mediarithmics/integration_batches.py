@@ -22,24 +22,24 @@ from airflow_bulk.platforms.mediarithmics.document_imports import (
 )
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
-#: Section 7.1 [seed]: the plugin type of integration batches.
+#: Section 7.1 [documented]: the plugin type of integration batches.
 PLUGIN_TYPE = "INTEGRATION_BATCH"
-#: Section 8 [seed].
+#: Section 8 [documented].
 ACTIVE, PAUSED = "ACTIVE", "PAUSED"
 CRON_STATUSES = (ACTIVE, PAUSED)
-#: Section 9 [seed]: someone asked for it, or the instance's own schedule made it.
+#: Section 9 [documented]: someone asked for it, or the instance's own schedule made it.
 MANUAL, CRON = "MANUAL", "CRON"
 
-#: Sizes as the seed spells them (section 8); the console says XL for the largest (conflict 2).
+#: Sizes as the documentation spells them (section 8); the console says XL for the largest (conflict 2).
 SIZES = ("LOW", "MEDIUM", "LARGE", "EXTRA_LARGE")
 SIZE_NAMES = ("ram_size", "cpu_size", "disk_size")
-#: How size fields are spelled on the wire: the seed's names, or the console's (conflict 2).
+#: How size fields are spelled on the wire: the documented names, or the console's (conflict 2).
 SIZE_FIELDS = ("seed", "execution_container")
 
 #: Ways to cancel an execution, in the order of section 9 [assumed]: none is documented (conflict 1).
 CANCEL_WAYS = ("put", "action", "delete")
 
-#: A human version: three numbers and an optional suffix (section 7.2 [docs]).
+#: A human version: three numbers and an optional suffix (section 7.2 [documented]).
 HUMAN_VERSION = re.compile(r"\d+\.\d+\.\d+(-\S+)?")
 
 
@@ -92,7 +92,7 @@ class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     group_id: str = ""
     artifact_id: str = ""
-    #: The version's row id [navigator], or the human version as the seed's placeholder allows (conflict 3).
+    #: The version's row id [seen], or the human version as the documented placeholder allows (conflict 3).
     version_id: str | int | None = None
     version_value: str | None = None
     organisation_id: str | int | None = None
@@ -108,7 +108,7 @@ class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
     execution_container_disk_size: str | None = None
 
     def size(self, name: str) -> str | None:
-        """Return one of :data:`SIZE_NAMES` in the seed's spelling, from whichever field holds it."""
+        """Return one of :data:`SIZE_NAMES` in the documented spelling, from whichever field holds it."""
         value = getattr(self, name) or getattr(self, f"execution_container_{name}")
         return None if value is None else seed_size(value)
 
@@ -156,7 +156,7 @@ class IntegrationBatchSnapshot(RemoteSnapshot, frozen=True, kw_only=True):
 
 
 def execution_body(organisation_id: str | None, execution_type: str, expected_start: int) -> dict[str, Any]:
-    """Return the body of an execution of either type: what the console sends (section 9 [navigator]).
+    """Return the body of an execution of either type: what the console sends (section 9 [seen]).
 
     :param organisation_id: left out when it is not known.
     :param expected_start: ms since 1970.
@@ -170,7 +170,7 @@ def execution_body(organisation_id: str | None, execution_type: str, expected_st
 
 
 def seed_size(value: str) -> str:
-    """Return a size in the seed's spelling; unknown ones are kept."""
+    """Return a size in the documented spelling; unknown ones are kept."""
     return "EXTRA_LARGE" if value == "XL" else value
 
 
@@ -206,7 +206,7 @@ def next_version(existing: Sequence[str], version: str) -> str:
 
 
 def batch_console_url(base: str, organisation_id: str, instance_id: str) -> str | None:
-    """Link to an instance in the computing console, or None when a piece is missing (section 10 [navigator])."""
+    """Link to an instance in the computing console, or None when a piece is missing (section 10 [seen])."""
     if not (base and organisation_id and instance_id):
         return None
     return f"{base.rstrip('/')}/#/o/{organisation_id}/jobs/integration_batch_instances/{quote(instance_id, safe='')}"

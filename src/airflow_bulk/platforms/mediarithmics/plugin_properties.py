@@ -30,9 +30,9 @@ VALUE_KEYS: dict[str, tuple[str, ...]] = {
     "NATIVE_TITLE": ("required_display",),
     "NATIVE_IMAGE": ("required_display",),
 }
-#: Section 7.3 [docs]: bound to the version; copied onto each instance; settable on one instance.
+#: Section 7.3 [documented]: bound to the version; copied onto each instance; settable on one instance.
 ORIGINS = ("PLUGIN_STATIC", "PLUGIN", "INSTANCE")
-#: Technical names that every version must have (section 7.2 [docs]).
+#: Technical names that every version must have (section 7.2 [documented]).
 REQUIRED = ("provider", "name")
 
 

@@ -1,8 +1,8 @@
 """The life of one Centrapay batch over all tries of its task: check, create, look, judge, end.
 
-``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8). Centrapay
-has neither an idempotency key nor a list of batches (centrapay.md section 3), so a creation whose answer was lost is
-never repeated by itself: the error says that a batch may exist, and which read can tell.
+``advance`` does all that can be done now and is the only entrance, as for an import (ARCHITECTURE.md section 5.8).
+Centrapay has neither an idempotency key nor a list of batches (centrapay.md section 3), so a creation whose answer
+was lost is never repeated by itself: the error says that a batch may exist, and which read can tell.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class CentrapayBatchRun:
     # What earlier tries left.
 
     def _recorded_end(self) -> dict[str, Any] | None:
-        """What a recorded end means for this try (design section 5.5)."""
+        """What a recorded end means for this try (ARCHITECTURE.md section 5.5)."""
         meaning, end = self.record.recorded_end(
             keep=self.args.on_clear == "keep",
             # Nothing was processed: there is nothing to judge.

@@ -18,7 +18,7 @@ from airflow_bulk.platforms.mediarithmics.plugin_properties import REQUIRED, Plu
 
 log = logging.getLogger(__name__)
 
-#: The console refuses past minutes (mediarithmics.md section 9 [navigator]): the current one is still good.
+#: The console refuses past minutes (mediarithmics.md section 9 [seen]): the current one is still good.
 MINUTE = 60.0
 
 
@@ -172,7 +172,7 @@ def version(value: object) -> str:
 
 
 def schedule(cron: object, cron_status: object) -> tuple[str | None, str | None]:
-    """Read cron and cron_status: together or neither (mediarithmics.md section 8 [seed])."""
+    """Read cron and cron_status: together or neither (mediarithmics.md section 8 [documented])."""
     text = read.optional_text("cron", cron)
     status = read.optional_choice("cron_status", cron_status, batches.CRON_STATUSES)
     if (text is None) != (status is None):
@@ -190,7 +190,7 @@ def schedule(cron: object, cron_status: object) -> tuple[str | None, str | None]
 
 
 def sizes(given: Mapping[str, Any]) -> dict[str, str]:
-    """Read the sizes that were given, in either spelling; returned in the seed's."""
+    """Read the sizes that were given, in either spelling; returned in the documented one."""
     found = {}
     for name in batches.SIZE_NAMES:
         size = read.optional_choice(name, given[name], (*batches.SIZES, "XL"))
@@ -217,7 +217,7 @@ def declared(field: str, given: object) -> tuple[PluginProperty, ...]:
 
 
 def version_properties(given: object) -> tuple[PluginProperty, ...]:
-    """Read the properties of a version; ``provider`` and ``name`` must be there (section 7.2 [docs])."""
+    """Read the properties of a version; ``provider`` and ``name`` must be there (section 7.2 [documented])."""
     found = declared("plugin_properties", given)
     names = {one.technical_name for one in found}
     if missing := [name for name in REQUIRED if name not in names]:

@@ -301,7 +301,7 @@ class DeclarationRun:
 
 
 def _whole(current: Property, declared: PluginProperty) -> dict[str, Any]:
-    """The whole property object with the declared value (section 7.3 [navigator])."""
+    """The whole property object with the declared value (mediarithmics.md section 7.3 [seen])."""
     value = {**(current.value or {}), **declared.body()["value"]}
     return {
         "technical_name": declared.technical_name,

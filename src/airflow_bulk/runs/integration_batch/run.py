@@ -1,7 +1,7 @@
 """The life of one MANUAL run of a batch instance over all tries of its task: start, re-attach, look, judge, end.
 
-``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8); how an
-execution is created once and found again is in ``batch_creation``.
+``advance`` does all that can be done now and is the only entrance, as for an import (ARCHITECTURE.md section 5.8);
+how an execution is created once and found again is in ``batch_creation``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 STARTS_AGAIN = 3
 #: Poll intervals between two looks at an execution that is to start later.
 RARELY = 10
-#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (crash facts, item 4).
+#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (airflow.md section 3.1).
 KILL_SECONDS = 3.5
 #: Share of them for looking for an execution whose id is not known yet.
 LOOKING = 0.4
@@ -109,7 +109,7 @@ class IntegrationBatchRun:
     # Starting.
 
     def _recorded_end(self) -> dict[str, Any] | None:
-        """What a recorded end means for this try (design section 5.5)."""
+        """What a recorded end means for this try (ARCHITECTURE.md section 5.5)."""
         meaning, end = self.record.recorded_end(
             keep=self.args.on_clear == "keep", works_again=self._works_again
         )
@@ -189,8 +189,8 @@ class IntegrationBatchRun:
     def _snapshot(self) -> IntegrationBatchSnapshot:
         """The execution as the platform shows it; one that is gone counts as cancelled once a person has cleared the task.
 
-        A DELETE is one of the ways to cancel (conflict 1), and what it took away cannot be told from what somebody
-        deleted after it had run: only a person can say that the batch is to run again.
+        A DELETE is one of the ways to cancel (mediarithmics.md conflict 1), and what it took away cannot be told
+        from what somebody deleted after it had run: only a person can say that the batch is to run again.
         """
         execution_id = str(self.execution_id)
         try:

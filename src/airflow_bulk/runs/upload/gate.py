@@ -1,6 +1,6 @@
 """The gate between a pool and the record: what was checked, what may begin, what may finish, what came back.
 
-Intent before the POST, commit before its last block, outcome after (design section 5.2). Every method
+Intent before the POST, commit before its last block, outcome after (ARCHITECTURE.md section 5.2). Every method
 runs in the task's main thread. A write that fails raises out of the pool, which cuts every body.
 """
 

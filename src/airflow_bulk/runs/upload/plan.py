@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 #: The vendor's figure for when bulk import pays off; a hint, never a reason (mediarithmics.md section 3).
 WORTH_A_PART = 1000
-#: Seconds from asking for the commit to the last block, at least (airflow-crash-facts.md section 9).
+#: Seconds from asking for the commit to the last block, at least (airflow.md section 4.3).
 COMMIT_WINDOW = 2.0
 #: Files whose fingerprints are kept one by one, so that a message can name the one that changed; and bytes at most.
 NAMED_FILES = 100

@@ -58,7 +58,7 @@ def make_result(
 
 
 def recorded_end(record: Record, args: UploadArguments) -> dict[str, Any] | None:
-    """What a recorded end means for this try (design section 5.5).
+    """What a recorded end means for this try (ARCHITECTURE.md section 5.5).
 
     :returns: the recorded result where it stands; None to go on, in the next generation after a cleared success.
     :raises AirflowFailException: a retry after a failed judgement.

@@ -2,7 +2,7 @@
 
 ``advance`` does all that can be done now and is the only entrance: a first try, a retry, a resume after
 deferral and a crash in any of them take the same path, and the record says what is left to do
-(design section 5.8).
+(ARCHITECTURE.md section 5.8).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: How often a part is sent again after its execution was cancelled (or failed, where that is allowed).
 RESENDS = 3
-#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (crash facts, item 4).
+#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (airflow.md section 3.1).
 KILL_SECONDS = 3.5
 
 
