@@ -146,7 +146,7 @@ def _may_act_again(stored: dict[str, Any], max_tries: int, no_lookup: NoLookup) 
     """Whether an act that cannot be looked up is no reason to ask a person.
 
     :param stored: the intent of the earlier act.
-    :param max_tries: of the task now; a clear raises it (airflow-crash-facts.md section 2).
+    :param max_tries: of the task now; a clear raises it (airflow.md section 2.1).
     """
     if no_lookup.again or stored.get("undone"):
         return True
