@@ -312,7 +312,7 @@ class _Producer(SharedStreamProducer):
                 try:
                     await look.memory.keep(look.fired)
                 except Exception:
-                    # Raised, it would end the stream, and the runs would fire again at once. The next poll stores them, too.
+                    # Raised, it would end the stream, and the runs would fire at once again. The next poll stores them.
                     self._trigger.log.exception(
                         "Which runs of %s were fired is not stored yet.", self._trigger.instance_id
                     )
