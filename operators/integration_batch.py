@@ -325,13 +325,13 @@ class PauseIntegrationBatchOperator(_ScheduleOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Pause the cron, and count the executions that this cancelled."""
         from airflow_bulk.runs.failures import told_to_airflow
-        from airflow_bulk.runs.integration_batch.schedule import already_told, pause
+        from airflow_bulk.runs.integration_batch.schedule import pause, recorded_result
         from airflow_bulk.runs.record import Record
 
         with told_to_airflow():
             record = Record.of(context)
-            if (told := already_told(record)) is not None:
-                return told
+            if (recorded := recorded_result(record)) is not None:
+                return recorded
             hook, instance_id = self._open(context)
             result = pause(hook, record, instance_id)
             record.write_end(good=True, result=result)
