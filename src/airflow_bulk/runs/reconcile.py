@@ -109,10 +109,8 @@ def create_once(
     stored = record.read(name)
     if stored is not None and stored.get("id"):
         return str(stored["id"]), stored
-    if stored is not None and look is None and (no_lookup.again or stored.get("undone")):
+    if stored is not None and look is None and _may_act_again(stored, record.max_tries, no_lookup):
         stored = None
-    elif stored is not None and look is None and no_lookup.cleared:
-        stored = stored if stored.get("max_tries", record.max_tries) == record.max_tries else None
     unsure = stored is not None
     if stored is None:
         stored = {**intent(), "max_tries": record.max_tries}
@@ -142,6 +140,17 @@ def create_once(
     stored = {**stored, "id": found}
     record.write(name, stored)
     return found, stored
+
+
+def _may_act_again(stored: dict[str, Any], max_tries: int, no_lookup: NoLookup) -> bool:
+    """Whether an act that cannot be looked up is no reason to ask a person.
+
+    :param stored: the intent of the earlier act.
+    :param max_tries: of the task now; a clear raises it (airflow.md section 2.1).
+    """
+    if no_lookup.again or stored.get("undone"):
+        return True
+    return no_lookup.cleared and stored.get("max_tries", max_tries) != max_tries
 
 
 def _found(
