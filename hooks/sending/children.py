@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from airflow_bulk.documents import errors
+from airflow_bulk.documents.source import parts
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
@@ -216,7 +216,7 @@ class _Round:
                 coordinator.lost(index, SendingCut(why) if cut else AnswerLost(why))
             case frames.Failed(kind, why):
                 if kind:
-                    raise getattr(errors, kind)(why)
+                    raise getattr(parts, kind)(why)
                 raise ChildLost(f"a sending process failed:\n{why}")
             case frames.Done(found):
                 child.index = None

@@ -11,13 +11,11 @@ import xxhash
 import zstandard
 
 from airflow_bulk.documents.inspection import Inspected, Inspector, Row
-from airflow_bulk.documents.source.beginnings import LineRules
-from airflow_bulk.documents.source.bodies import BodyReader
+from airflow_bulk.documents.source.bodies import BodyReader, HoleKeeper, Spill, spans_of
 from airflow_bulk.documents.source.cuts import Cutter, Layout, plan_parts
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.holes import HoleKeeper, Spill, spans_of
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Block, SourceReader
+from airflow_bulk.documents.source.reader import Block, LineRules, SourceReader
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%s"}'
 NDJSON = LineRules(document_type="USER_PROFILE")

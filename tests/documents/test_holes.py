@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from airflow_bulk.documents.source import holes as holes_module
-from airflow_bulk.documents.source.holes import HoleKeeper, Spill, spans_of
+from airflow_bulk.documents.source import bodies as bodies_module
+from airflow_bulk.documents.source.bodies import HoleKeeper, Spill, spans_of
 
 
 def test_many_holes_spill_to_disk_and_come_back(tmp_path):
     spill = Spill(str(tmp_path))
     keeper = HoleKeeper(3, spill.handle, most=50)
     first = [(i * 10, i * 10 + 4) for i in range(30)]
-    second = [(i * 10, i * 10 + 4) for i in range(3 * holes_module.CHUNK + 7)]
+    second = [(i * 10, i * 10 + 4) for i in range(3 * bodies_module.CHUNK + 7)]
     third = [(5, 6)]
     lists = []
     for spans in (first, second, third):

@@ -12,11 +12,10 @@ from cut_source import CSV, GOOD, NDJSON, UNCHECKED, Outcome, write_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_bulk.documents.errors import SourceError
 from airflow_bulk.documents.inspection import Row
 from airflow_bulk.documents.source.cuts import Cutter, Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceError
 from airflow_bulk.documents.source.reader import SourceReader
 
 HEADER = b"operation,user_account_id,segment_id,expiration_duration\n"

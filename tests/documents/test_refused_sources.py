@@ -7,9 +7,9 @@ import os
 import pytest
 from cut_source import CSV, GOOD, NDJSON, Outcome, write_files
 
-from airflow_bulk.documents.errors import SourceChanged, SourceError
 from airflow_bulk.documents.source.cuts import Layout, plan_parts
 from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.documents.source.parts import SourceChanged, SourceError
 from airflow_bulk.documents.source.reader import SourceReader
 
 

@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.documents.errors import NothingFound, SourceError
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source.parts import NothingFound, SourceError
+from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import SourceCheck
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload import plan as planning

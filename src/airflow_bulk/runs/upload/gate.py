@@ -11,8 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.sending.protocol import (
     Answer,

@@ -16,11 +16,11 @@ import msgspec
 import xxhash
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
+from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.judging import share_of
 from airflow_bulk.runs.upload.progress import gigabytes
