@@ -290,7 +290,7 @@ class WaitingProgress:
     def __init__(self, log: Any) -> None:
         self._log = log
         self._last: Totals | None = None
-        self._told = -math.inf
+        self._logged_at = -math.inf
         self._unknown: set[str] = set()
 
     def tell(self, totals: Totals, why: str, unknown: Sequence[str]) -> None:
@@ -301,6 +301,6 @@ class WaitingProgress:
             )
         self._unknown.update(unknown)
         now = time.monotonic()
-        if totals != self._last or now - self._told >= TELL_EVERY:
-            self._last, self._told = totals, now
+        if totals != self._last or now - self._logged_at >= TELL_EVERY:
+            self._last, self._logged_at = totals, now
             self._log.info("Waiting: %s. %s.", why, totals)

@@ -98,14 +98,14 @@ class PluginProperty:
         self, found_type: str, found_origin: str | None, found_value: Mapping[str, Any] | None
     ) -> list[str]:
         """Return how a property on the platform differs from this one, without any value."""
-        told = []
+        differences = []
         if found_type != self.property_type:
-            told.append(f"{self.technical_name}: type {found_type}, declared {self.property_type}")
+            differences.append(f"{self.technical_name}: type {found_type}, declared {self.property_type}")
         if found_origin is not None and found_origin != self.origin:
-            told.append(f"{self.technical_name}: origin {found_origin}, declared {self.origin}")
-        if not told and not self.same_value(found_value):
-            told.append(f"{self.technical_name}: another value")
-        return told
+            differences.append(f"{self.technical_name}: origin {found_origin}, declared {self.origin}")
+        if not differences and not self.same_value(found_value):
+            differences.append(f"{self.technical_name}: another value")
+        return differences
 
     def same_value(self, found: Mapping[str, Any] | None) -> bool:
         """Whether a value on the platform equals the declared one; keys that are not declared are not compared."""
