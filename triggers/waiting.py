@@ -44,7 +44,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     :param first: seconds until the first look.
     """
 
-    #: Arguments that a subclass has besides, for :meth:`serialize`.
+    #: Arguments that a subclass has besides, for :meth:`serialize`; each is an attribute of the same name.
     own_arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -89,8 +89,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         """What is looked at; triggers with equal keys share each look."""
 
     @abstractmethod
-    def _hook(self) -> Any:
-        """Make the connection's hook."""
+    def hook(self) -> Any:
+        """Make the hook of the connection; triggers of one connection share it."""
 
     @abstractmethod
     async def _look(self, hook: Any) -> list[S]:
@@ -111,7 +111,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             watching = shared_hooks().watch(
                 self._connection(),
                 self._key(),
-                self._hook,
+                self.hook,
                 self._look,
                 self.first,
                 self._interval,
