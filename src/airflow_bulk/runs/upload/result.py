@@ -170,10 +170,10 @@ def say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> s
     )
 
 
-def say_late(import_id: str, timeout: float, verdict: judging.PastDeadline, left: Sequence[str]) -> str:
+def say_late(what: str, timeout: float, verdict: judging.PastDeadline, left: Sequence[str]) -> str:
     """Say that the deadline passed, and what still runs."""
     running = f"Still running: {name_ids(left)}." if left else "Nothing keeps running."
     return (
-        f"Document import {import_id} was not over {timeout:g} s after its submission ({verdict.totals}). {running} "
+        f"The {what} was not over {timeout:g} s after its submission ({verdict.totals}). {running} "
         "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
     )

@@ -144,7 +144,7 @@ class UploadRun:
             return self.work.executions().get(execution_id)
         except NotFound:
             raise NotFound(
-                f"find execution {execution_id} of document import {self.work.import_id} (part {entry.part.index + 1})",
+                f"find execution {execution_id} of {self.work.what} (part {entry.part.index + 1})",
                 "the platform does not know it any more",
                 retry="Nothing is sent again; a retry cannot help.",
                 status=404,
@@ -184,7 +184,7 @@ class UploadRun:
             self.work.record.hold()
             uncancelled = self.work.cancel(verdict.pending, CANCEL_SECONDS)
             left = [*verdict.going, *(one.id for one in uncancelled)]
-        return DeadlinePassed(ending.say_late(str(self.work.import_id), self.args.timeout, verdict, left))
+        return DeadlinePassed(ending.say_late(self.work.what, self.args.timeout, verdict, left))
 
     # Ends.
 
@@ -196,11 +196,9 @@ class UploadRun:
         self.work.record.write_end(good=not reason, result=result, reason=reason)
         self.work.live.clear()
         if reason:
-            raise AirflowFailException(
-                f"{reason} Document import {self.work.import_id}: {ending.totals(result)}"
-            )
+            raise AirflowFailException(f"{reason} The {self.work.what}: {ending.totals(result)}")
         if pairs is not None:
-            log.info("Document import %s is over. %s", self.work.import_id, ending.totals(result))
+            log.info("The %s is over. %s", self.work.what, ending.totals(result))
             ending.tell_bad_lines(result, pairs)
         return result
 
