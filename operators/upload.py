@@ -31,6 +31,8 @@ class UploadOperator(RunOperator):
     """Check a source, send it in parts, wait, judge: everything accounted for, exactly once.
 
     A subclass says which platform: :meth:`hook`, :meth:`port`, :meth:`upload_arguments` and :meth:`upload_trigger`.
+    It adds the arguments of its own that may be templates to ``template_fields``. DAG files import it, so it imports
+    hook, port and trigger only inside these methods.
 
     Airflow reads the ``__init__`` of every class in an operator's line, for ``default_args`` as for mapping. So a
     subclass names its own arguments and the one that must be given, and passes the others on in ``**kwargs``.
@@ -109,7 +111,10 @@ class UploadOperator(RunOperator):
 
     @abstractmethod
     def port(self, hook: Any) -> UploadPort:
-        """How the platform takes uploads."""
+        """How the platform takes uploads.
+
+        :param hook: what :meth:`hook` returned.
+        """
 
     @abstractmethod
     def upload_arguments(
@@ -117,7 +122,8 @@ class UploadOperator(RunOperator):
     ) -> UploadArguments:
         """Read the operator's arguments.
 
-        :param given: all template fields, rendered, by the names that users know.
+        :param given: all ``template_fields``, rendered, by the names that users know.
+        :param hook: what :meth:`hook` returned.
         :raises ArgumentError: naming the argument that cannot be used.
         """
 

@@ -47,7 +47,8 @@ class Call(Generic[T]):
     :param path: path below the connection's base URL.
     :param what: the call in words for messages, as after "could not".
     :param parse: turns a good answer into the record; raises ``ValueError`` kin on one it cannot read.
-    :param problem: what a bad answer says, or None for a good one.
+    :param problem: what a bad answer says, or None for a good one. Its ``message`` goes to logs, without personal data
+        (:func:`airflow_bulk.platforms.errors.reduce_message`); what a status means need not be said: the transport knows.
     :param query: query parameters; None values are left out.
     :param json: request body, sent as JSON; None sends no body.
     :param repeatable: may be sent again when nobody knows whether it was carried out.

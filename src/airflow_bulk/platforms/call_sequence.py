@@ -1,6 +1,6 @@
 """Calls whose order depends on their answers, written once and carried out by a worker or on an event loop.
 
-CallSequence are a generator: it yields calls, gets each answer back, and each platform error thrown in.
+A sequence is a generator: it yields calls, gets each answer back, and has each platform error thrown in.
 """
 
 from __future__ import annotations

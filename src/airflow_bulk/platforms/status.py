@@ -25,15 +25,15 @@ class RemoteStatus(enum.StrEnum):
 class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of remote work as last seen.
 
-    :param id: its id on the platform.
+    :param id: its id on the platform; a decimal number where the order of two counts.
     :param remote_status: what its status means.
     :param status: the status as the platform wrote it.
-    :param lines: records it holds; None while the platform has not said.
+    :param lines: records it holds, good and bad; None while the platform has not said.
     :param accepted: records taken; None while not said.
     :param failed: records refused by the platform; None while not said.
     :param created: seconds since 1970 of its creation; None when not said.
-    :param unknown: the status is in no source.
-    :param error_file: where its errors can be read.
+    :param unknown: the status is in no source; the log then names it once.
+    :param error_file: where its errors can be read, as the result names it; None where there are none.
     :param doubtful_identifiers: the platform suspects the identifiers.
     :param owner: the organisation it belongs to, for links.
     :param message: its error, reduced to its kind.

@@ -202,7 +202,7 @@ class UploadSubmission:
         self.plan = found
         if not found.lines_to_send:
             return False
-        planning.hint_small_parts(parts)
+        planning.hint_small_parts(parts, self.args.lines_worth_a_part)
         self.recorded.add(parts[len(self.recorded.entries) :])
         found.complete = True
         self.record.write("plan", msgspec.to_builtins(found))
