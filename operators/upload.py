@@ -31,6 +31,8 @@ class UploadOperator(RunOperator):
     """Check a source, send it in parts, wait, judge: everything accounted for, exactly once.
 
     A subclass says which platform: :meth:`hook`, :meth:`port`, :meth:`upload_arguments` and :meth:`upload_trigger`.
+    It adds the arguments of its own that may be templates to ``template_fields``. DAG files import it, so it imports
+    hook, port and trigger only inside these methods.
 
     For ``default_args`` and for mapping, Airflow reads the ``__init__`` of every class that an operator inherits from.
     So a subclass names its own arguments and ``source``, which must be given; it passes the others on in ``**kwargs``.
@@ -110,7 +112,10 @@ class UploadOperator(RunOperator):
 
     @abstractmethod
     def port(self, hook: Any) -> UploadPort:
-        """Return how the platform takes uploads."""
+        """Return how the platform takes uploads.
+
+        :param hook: what :meth:`hook` returned.
+        """
 
     @abstractmethod
     def upload_arguments(
@@ -118,7 +123,8 @@ class UploadOperator(RunOperator):
     ) -> UploadArguments:
         """Read the operator's arguments.
 
-        :param given: all template fields, rendered, by the names that users know.
+        :param given: all ``template_fields``, rendered, by the names that users know.
+        :param hook: what :meth:`hook` returned.
         :raises ArgumentError: naming the argument that cannot be used.
         """
 

@@ -43,7 +43,8 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     def _key(self) -> Hashable:
         return "centrapay batch", self.batch_id
 
-    def _hook(self) -> Any:
+    def hook(self) -> Any:
+        """The connection's hook."""
         from airflow_bulk.hooks.centrapay import CentrapayHook
 
         return CentrapayHook(self.centrapay_conn_id)

@@ -52,7 +52,7 @@ class ExtractLoadBatchTrigger(BaseTrigger):
 
     async def _end(self) -> dict[str, Any]:
         watching = shared_hooks().watch(
-            self.extract_load_conn_id, self.batch_id, self._hook, self._look, self.first, self._interval
+            self.extract_load_conn_id, self.batch_id, self.hook, self._look, self.first, self._interval
         )
         try:
             async with aclosing(watching) as looks:
@@ -66,7 +66,8 @@ class ExtractLoadBatchTrigger(BaseTrigger):
             return {"state": "error", "message": str(error)}
         raise AssertionError("looks have no end of their own")  # pragma: no cover
 
-    def _hook(self) -> Any:
+    def hook(self) -> Any:
+        """The connection's hook."""
         from airflow_bulk.hooks.extract_load import ExtractLoadHook
 
         return ExtractLoadHook(self.extract_load_conn_id)

@@ -70,7 +70,8 @@ class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
     def _reach(self) -> float:
         return self.since - self.since % DAY
 
-    def _hook(self) -> Any:
+    def hook(self) -> Any:
+        """The mediarithmics hook."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
         return MediarithmicsHook(self.conn_id)
@@ -247,7 +248,7 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
             watching = shared_hooks().watch(
                 self.mediarithmics_conn_id,
                 ("watch", self.instance_id, self.reach_days),
-                self._hook,
+                self.hook,
                 self._list,
                 0.0,
                 lambda found: self.poll_interval,
@@ -270,7 +271,8 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
             return False
         return run.status in self.statuses if self.statuses is not None else run.ran
 
-    def _hook(self) -> Any:
+    def hook(self) -> Any:
+        """The mediarithmics hook."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
         return MediarithmicsHook(self.mediarithmics_conn_id)

@@ -44,7 +44,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     :param first: seconds until the first poll.
     """
 
-    #: The arguments that a subclass adds, for :meth:`serialize`.
+    #: The arguments that a subclass adds, for :meth:`serialize`; each is an attribute of the same name.
     own_arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -89,8 +89,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         """Return a key for what is polled; triggers with equal keys share each poll."""
 
     @abstractmethod
-    def _hook(self) -> Any:
-        """Make the connection's hook."""
+    def hook(self) -> Any:
+        """Make the hook of the connection; triggers of one connection share it."""
 
     @abstractmethod
     async def _look(self, hook: Any) -> list[S]:
@@ -111,7 +111,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             watching = shared_hooks().watch(
                 self._connection(),
                 self._key(),
-                self._hook,
+                self.hook,
                 self._look,
                 self.first,
                 self._interval,

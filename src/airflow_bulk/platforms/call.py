@@ -46,7 +46,9 @@ class Call(Generic[T]):
     :param path: path below the connection's base URL.
     :param what: the call in words, for messages: what stands after "could not".
     :param parse: turns a good answer into the record; raises a ``ValueError`` (or a subclass) when it cannot.
-    :param problem: returns what a bad answer says, or None for a good one.
+    :param problem: returns what a bad answer says, or None for a good one. Its ``message`` goes to logs, so it holds no
+        personal data (:func:`airflow_bulk.platforms.errors.reduce_message`); what a status means need not be said: the
+        transport knows.
     :param query: query parameters; None values are left out.
     :param json: request body, sent as JSON; None sends no body.
     :param repeatable: whether the call may be sent again when it is not known whether it was carried out.

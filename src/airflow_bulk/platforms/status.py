@@ -25,15 +25,15 @@ class RemoteStatus(enum.StrEnum):
 class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of remote work, such as an execution, as last seen.
 
-    :param id: its id on the platform.
+    :param id: its id on the platform; a decimal number where the order of two counts.
     :param remote_status: what its status means.
     :param status: the status as the platform wrote it.
-    :param lines: how many records it holds; None while the platform has not said.
+    :param lines: how many records it holds, good and bad; None while the platform has not said.
     :param accepted: how many records the platform took; None while it has not said.
     :param failed: how many records the platform refused; None while it has not said.
     :param created: when it was created, in seconds since 1970; None where the platform does not say.
-    :param unknown: the status is neither documented nor seen before.
-    :param error_file: where its errors can be read.
+    :param unknown: the status is neither documented nor seen before; the log then names it once.
+    :param error_file: where its errors can be read, as the result names it; None where there are none.
     :param doubtful_identifiers: the platform warns that the identifiers may be wrong.
     :param owner: the organisation that it belongs to, for links.
     :param message: its error, reduced to its kind.

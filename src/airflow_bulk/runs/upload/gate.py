@@ -266,7 +266,7 @@ class UploadGate:
             ),
             403: (
                 Forbidden,
-                f"the platform answered 403: the {self._credentials} gives no right on this {self._port.noun}",
+                f"the platform answered 403: no right on this {self._port.noun} goes with the {self._credentials}",
                 "A retry cannot help.",
             ),
             404: (
