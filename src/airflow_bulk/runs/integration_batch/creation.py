@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.call_sequence import run_calls
+from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, IntegrationBatchSnapshot
 from airflow_bulk.runs.integration_batch.arguments import refuse_past
