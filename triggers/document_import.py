@@ -24,10 +24,12 @@ class DocumentImportTrigger(UploadTrigger):
         super().__init__(**arguments)
         self.datamart_id = datamart_id
 
-    def _port(self) -> DocumentImports:
+    def port(self) -> DocumentImports:
+        """The datamart's imports."""
         return DocumentImports(self.datamart_id)
 
-    def _hook(self) -> Any:
+    def hook(self) -> Any:
+        """The mediarithmics hook."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
         return MediarithmicsHook(self.conn_id)

@@ -82,7 +82,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
         if not self.cancel_on_kill:
             return
         try:
-            async with shared_hooks().borrow(self.conn_id, self._hook) as hook:
+            async with shared_hooks().borrow(self.conn_id, self.hook) as hook:
                 left = await self._of(hook).acancel_pending(self.executions, KILL_SECONDS, up_to=self.newest)
         except (PlatformError, TimeoutError) as error:
             self.log.error(
@@ -107,7 +107,9 @@ class ExecutionsTrigger(WaitingTrigger[S]):
 class UploadTrigger(ExecutionsTrigger[RemoteSnapshot]):
     """Waits for the executions of one import, on any platform that takes uploads.
 
-    Carries the import and a count, not thousands of ids; its event carries totals only.
+    A subclass says which platform: :meth:`port` and :meth:`~airflow_bulk.triggers.waiting.WaitingTrigger.hook`. Arguments
+    of its own, which ``port`` may need, it names in ``own_arguments`` as well: the triggerer makes the trigger anew of
+    them. It carries the import and a count, not thousands of ids; its event carries totals only.
 
     :param import_id: the import.
     :param without_canceled: leave cancelled executions out unless nothing else is there, or they are named.
@@ -123,19 +125,19 @@ class UploadTrigger(ExecutionsTrigger[RemoteSnapshot]):
         self.without_canceled = without_canceled
 
     @abstractmethod
-    def _port(self) -> UploadPort:
+    def port(self) -> UploadPort:
         """How the platform takes uploads."""
 
     @property
     def what(self) -> str:
         """The import, in words."""
-        return f"{self._port().noun} {self.import_id}"
+        return f"{self.port().noun} {self.import_id}"
 
     def _key(self) -> Hashable:
-        return (*sorted(self._port().place.items()), self.import_id)
+        return (*sorted(self.port().place.items()), self.import_id)
 
     def _of(self, hook: Any) -> UploadExecutions:
-        return UploadExecutions(hook, self._port(), self.import_id)
+        return UploadExecutions(hook, self.port(), self.import_id)
 
     def _counting(self, found: Sequence[RemoteSnapshot]) -> list[RemoteSnapshot]:
         return judging.counting(found, self.executions, without_canceled=self.without_canceled)

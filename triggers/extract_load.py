@@ -47,7 +47,8 @@ class ExtractLoadBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     def _key(self) -> Hashable:
         return "extract_load batch", self.batch_id
 
-    def _hook(self) -> Any:
+    def hook(self) -> Any:
+        """The connection's hook."""
         from airflow_bulk.hooks.extract_load import ExtractLoadHook
 
         return ExtractLoadHook(self.extract_load_conn_id)

@@ -41,6 +41,6 @@ How a caller uses it::
   part that was on its way was told to ``lost``.
 * ``SenderPool.cut`` may be called from a signal handler at any moment. ``run`` then raises
   ``SendingCut`` without calling the gate again.
-* Errors of the source (:class:`~airflow_bulk.documents.errors.SourceError`: unreadable, truncated gzip,
-  :class:`~airflow_bulk.documents.errors.SourceChanged`) are raised by ``run``; the bodies in flight are cut.
+* Errors of the source (:class:`~airflow_bulk.documents.source.parts.SourceError`: unreadable, truncated gzip,
+  :class:`~airflow_bulk.documents.source.parts.SourceChanged`) are raised by ``run``; the bodies in flight are cut.
 """

@@ -16,8 +16,8 @@ import traceback
 from types import UnionType
 from typing import TypeVar, cast
 
-from airflow_bulk.documents import errors
 from airflow_bulk.documents.inspection import Inspected, Row
+from airflow_bulk.documents.source.parts import SourceError
 from airflow_bulk.hooks.sending import frames
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, NotNow, SendingCut
 from airflow_bulk.hooks.sending.worker import Worker
@@ -128,7 +128,7 @@ def _follow(worker: Worker, pipes: _Pipes, order: frames.Order) -> None:
                 worker.begin_pass(after)
             case _:
                 raise RuntimeError(f"an order out of turn: {type(order).__name__}")
-    except errors.SourceError as error:
+    except SourceError as error:
         pipes.put(frames.Failed(type(error).__name__, str(error)))
     except Exception:  # noqa: BLE001 (whatever it is, the parent has to hear of it)
         pipes.put(frames.Failed("", traceback.format_exc()))

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source.bodies import HoleList
 from airflow_bulk.documents.source.files import FoundFile
-from airflow_bulk.documents.source.holes import HoleList
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source_check import CheckFindings, PartOrder
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, SendingCut

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import CheckFindings
 
 __all__ = [

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from airflow_bulk.documents.errors import SourceChanged
+from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.sending.protocol import ANSWER_LIMIT, Answer, AnswerLost, SendingCut, Target
 
 try:

@@ -7,13 +7,11 @@ from typing import Protocol
 
 import msgspec
 
-from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.documents.inspection import CheckingPort, PartChecker, name_part
-from airflow_bulk.documents.source.bodies import BodyReader
+from airflow_bulk.documents.source.bodies import BodyReader, HoleKeeper, HoleList, spans_of
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
-from airflow_bulk.documents.source.holes import HoleKeeper, HoleList, spans_of
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source.reader import SourceReader
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, LineRules, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.upload_connection import UploadConnection

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from airflow_bulk.documents.errors import SourceChanged, SourceError
 from airflow_bulk.documents.inspection import CheckStopped
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.cuts import Layout, plan_parts
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import SourceReader
+from airflow_bulk.documents.source.parts import Part, SourceChanged, SourceError
+from airflow_bulk.documents.source.reader import LineRules, SourceReader
 from airflow_bulk.documents.source_check import SourceCheck
 
 RULES = LineRules(document_type="USER_PROFILE")

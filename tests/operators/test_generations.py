@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
-from one_task import MemoryStore, importing, once, profile, write_profiles
+from one_task import Killed, MemoryStore, importing, once, profile, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches SIGKILL."""
 
 
 class KilledAt(MemoryStore):

@@ -8,32 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from one_task import MemoryStore, importing, once, write_profiles
+from one_task import DyingStore, Killed, MemoryStore, importing, once, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches SIGKILL."""
-
-
-class DyingStore(MemoryStore):
-    """Dies at one write, before or after it counts: the try ends there, as by SIGKILL."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        super().__init__()
-        self.at = at
-        self.after = after
-        self.writes = 0
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.writes += 1
-        if self.writes == self.at and not self.after:
-            raise Killed
-        super().set(key, value, retention=retention)
-        if self.writes == self.at:
-            raise Killed
 
 
 def test_killed_at_every_write(emulator: Emulator, task: Any, tmp_path: Path) -> None:

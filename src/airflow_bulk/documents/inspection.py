@@ -11,12 +11,10 @@ from typing import Protocol
 
 import msgspec
 
-from airflow_bulk.documents.errors import SourceChanged
 from airflow_bulk.documents.lines.checking import Finding, LineChecker
-from airflow_bulk.documents.source.bodies import BodySum
+from airflow_bulk.documents.source.bodies import BodySum, HoleKeeper, HoleList
 from airflow_bulk.documents.source.cuts import Cutter, Layout
-from airflow_bulk.documents.source.holes import HoleKeeper, HoleList
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source.reader import Block, SourceReader
 
 MOST_CONTENT = 1 << 20  # a rejected line longer than this is told by its position only

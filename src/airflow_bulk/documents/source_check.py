@@ -15,12 +15,11 @@ import msgspec
 
 from airflow_bulk.documents.inspection import Inspected, PartChecker, Row
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.source.beginnings import LineRules
+from airflow_bulk.documents.source.bodies import HoleKeeper, Spill
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
-from airflow_bulk.documents.source.holes import HoleKeeper, Spill
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import SourceReader
+from airflow_bulk.documents.source.reader import LineRules, SourceReader
 
 FIRST_REJECTS = 10  # rejected lines of a source that are told one by one
 

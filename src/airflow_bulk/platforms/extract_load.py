@@ -28,11 +28,11 @@ SECRETS = frozenset(
     }
 )
 MASK = "***"
-#: Statuses of the optional extension (section 4 [assumed]); the faithful server has none.
+#: Statuses of the optional extension (section 4 [assumed]); a server without the extension stores none.
 FAILED = frozenset({"failed", "stopped"})
 STATUSES = FAILED | {"running", "complete"}
-#: Kinds of errors, and objects with errors, that are told.
-TOLD = 20
+#: Kinds of errors that a report names at most.
+KINDS = 20
 #: `id` is a MongoDB object id (section 1 [documented]).
 _ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
 #: Fields that the server keeps as they were sent; tenant_id is filled in for batches of a schedule alone (section 1.1).
@@ -45,9 +45,9 @@ _KEPT_OF_JOB = ("type", "object", "grain", "since", "updated_since")
 class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A stored batch (section 1.1).
 
-    :param finished_at: set when the run ended, in success or not; ``None`` while it runs, or for ever.
-    :param status: only where the server has the extension; the faithful one says nothing.
-    :param errors: by object, as *status*.
+    :param finished_at: set when the run ended, well or not; ``None`` while the run lasts, which may be for ever.
+    :param status: only where the server has the extension.
+    :param errors: by object, likewise.
     :param raw: the whole object as the server sent it.
     """
 
@@ -66,7 +66,7 @@ class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure(self) -> str | None:
-        """What went wrong, if the server tells; ``None`` is no proof of success."""
+        """What went wrong, if the server says so; ``None`` is no proof of success."""
         names = ", ".join(sorted(map(str, self.errors))[:20]) if isinstance(self.errors, Mapping) else ""
         if self.status in FAILED:
             return f"status {self.status}{f', errors in {names}' if names else ''}"
@@ -95,7 +95,7 @@ def get_object(resource: str, identifier: str, prefix: str = "") -> Call[dict[st
 
 
 def create_object(resource: str, body: Mapping[str, Any], prefix: str = "") -> Call[dict[str, Any]]:
-    """POST a new object. Of a batch this starts the run (section 2); never repeated blindly.
+    """POST a new object. The POST of a batch starts its run (section 2), so it is never repeated without a look.
 
     :raises ValueError: *body* has an id: the server assigns it.
     """
@@ -128,7 +128,7 @@ def delete_object(resource: str, identifier: str, prefix: str = "") -> Call[dict
 
 
 def as_batch(raw: dict[str, Any]) -> ServerBatch:
-    """Read a batch out of what the server sent; unknown fields stay in ``raw``."""
+    """Read a batch from the server's answer; unknown fields stay in ``raw``."""
     identifier = raw.get("id") or raw.get("_id")
     if not isinstance(identifier, str):
         raise ValueError("the answer is no batch: it has no id")  # noqa: TRY004
@@ -199,7 +199,7 @@ def _messages(told: Any) -> list[str]:
 
 def _kinds(errors: Mapping[str, Any]) -> list[str]:
     kinds = {reduce_message(text) for told in errors.values() for text in _messages(told)}
-    return sorted(kind for kind in kinds if kind)[:TOLD]
+    return sorted(kind for kind in kinds if kind)[:KINDS]
 
 
 def fingerprints(batch: Mapping[str, Any]) -> tuple[str, str]:
@@ -233,7 +233,7 @@ def _hashed(value: Any) -> str:
 
 
 def masked(value: Any) -> Any:
-    """Return a copy of what the server sent with every secret replaced."""
+    """Return a copy of the server's answer, with every secret replaced."""
     if isinstance(value, Mapping):
         return {key: MASK if key in SECRETS and item else masked(item) for key, item in value.items()}
     return [masked(item) for item in value] if isinstance(value, list) else value

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.documents.errors import SourceChanged, SourceError
+from airflow_bulk.documents.source.parts import SourceChanged, SourceError
 from airflow_bulk.platforms.errors import LASTING, PlatformError
 from airflow_bulk.runs.record import ClearUnclear, RecordLost
 

@@ -7,18 +7,22 @@ and sends nothing again (ARCHITECTURE.md section 5.3; airflow.md section 4.3).
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
 from airflow_bulk.judging import id_order, name_ids
+from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import SendingOptions
+    from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.platforms.upload_port import UploadPort
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -116,39 +120,68 @@ def create_once(
     stored = record.read(name)
     if stored is not None and stored.get("id"):
         return str(stored["id"]), stored
-    if stored is not None and look is None and (no_lookup.again or stored.get("undone")):
+    if stored is not None and look is None and _may_act_again(stored, record.max_tries, no_lookup):
         stored = None
-    elif stored is not None and look is None and no_lookup.cleared:
-        stored = stored if stored.get("max_tries", record.max_tries) == record.max_tries else None
     unsure = stored is not None
     if stored is None:
         stored = {**intent(), "max_tries": record.max_tries}
         record.write(name, stored)
+
+    def undone() -> None:
+        record.write(name, {**stored, "undone": True})
+
+    found = _find_or_act(name, stored, create, look, settle, no_lookup, unsure, undone)
+    stored = {**stored, "id": found}
+    record.write(name, stored)
+    return found, stored
+
+
+def _find_or_act(
+    name: str,
+    stored: dict[str, Any],
+    create: Callable[[dict[str, Any]], str],
+    look: Callable[[dict[str, Any]], list[str]] | None,
+    settle: float,
+    no_lookup: NoLookup,
+    unsure: bool,
+    undone: Callable[[], None],
+) -> str:
+    """Return the id of what an earlier act created, else of what is created now.
+
+    :param unsure: an earlier act may have been carried out: look first.
+    :param undone: records that the act was certainly not carried out.
+    """
     for _ in range(CREATIONS):
         if unsure:
             found = _found(look, stored, settle, no_lookup)
             if found is not None:
                 log.info("Found %s on the platform: an earlier act was carried out. Going on with it.", found)
-                break
+                return found
         try:
-            found = create(stored)
-            break
+            return create(stored)
         except FateUnknown as error:
             log.warning("%s", error)
             unsure = True
         except PlatformError:
             if look is None and not unsure:
-                record.write(name, {**stored, "undone": True})
+                undone()
             raise
-    else:
-        raise NotReconciled(
-            f"create {name}",
-            f"the answer was lost {CREATIONS} times, and nothing was found afterwards",
-            retry="A retry looks again before it creates.",
-        )
-    stored = {**stored, "id": found}
-    record.write(name, stored)
-    return found, stored
+    raise NotReconciled(
+        f"create {name}",
+        f"the answer was lost {CREATIONS} times, and nothing was found afterwards",
+        retry="A retry looks again before it creates.",
+    )
+
+
+def _may_act_again(stored: dict[str, Any], max_tries: int, no_lookup: NoLookup) -> bool:
+    """Whether an act that cannot be looked up is no reason to ask a person.
+
+    :param stored: the intent of the earlier act.
+    :param max_tries: of the task now; a clear raises it (airflow.md section 2.1).
+    """
+    if no_lookup.again or stored.get("undone"):
+        return True
+    return no_lookup.cleared and stored.get("max_tries", max_tries) != max_tries
 
 
 def act_once(write: Callable[[], None], act: Callable[[], T], *, pause: float) -> T:
@@ -195,6 +228,46 @@ def _found(
             retry="A retry looks again; it creates nothing while two fit.",
         )
     return found[0] if found else None
+
+
+def find_or_create(
+    hook: PlatformHook,
+    port: UploadPort,
+    record: Record,
+    *,
+    name: str,
+    fields: Mapping[str, Any],
+    marked: bool,
+    settle: float,
+) -> str:
+    """Return the id of this generation's import: recorded, found by its marker, or created now.
+
+    The platform has no idempotency key, so the name carries ours: it ends in a random word from the intent, and the
+    look-up is exact (ARCHITECTURE.md section 5.1).
+
+    :param port: how the platform creates and finds imports.
+    :param name: the import's name, before the marker.
+    :param fields: what else it is created with.
+    :param marked: end the name in the marker; without it nothing can be looked up.
+    :param settle: seconds to wait for an import to show after an answer was lost.
+    :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
+    """
+
+    def intent() -> dict[str, Any]:
+        marker = secrets.token_hex(5)
+        full = f"{name} [{marker}]" if marked else name
+        return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
+
+    def create(stored: dict[str, Any]) -> str:
+        import_id = hook.send(port.create(stored["name"], fields))
+        log.info("Created %s %s, %r.", port.noun, import_id, stored["name"])
+        return import_id
+
+    def look(stored: dict[str, Any]) -> list[str]:
+        return run_calls(port.find(stored["marker"]), hook.send)
+
+    import_id, _ = create_once(record, "import", intent, create, look if marked else None, settle=settle)
+    return import_id
 
 
 class Executions(Protocol):

@@ -11,8 +11,15 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET, Struct
 
-from airflow_bulk.documents.lines.centrapay import FARMLANDS, ONBOARD, TICKETEK, FarmlandsAccount, Ticket
-from airflow_bulk.documents.lines.centrapay_hints import account_warnings, ticket_warnings
+from airflow_bulk.documents.lines.centrapay import (
+    FARMLANDS,
+    ONBOARD,
+    TICKETEK,
+    FarmlandsAccount,
+    Ticket,
+    account_warnings,
+    ticket_warnings,
+)
 from airflow_bulk.documents.lines.mediarithmics import (
     MAX_USER_IDENTIFIERS,
     Account,

@@ -1,11 +1,11 @@
 """The commands that a line of the mediarithmics bulk API can be, as structures.
 
-A line is a command: one JSON object. The types say most of the rules; ``formats`` has the few that types cannot
-say. Both readings of a line, the fast one (``variants``) and the complete one (``faults``), are made from these
-structures, so neither holds a rule of its own.
+A line is a command: one JSON object. The types express most of the rules; ``formats`` has the few rules that types
+cannot express. Both readings of a line, the fast one (``variants``) and the complete one (``faults``), are made from
+these structures, so neither has rules of its own.
 
-Sections named here are those of mediarithmics.md. Its mark [assumed] means that no source says it:
-such rules are the constants at the top, easy to change.
+Sections named here are those of mediarithmics.md. A rule with the mark [assumed] is in no source: such rules are the
+constants at the top, easy to change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Text = Annotated[str, Meta(min_length=1, description="has to be a non-empty string")]
 AnyText = Annotated[str, Meta(description="has to be a string")]
 # Section 5: ids are strings in the tables, compartment_id is a number in one of them; ids that the platform gave
-# (digits, section 1.7) are taken as both [assumed]. An account's id is its owner's and a string [documented].
+# (digits, section 1.7) may be either [assumed]. An account's id is the customer's, and a string [documented].
 PlatformId = (
     Annotated[str, Meta(min_length=1, description="has to be a non-empty string or an integer")]
     | Annotated[int, Meta(ge=0)]
@@ -29,7 +29,8 @@ Flag = Annotated[bool, Meta(description="has to be true or false")]
 Milliseconds = Annotated[
     int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (milliseconds)")
 ]
-# Section 6.4: quoted in the docs' sample, a number in the console's model: both are taken [documented][seen].
+# Section 6.4: quoted in the documentation's sample, a number in the console's model: both are accepted
+# [documented][seen].
 ChoiceTime = (
     Annotated[
         str, Meta(pattern=r"^[0-9]+\Z", description="has to be milliseconds, an integer or quoted digits")
@@ -44,12 +45,13 @@ ExpiryTime = (
     | Annotated[float, Meta(ge=0)]
 )
 
-# Section 12, question 9: the tracking page encourages many, the bulk page allows one; one is allowed [assumed].
+# Section 12, question 9: the page on tracking recommends several, the page on bulk imports allows one; one is allowed
+# here [assumed].
 MAX_USER_IDENTIFIERS = 1
 # Section 6.6: the least length of `identifiers` is not stated; an empty list is refused [assumed].
 MIN_ASSOCIATED = 1
 
-# Section 6.5: device point ids are no identifiers that could be deleted [documented].
+# Section 6.5: a device point id cannot be deleted [documented].
 AgentButNoDevicePoint = Annotated[
     str,
     Meta(
@@ -68,7 +70,7 @@ Uuid = Annotated[
 
 
 class NeverPresent:
-    """A property that must not be there. No JSON value becomes one, so msgspec itself refuses it."""
+    """A property that must be absent. No JSON value can become this type, so msgspec refuses the property."""
 
 
 class JsonText:
@@ -104,7 +106,7 @@ def _dollar(name: str) -> str:
 
 
 class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
-    # compartment_id alone is no identifier: it says where an account, or a profile, lives (section 5 [documented]).
+    # compartment_id alone is no identifier: it says where an account or a profile is (section 5 [documented]).
     user_account_id: Text | UnsetType = UNSET
     compartment_id: PlatformId | UnsetType = UNSET
     email_hash: Text | UnsetType = UNSET
@@ -127,7 +129,7 @@ class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
 
 
 class DeleteProfile(_Identified, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.3 [documented]. A strategy here asks for a part, but all of the profile would go: refused."""
+    """Section 6.3 [documented]. A strategy asks to delete a part, but the whole profile would be deleted: refused."""
 
     update_strategy: Annotated[NeverPresent, Meta(description="is for UPSERT only")] | UnsetType = UNSET
 
@@ -162,7 +164,7 @@ class DeleteChoice(_Identified, gc=False, kw_only=True, tag="DELETE"):
 
 
 class _Membership(_Identified, gc=False, kw_only=True):
-    # Question 6 of section 12: the docs ask for the duration without exception, on DELETE lines, too.
+    # Question 6 of section 12: the documentation asks for the duration on all lines, DELETE lines included.
     expiration_duration: Minutes
     segment_id: PlatformId | UnsetType = UNSET
     segment_technical_name: Text | UnsetType = UNSET
@@ -179,7 +181,7 @@ class DeleteSegment(_Membership, gc=False, kw_only=True, tag="DELETE"):
 
 
 # -- Deletions and associations: sections 6.5 to 6.8 [documented] -----------------------------------------------
-# The type says which identifier the line holds; one of another kind beside it would be a second one.
+# The type names the identifier that the line holds; an identifier of another kind would be a second one.
 
 
 class _Typed(Struct, gc=False, kw_only=True, tag_field="type"):
@@ -190,7 +192,7 @@ OfAnotherKind = Annotated[NeverPresent, Meta(description="")] | UnsetType
 
 
 class Account(_Typed, gc=False, kw_only=True, tag="USER_ACCOUNT"):
-    """A user account; without ``compartment_id`` that of the default compartment."""
+    """A user account; without ``compartment_id`` it is in the default compartment."""
 
     user_account_id: Text
     compartment_id: PlatformId | UnsetType = UNSET
@@ -209,7 +211,7 @@ class Email(_Typed, gc=False, kw_only=True, tag="USER_EMAIL"):
 
 
 class EmailWithAddress(Email, gc=False, kw_only=True, tag="USER_EMAIL"):
-    """The same in an association, where the address itself may stand beside its hash."""
+    """A hashed e-mail address in an association, where the address itself may stand beside its hash."""
 
     email: AnyText | UnsetType = UNSET
 

@@ -1,9 +1,16 @@
-"""Lines of a platform of your own: a function of yours says what is wrong with a line."""
+"""Lines of a platform of your own: a function of yours says what is wrong with a line.
+
+The function takes a line as bytes, without its newline, and returns the reasons against it: sentences that hold nothing
+of the line's content, for they go to logs. None is good. It is asked about every line that is not blank, is UTF-8 and
+holds no NUL byte.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
+
+from airflow_bulk.documents.lines.faults import byte_reasons
 
 
 def load_check(name: str) -> Callable[[bytes], list[str]]:
@@ -23,8 +30,7 @@ def load_check(name: str) -> Callable[[bytes], list[str]]:
 class OwnReading:
     """Asks the function for each line.
 
-    :param name: ``package.module:function``; the function takes a line without its newline and returns the reasons
-        against it, sentences without content of the line.
+    :param name: ``package.module:function``.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,10 +42,13 @@ class OwnReading:
         return range(len(lines))
 
     def reasons(self, line: bytes) -> list[str]:
-        """Ask the function.
+        """Look at the bytes, then ask the function.
 
         :raises RuntimeError: the function failed; what it said may hold the line, so only the kind of error is named.
         """
+        found = byte_reasons(line)
+        if found:
+            return found
         try:
             return list(self._check(line))
         except Exception as error:  # noqa: BLE001 (it is not our function)

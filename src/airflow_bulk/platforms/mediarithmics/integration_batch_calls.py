@@ -1,6 +1,6 @@
-"""mediarithmics, integration batches: every call to plugins, versions, instances and executions.
+"""Integration batches of mediarithmics: every call to plugins, versions, instances and executions.
 
-Facts: mediarithmics.md sections 7 to 9. The records are in ``mediarithmics_batches``.
+Facts: mediarithmics.md sections 7 to 9. The records are in ``integration_batches``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def get_plugin_of_version(version_row_id: str) -> Call[Plugin]:
 
 
 def versions_path(plugin_id: str) -> str:
-    """Path of a plugin's versions."""
+    """Return the path of a plugin's versions."""
     return f"/v1/plugins/{_segment(plugin_id)}/versions"
 
 
@@ -158,7 +158,7 @@ INSTANCES = "/v1/integration_batch_instances"
 
 
 def instance_path(instance_id: str) -> str:
-    """Path of one instance."""
+    """Return the path of one instance."""
     return f"{INSTANCES}/{_segment(instance_id)}"
 
 
@@ -206,7 +206,7 @@ def get_instance(instance_id: str) -> Call[IntegrationBatchInstance]:
 
 
 def get_raw_instance(instance_id: str) -> Call[dict[str, Any]]:
-    """Get one instance with every field it has: a PUT takes the whole of it (section 8 [seen])."""
+    """Get one instance with every field it has: a PUT needs the whole object (section 8 [seen])."""
     what = f"read integration batch instance {instance_id}"
     return Call("GET", instance_path(instance_id), what, _raw, problem)
 
@@ -218,7 +218,7 @@ def update_instance(instance_id: str, body: Mapping[str, Any]) -> Call[Integrati
 
 
 def delete_instance(instance_id: str) -> Call[None]:
-    """Delete an instance; what becomes of its executions is not documented (section 8)."""
+    """Delete an instance; what happens to its executions is not documented (section 8)."""
     what = f"delete integration batch instance {instance_id}"
     return Call("DELETE", instance_path(instance_id), what, lambda reply: None, problem)
 
@@ -255,12 +255,12 @@ def update_instance_property(
 
 
 def batch_executions_path(instance_id: str) -> str:
-    """Path of an instance's executions."""
+    """Return the path of an instance's executions."""
     return f"{instance_path(instance_id)}/executions"
 
 
 def batch_execution_path(instance_id: str, execution_id: str) -> str:
-    """Path of one execution (section 9 [documented; path assumed])."""
+    """Return the path of one execution (section 9 [documented; path assumed])."""
     return f"{batch_executions_path(instance_id)}/{_segment(execution_id)}"
 
 
@@ -340,6 +340,6 @@ def delete_batch_execution(instance_id: str, execution_id: str) -> Call[None]:
 
 
 def act_on_batch_execution(instance_id: str, execution_id: str) -> Call[Any]:
-    """Cancel as document imports are cancelled; batches share their job model (section 9 [assumed])."""
+    """Cancel by the call that cancels an upload; batches share the job model of imports (section 9 [assumed])."""
     path, what = batch_execution_path(instance_id, execution_id), f"cancel {_of(execution_id, instance_id)}"
     return Call("POST", f"{path}/action", what, lambda reply: None, problem, json=CANCEL_BODY)

@@ -21,10 +21,10 @@ LONGEST_SIGNED = 7 * 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class CentrapayBatchArguments:
-    """What a batch task was asked for, every value proper. The URL is a secret: it is in no repr.
+    """The arguments of a batch task; every value has its own type and was checked. No repr shows the URL, a secret.
 
-    :param url_expires_in: seconds that the signed URL of ``file`` works.
-    :param checked: the type is known and lines are to be checked.
+    :param url_expires_in: how many seconds the signed URL of ``file`` works.
+    :param checked: whether the lines are checked: the type is known, and the check was not turned off.
     """
 
     batch_type: str
@@ -48,12 +48,12 @@ class CentrapayBatchArguments:
 
     @property
     def mime_type(self) -> str:
-        """JSON Lines, or CSV with a header (centrapay.md section 6)."""
+        """The format of the file: JSON Lines, or CSV with a header (centrapay.md section 6)."""
         return "TEXT_CSV" if self.batch_type in api.CSV_TYPES else "APPLICATION_X_NDJSON"
 
     @property
     def rejects_content(self) -> str:
-        """A line that breaks a rule is in its file all the same: the position is enough."""
+        """What the file of rejected lines holds: positions, since the lines themselves stay in the batch's file."""
         return "position"
 
 
@@ -61,7 +61,7 @@ def read_arguments(given: Mapping[str, Any], url: str | None) -> CentrapayBatchA
     """Read an operator's arguments after its templates were rendered.
 
     :param given: by the operator's own argument names.
-    :param url: rendered apart, since it is a secret.
+    :param url: the rendered URL; not among *given*, since it is a secret.
     :raises ArgumentError: naming the field.
     """
     batch_type = read.text("type", given["type"])

@@ -1,8 +1,7 @@
-"""The file of a Centrapay batch: checked here, then put behind a URL that Centrapay can fetch.
+"""The file of a Centrapay batch: the task checks it, and makes a signed URL by which Centrapay can fetch it.
 
-Centrapay fetches the file as it lies in its store, so nothing is taken out of it: a record that breaks a rule is told
-with its line number, and judged by Centrapay all the same. The URL is a secret; what could be read of it in a log is
-masked before it exists anywhere else.
+Centrapay fetches the file from its store, so no line can be left out: a record that breaks a rule is logged with its
+line number, and Centrapay judges it, too. The URL is a secret: it is masked in all logs before it is passed on.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.documents.errors import NothingFound, SourceError
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source.parts import NothingFound, SourceError
+from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import SourceCheck
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload import plan as planning
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Bytes of the file that are held in memory at a time while it is checked; no line may be longer.
+#: How many bytes of the file are in memory at a time during the check; no line may be longer.
 WINDOW = 16_000_000
-#: Characters from which on a value in a query is masked by itself: shorter ones would mask half of every log.
+#: The shortest value in a query that is masked by itself: masking shorter ones would hide half of every log.
 LEAST_SECRET = 12
 
 
@@ -51,9 +50,9 @@ def mask_url(url: str) -> None:
 
 
 class CentrapayFile:
-    """The file, or the URL, that a task was given.
+    """The file, or the URL, of a batch.
 
-    :param args: what was asked for.
+    :param args: the arguments of the task.
     """
 
     def __init__(self, args: CentrapayBatchArguments) -> None:
@@ -64,17 +63,17 @@ class CentrapayFile:
 
     @property
     def url(self) -> str:
-        """The URL to send; made by :meth:`sign`."""
+        """The URL to send; :meth:`sign` makes it."""
         if self._url is None:
             raise RuntimeError("a file has a URL once it was signed")
         return self._url
 
     def check(self, name: str) -> planning.SourcePlan | None:
-        """Check the file's records and judge what was found; None where nothing was checked.
+        """Check the file's records and judge the result of the check; return None where nothing is checked.
 
-        :param name: of the file of rejected lines.
-        :raises SourceError: it cannot be used, or cannot be read to its end.
-        :raises AirflowFailException: more records break a rule than ``max_failures`` allows, or there is none.
+        :param name: the name of the file of rejected lines.
+        :raises SourceError: the file cannot be used, or cannot be read to its end.
+        :raises AirflowFailException: more records break a rule than ``max_failures`` allows, or the file has no record.
         """
         if self._args.file is None:
             return None
@@ -98,7 +97,7 @@ class CentrapayFile:
         finally:
             self._check = None
             if rejects is not None:
-                rejects.discard()  # does nothing to a finished file
+                rejects.discard()  # a file that is finished stays
         planning.judge_checked(self._args, plan, check.totals)
         if not plan.lines_read:
             raise AirflowFailException(
@@ -139,7 +138,7 @@ class CentrapayFile:
     def sign(self) -> float | None:
         """Have the store make a URL, mask it, and return when it stops working, in seconds since 1970.
 
-        :raises ArgumentError: the store makes none, or the URL that was given is past its time.
+        :raises ArgumentError: the store makes no signed URL, or the URL that was given has expired.
         """
         if self._found is None:
             until = api.expiry(self.url)
@@ -164,6 +163,6 @@ class CentrapayFile:
         return api.expiry(url) or expires
 
     def cut(self) -> None:
-        """Stop checking at once; safe in a signal handler."""
+        """Stop the check at once; may be called in a signal handler."""
         if self._check is not None:
             self._check.stop()

@@ -15,10 +15,19 @@ from airflow_bulk.judging import Tolerance
 class UploadArguments:
     """What a task was asked to bring to a platform, every value proper.
 
+    A subclass of :class:`~airflow_bulk.operators.upload.UploadOperator` makes one of them: its own fields come first,
+    :func:`read_upload` reads the others.
+
     :param name: of the import that is created, before its marker.
-    :param fields: what else it is created with; a value of None is not sent.
-    :param document_type: what a line is.
-    :param mime_type: the format of the lines.
+    :param line_check: ``package.module:function`` that says what is wrong with a line of a platform of your own; see
+        :mod:`airflow_bulk.documents.lines.own_check`.
+    :param fields: what else the import is created with; the port's ``create`` gets them as they are.
+    :param document_type: what a line is, of the types whose rules this package knows; it is not asked where there is a
+        ``line_check``.
+    :param mime_type: ``APPLICATION_X_NDJSON``, or ``TEXT_CSV``: a header line, which every part repeats.
+    :param lines_worth_a_part: the log has a hint when a part has fewer lines; 0 for no hint.
+    :param import_again_warning: what a person must know when a cleared success imports again; empty for nothing.
+    :param max_deletions: for types that delete: so many lines at most; None elsewhere.
     :param source: files, patterns or URIs.
     :param tolerance: how many bad lines are good enough.
     :param rejects_path: folder of the reject file; None keeps counts alone.
@@ -26,18 +35,19 @@ class UploadArguments:
     :param on_empty: ``fail``, ``skip`` or ``ok``.
     :param on_clear: ``import_again`` or ``keep``.
     :param on_source_change: ``fail`` or ``restart``.
-    :param max_deletions: for types that delete: so many lines at most; None elsewhere.
     :param timeout: seconds from the first submission to the deadline.
     :param poll_interval: seconds between two looks once the work has aged.
-    :param line_check: ``package.module:function`` that says what is wrong with a line of a platform of your own; empty
-        for the document types that are known here.
-    :param import_again_warning: what a person must know when a cleared success imports again; empty for nothing.
+    :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 
     name: str
-    fields: Mapping[str, Any]
-    document_type: str
-    mime_type: str
+    line_check: str = ""
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    document_type: str = ""
+    mime_type: str = "APPLICATION_X_NDJSON"
+    lines_worth_a_part: int = 0
+    import_again_warning: str = ""
+    max_deletions: int | None = None
     source: tuple[str, ...]
     tolerance: Tolerance
     rejects_path: str | None
@@ -51,9 +61,14 @@ class UploadArguments:
     poll_interval: float
     timeout: float
     cancel_on_kill: bool
-    max_deletions: int | None = None
-    import_again_warning: str = ""
-    line_check: str = ""
+
+    def __post_init__(self) -> None:
+        if self.sending.check and not (self.line_check or self.document_type):
+            raise ArgumentError(
+                "line_check",
+                "must name the function that says what is wrong with a line; only SendingOptions(check=False) does "
+                "without one",
+            )
 
 
 def read_sources(value: object) -> tuple[str, ...]:
@@ -74,9 +89,9 @@ def read_tolerance(value: object) -> Tolerance:
 def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, Any]:
     """Read what does not depend on the platform.
 
-    :param given: by the operator's own argument names, templates rendered.
-    :param sending: already rendered.
-    :returns: fields of :class:`UploadArguments`.
+    :param given: what ``UploadOperator.upload_arguments`` was given: rendered values by the operator's own argument names.
+    :param sending: likewise, already rendered.
+    :returns: those fields of :class:`UploadArguments` that have no default, but for ``name``.
     :raises ArgumentError: naming the field.
     """
     return {

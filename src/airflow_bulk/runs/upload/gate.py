@@ -11,8 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
@@ -267,7 +266,7 @@ class UploadGate:
             ),
             403: (
                 Forbidden,
-                f"the platform answered 403: the {self._credentials} gives no right on this {self._port.noun}",
+                f"the platform answered 403: no right on this {self._port.noun} goes with the {self._credentials}",
                 "A retry cannot help.",
             ),
             404: (

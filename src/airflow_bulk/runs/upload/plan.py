@@ -16,11 +16,11 @@ import msgspec
 import xxhash
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.rejects import RejectFile
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
+from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.judging import share_of
 from airflow_bulk.runs.upload.progress import gigabytes
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The vendor's figure for when bulk import pays off; a hint, never a reason (mediarithmics.md section 3).
-WORTH_A_PART = 1000
 #: Seconds from asking for the commit to the last block, at least (airflow.md section 4.3).
 COMMIT_WINDOW = 2.0
 #: Files whose fingerprints are kept one by one, so that a message can name the one that changed; and bytes at most.
@@ -321,15 +319,18 @@ def judge_plan(args: UploadArguments, plan: SourcePlan, found: CheckTotals) -> N
         )
 
 
-def hint_small_parts(parts: Sequence[Part]) -> None:
-    """Say once when a part is smaller than what bulk import is made for."""
-    small = [part for part in parts if 0 < part.lines < WORTH_A_PART]
+def hint_small_parts(parts: Sequence[Part], worth: int) -> None:
+    """Say once when a part is smaller than what the platform's bulk import is made for.
+
+    :param worth: lines that are worth a part; 0 for a platform that has no such figure.
+    """
+    small = [part for part in parts if 0 < part.lines < worth]
     if small:
         log.info(
             "Hint: %d of %d parts have under %d lines; the vendor means bulk import for more than that.",
             len(small),
             len(parts),
-            WORTH_A_PART,
+            worth,
         )
 
 

@@ -63,13 +63,16 @@ def with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
     return {"error_file_uris": [], **result, "execution_ids": ids}
 
 
-def why_not_good(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
-    """Say why a finished import is not good; empty when it is."""
-    reason = _open_sum(result, pairs) or _too_many_failures(result, tolerance, pairs)
+def why_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    """Say why a finished import is not good; empty when it is.
+
+    :param thing: the import in words, with its id.
+    """
+    reason = _open_sum(thing, result, pairs) or _too_many_failures(thing, result, tolerance, pairs)
     return f"{reason} {totals(result)}" if reason else ""
 
 
-def _open_sum(result: dict[str, Any], pairs: Pairs) -> str:
+def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
     """Everything is accounted for: read = rejected + accepted + failed."""
     left = result["lines_read"] - sum(
         result[key] for key in ("lines_rejected", "lines_accepted", "lines_failed")
@@ -87,13 +90,13 @@ def _open_sum(result: dict[str, Any], pairs: Pairs) -> str:
     where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
     return (
         f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
-        f"the task asks the platform once more. Document import {result['import_id']}:"
+        f"the task asks the platform once more. {thing}:"
     )
 
 
-def _too_many_failures(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+def _too_many_failures(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
     return wording.too_many_failures(
-        f"Document import {result['import_id']}",
+        thing,
         result["lines_rejected"] + result["lines_failed"],
         result["lines_read"],
         tolerance,

@@ -135,19 +135,17 @@ class UploadRun(RemoteRun[UploadArguments]):
             return self.work.executions().get(execution_id)
         except NotFound:
             raise wording.gone(
-                f"execution {execution_id} of {self._thing} (part {entry.part.index + 1})",
+                f"execution {execution_id} of {self.work.what} (part {entry.part.index + 1})",
                 "Nothing is sent again; a retry cannot help, and a new DAG run imports again.",
             ) from None
-
-    @property
-    def _thing(self) -> str:
-        return f"document import {self.work.import_id}"
 
     def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
         if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
-        return ending.why_not_good(self._result(), self.args.tolerance, self._pairs or ())
+        return ending.why_not_good(
+            f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
+        )
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         failed = self._ended_as(RemoteStatus.FAILED)
@@ -186,7 +184,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             left = [*verdict.going, *(one.id for one in uncancelled)]
         raise DeadlinePassed(
             wording.late(
-                f"Document import {self.work.import_id}",
+                f"The {self.work.what}",
                 self.args.timeout,
                 "its submission",
                 f"Still running: {judging.name_ids(left)}." if left else "Nothing keeps running.",
@@ -225,7 +223,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         self.work.live.clear()
 
     def _tell_end(self, result: dict[str, Any]) -> None:
-        log.info("Document import %s is over. %s", self.work.import_id, ending.totals(result))
+        log.info("The %s is over. %s", self.work.what, ending.totals(result))
         ending.tell_bad_lines(result, self._pairs or ())
 
     # Stopping.

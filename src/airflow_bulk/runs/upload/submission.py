@@ -16,13 +16,12 @@ import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
-from airflow_bulk.documents.errors import SourceChanged
+from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.platforms.status import RemoteSnapshot
-from airflow_bulk.runs.reconcile import Reconciliation
+from airflow_bulk.runs.reconcile import Reconciliation, find_or_create
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload import plan as planning
-from airflow_bulk.runs.upload.creation import find_or_create
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.plan import SourcePlan
 
@@ -202,7 +201,7 @@ class UploadSubmission:
         self.plan = found
         if not found.lines_to_send:
             return False
-        planning.hint_small_parts(parts)
+        planning.hint_small_parts(parts, self.args.lines_worth_a_part)
         self.recorded.add(parts[len(self.recorded.entries) :])
         found.complete = True
         self.record.write("plan", msgspec.to_builtins(found))
@@ -339,6 +338,11 @@ class UploadSubmission:
         """Parts that have an execution."""
         return [one for one in self.recorded.entries if one.executions]
 
+    @property
+    def what(self) -> str:
+        """The import in words, with its id."""
+        return f"{self.port.noun} {self.import_id}"
+
     def console_url(self) -> str | None:
         """Link to the import in the platform's console; None where there is none, or while a piece is missing."""
         if self.import_id is None or self._console_url is None:
@@ -352,10 +356,10 @@ class UploadSubmission:
             self.reconcile_committed()  # what may have been taken without our knowing is cancelled, or named, too
         left = self.cancel(sorted(self.live), CANCEL_SECONDS) if self.live else []
         log.warning(
-            "The source changed: beginning again, as generation %d. Import %s keeps what it has taken; "
+            "The source changed: beginning again, as generation %d. The %s keeps what it has taken; "
             "not cancelled: %s.",
             self.record.generation + 1,
-            self.import_id,
+            self.what,
             judging.name_ids([one.id for one in left]) or "nothing",
         )
         self.live.clear()
