@@ -5,6 +5,7 @@ Waits end at the first look that answers, and fail with what is known: states of
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
@@ -92,8 +93,14 @@ class AirflowApi:
         answer = self.call("GET", "/importErrors")
         return {error["filename"]: error["stack_trace"] for error in answer["import_errors"]}
 
-    def add_connection(self, conn_id: str, **fields: Any) -> None:
-        """Create a connection, or replace it; fields as the API takes them (``conn_type``, ``password``, ...)."""
+    def add_connection(self, conn_id: str, connection: str) -> None:
+        """Create a connection, or replace it.
+
+        :param connection: as JSON, the value of an ``AIRFLOW_CONN_...`` variable.
+        """
+        fields = json.loads(connection)
+        if "extra" in fields:
+            fields["extra"] = json.dumps(fields["extra"])
         self._answer("DELETE", f"/connections/{quote(conn_id)}")
         self.call("POST", "/connections", json={"connection_id": conn_id, **fields})
 

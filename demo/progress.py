@@ -36,7 +36,7 @@ class Progress:
         self._console = console
         self._began = time.monotonic()
         self._live: Live | None = None
-        self._told: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -68,13 +68,13 @@ class Progress:
             self._live.update(self._block(standing, by_status, lines))
             return
         for task, state in standing.items():
-            self._tell(task, state)
+            self._show(task, state)
         platform = ", ".join(f"{count} {status}" for status, count in sorted(by_status.items()))
-        self._tell("platform", f"{platform}, {lines:,} lines imported" if platform else "-")
+        self._show("platform", f"{platform}, {lines:,} lines imported" if platform else "-")
 
-    def _tell(self, name: str, text: str) -> None:
-        if self._told.get(name, "-") != text:
-            self._told[name] = text
+    def _show(self, name: str, text: str) -> None:
+        if self._shown.get(name, "-") != text:
+            self._shown[name] = text
             self._console.print(f"{self._seconds():5.1f} s  {name}: {text}", soft_wrap=True)
 
     def _seconds(self) -> float:

@@ -1,6 +1,7 @@
 """The Centrapay hook: create a batch, get it, and the asset reads that show what it loaded.
 
-EXPERIMENTAL, as the seed marks batches (centrapay.md section 1). Facts: centrapay.md sections 2 to 4, 7 and 8.
+EXPERIMENTAL, as an older page of the vendor marks batches (centrapay.md section 1). Facts: centrapay.md sections 2
+to 4, 7 and 8.
 """
 
 from __future__ import annotations

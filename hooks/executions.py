@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=RemoteSnapshot)
 log = logging.getLogger(__name__)
 
-#: Cancels under way at once (design section 6).
+#: Cancels under way at once (ARCHITECTURE.md section 6).
 AT_ONCE = 8
 #: Share of the time that is kept to prove by a list what was cancelled.
 PROOF = 0.25
@@ -137,18 +137,7 @@ class RemoteExecutions(ABC, Generic[S]):
                 )
             ]
 
-        gate = asyncio.Semaphore(AT_ONCE)
         brief = {"tries": 2, "timeout": seconds * PROOF}
-
-        async def cancel(execution_id: str) -> None:
-            async with gate:
-                try:
-                    await arun_calls(
-                        self.canceling(execution_id), lambda call: self.hook.asend(call, **brief)
-                    )
-                except PlatformError as error:
-                    log.info("%s", error)
-
         pending = newest_first(executions or ())
         try:
             async with asyncio.timeout(seconds * (1 - PROOF)):
@@ -161,7 +150,7 @@ class RemoteExecutions(ABC, Generic[S]):
                     if wanted is None:
                         raise
                     # Ours are known by name, and a cancel harms none that is not PENDING.
-                await asyncio.gather(*(cancel(one) for one in pending))
+                await self._acancel(pending, **brief)
         except TimeoutError:
             log.warning("Not all cancels were answered within %.0f s.", seconds)
         try:
@@ -170,6 +159,21 @@ class RemoteExecutions(ABC, Generic[S]):
         except (PlatformError, TimeoutError) as error:
             _say_unproved(pending, error)
             raise
+
+    async def _acancel(self, executions: Sequence[str], **options: Any) -> None:
+        """Cancel each, a few at a time; a refusal is logged and no more."""
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def cancel(execution_id: str) -> None:
+            async with at_once:
+                try:
+                    await arun_calls(
+                        self.canceling(execution_id), lambda call: self.hook.asend(call, **options)
+                    )
+                except PlatformError as error:
+                    log.info("%s", error)
+
+        await asyncio.gather(*(cancel(one) for one in executions))
 
 
 def _say_unproved(executions: Iterable[str], error: Exception) -> None:

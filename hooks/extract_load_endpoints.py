@@ -43,7 +43,7 @@ class QuickBooksSource:
     :param conn_id: connection with the base URL and a bearer token.
     :param realm: the company; ``None``: the connection's extra field ``realm``.
     :param page_size: rows of a page, 500 at most.
-    :param since_field: the field that ``since`` filters, the time in the data [source: the create time].
+    :param since_field: the field that ``since`` filters, the time in the data [seen: the create time].
     :param updated_field: the field that ``updated_since`` filters.
     """
 

@@ -21,7 +21,7 @@ from airflow_bulk.platforms.mediarithmics import integration_batch_calls as batc
 class MediarithmicsHook(IntegrationBatchHook):
     """Call the mediarithmics API.
 
-    Only long-lived API tokens are used (section 1.2, the second way [docs]); they are made in the
+    Only long-lived API tokens are used (section 1.2, the second way [documented]); they are made in the
     console under settings, My Account, API Tokens.
 
     :param mediarithmics_conn_id: connection of type ``mediarithmics``: the API token in the password.

@@ -142,7 +142,7 @@ class IntegrationBatchHook(PlatformHook):
     def update_batch_instance(
         self, instance_id: str, changes: Mapping[str, Any]
     ) -> batches.IntegrationBatchInstance:
-        """Change fields of an instance: read, merge, put the whole object back (section 8 [navigator])."""
+        """Change fields of an instance: read, merge, put the whole object back (section 8 [seen])."""
         current = self.send(calls.get_raw_instance(instance_id))
         return self.send(calls.update_instance(instance_id, {**current, **changes}))
 
@@ -294,7 +294,7 @@ class IntegrationBatchExecutions(RemoteExecutions[batches.IntegrationBatchSnapsh
     :param hook: the platform.
     :param instance_id: the instance.
     :param since: seconds since 1970: what was created, and was to start, before may be left out.
-    :param cancel_ways: how to cancel (conflict 1).
+    :param cancel_ways: how to cancel (mediarithmics.md conflict 1).
     """
 
     hook: IntegrationBatchHook

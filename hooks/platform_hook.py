@@ -2,7 +2,7 @@
 
 Control calls go through the ``requests`` session that ``HttpHook.get_conn`` builds, so proxies,
 adapters and TLS settings come with it. Our connection fields never become headers, which is what
-``HttpHook`` does with unknown extras (airflow-3.3-facts.md, item 5).
+``HttpHook`` does with unknown extras (airflow.md section 7.1).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Carries calls out: ``send`` in workers, ``asend`` in triggers, and nothing else does HTTP but file bodies.
 
-The rules stand here once (design section 3): one kept-alive session, connect and read timeouts always
+The rules stand here once (ARCHITECTURE.md section 3): one kept-alive session, connect and read timeouts always
 set, TLS verified, redirects never followed (a token must not travel), retries only of what is
 repeatable or was certainly not carried out, with capped exponential backoff, jitter and
 ``Retry-After``. No message holds a header.
@@ -161,7 +161,7 @@ class Transport:
                 json=call.json,
                 timeout=(_soonest(endpoint.connect_timeout, timeout), timeout or endpoint.read_timeout),
                 allow_redirects=False,
-                # On the call: environment variables would override the session's (facts, section 5).
+                # On the call: environment variables would override the session's (airflow.md section 7.3).
                 verify=endpoint.verify,
                 proxies=dict(endpoint.proxies),
             )

@@ -20,46 +20,49 @@ if TYPE_CHECKING:
 class CentrapayBatchOperator(RunOperator):
     """Create a Centrapay batch from one file, wait, judge, report.
 
-    **EXPERIMENTAL**: the calls behind it may change or vanish without notice (centrapay.md section 1 [seed]).
+    **EXPERIMENTAL**: the calls behind it may change or vanish without notice (centrapay.md section 1 [documented]).
 
     Centrapay's own servers fetch the file, so its store must be reachable for them. Give ``file``, an object of a
     store, which is checked and then put behind a signed URL when the task runs; or ``url``, which somebody else made.
 
-    The batch is created once: a retry goes on with the recorded one. Centrapay has no idempotency key and no list of
-    batches, so a creation whose answer was lost is never repeated by itself; the error says which read can tell. No
-    batch can be cancelled: stopping the task stops waiting. Clearing a success creates another batch.
+    The batch is created once: a retry goes on with the recorded batch. Centrapay has no idempotency key and no list of
+    batches, so the task never repeats a creation whose answer was lost; the error names the read by which a person can
+    find out. No batch can be cancelled: stopping the task stops the waiting. Clearing a success creates another batch.
 
-    ``complete`` is not success: it is judged by ``max_failures`` over the records counted; errors without any record
-    counted mean that all failed. ``error`` fails: nothing was processed then.
+    The status ``complete`` is not success: ``max_failures`` decides over the records that Centrapay counted. Errors
+    without any record counted mean that all records failed. The status ``error`` fails the task: nothing was processed.
 
     Returns a dictionary with ``batch_id``, ``status``, ``type``, ``count`` (as Centrapay says), ``lines_accepted``,
     ``lines_failed``, ``lines_read`` and ``lines_breaking_rules`` (of ``file``; None where it was not checked),
     ``rejects_uri``, ``errors_uri`` and ``seconds`` (since the first try).
 
     :param type: ``farmlands-external-asset``, ``ticketek-ticket`` or ``business-onboard``, whose records are checked;
-        another passes with a warning.
-    :param file: one object: ``s3://conn_id@bucket/key.jsonl``. Neither compressed nor local: nobody could fetch it.
-    :param url: a URL that Centrapay can fetch. A secret when it is signed: rendered when the task runs, shown nowhere.
+        the records of another type are not checked, and a warning says so.
+    :param file: one object: ``s3://conn_id@bucket/key.jsonl``. Centrapay cannot fetch a local file, nor read a
+        compressed one.
+    :param url: a URL that Centrapay can fetch. A signed URL is a secret: it is rendered when the task runs, and shown
+        nowhere.
     :param account_id: the account that owns the batch; None takes the connection's.
     :param test: True for a test account; None is not sent, which means False.
     :param url_expires_in: how long the signed URL of ``file`` works; at most seven days.
-    :param max_failures: records in error that are good enough: a count, or a share of those counted (``"0.5%"``).
-        ``"100%"`` never fails. Over it before anything is created, when ``file`` is checked: nothing is created.
+    :param max_failures: how many records in error are tolerated: a count, or a share of those counted (``"0.5%"``).
+        ``"100%"`` never fails. Where the check of ``file`` finds more bad records than this, no batch is created.
     :param errors_path: folder or URI for the NDJSON file of the errors that Centrapay lists, and for that of the
-        lines that break a rule here (positions alone). None keeps a few in the log.
-    :param check: check every record of ``file``; False creates the batch unchecked.
-    :param dry_run: check ``file`` only; it may be local then.
+        lines that break a rule here (only their positions). With None a few of them are logged.
+    :param check: check every record of ``file``; False creates the batch without a check.
+    :param dry_run: only check ``file``, and create no batch; the file may then be local.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
-    :param repeat_lost_post: let a retry post again after the answer to a creation was lost. The file may then be
-        loaded twice; Farmlands records are upserts, for the other types nothing is documented.
+    :param repeat_lost_post: let a retry create the batch again after the answer to a creation was lost. The file may
+        then be loaded twice: Farmlands records are upserts; what the other types do is not documented.
     :param centrapay_conn_id: connection of type ``centrapay``.
-    :param wait_for_completion: False ends when the batch is created; its counts are then None.
-    :param poll_interval: seconds between two looks once the batch has aged; looks are closer at first.
-    :param timeout: deadline from the first submission, the same over retries and deferral.
+    :param wait_for_completion: False ends the task when the batch is created; its counts are then None.
+    :param poll_interval: seconds between two polls; the first polls are closer together.
+    :param timeout: time from the first submission to the deadline (a timedelta, or seconds); retries and deferrals
+        do not move the deadline.
     :param deferrable: wait in the triggerer, without a worker slot.
     """
 
-    # Not url: it is a secret, and rendered fields are shown.
+    # `url` is not among them: it is a secret, and Airflow shows rendered fields.
     template_fields: Sequence[str] = (
         "type",
         "file",

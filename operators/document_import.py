@@ -1,6 +1,6 @@
-"""Import documents into mediarithmics: a file in, its executions judged, exactly once.
+"""Import files of documents into mediarithmics, wait for the executions and judge them, exactly once.
 
-The nightly import is one operator; the single steps beside it are in
+``ImportDocumentsOperator`` is the whole import. The single steps of an import are operators, too: they stand in
 :mod:`airflow_bulk.operators.document_import_steps` and can be imported from here.
 """
 
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class _DocumentsOperator(UploadOperator):
-    """What importing and uploading share besides: the connection, the datamart and the deletion guards."""
+    """What the import and the upload operator share: the connection, the datamart and the deletion guards."""
 
     template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id")
     operator_extra_links = (DocumentImportLink(),)
@@ -59,18 +59,18 @@ class _DocumentsOperator(UploadOperator):
         super().__init__(source=source, **kwargs)
         self.datamart_id = datamart_id
         self.mediarithmics_conn_id = mediarithmics_conn_id
-        # No template fields, so that no trigger form reaches them.
+        # The deletion guards are no template fields, so that no trigger form can set them.
         self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
         self.max_deletions = read.never_a_template("max_deletions", max_deletions)
 
     def hook(self) -> MediarithmicsHook:
-        """The mediarithmics hook."""
+        """Return the hook of mediarithmics."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 
         return MediarithmicsHook(self.mediarithmics_conn_id)
 
     def port(self, hook: MediarithmicsHook) -> DocumentImports:
-        """The datamart's imports."""
+        """Return the document imports of the datamart."""
         return hook.document_imports(read.optional_text("datamart_id", self.datamart_id))
 
     def upload_trigger(self, port: DocumentImports, **waiting: Any) -> UploadTrigger:
@@ -84,7 +84,7 @@ class _DocumentsOperator(UploadOperator):
     def console_url(
         self, hook: MediarithmicsHook, port: DocumentImports
     ) -> Callable[[str, str | None], str | None]:
-        """How a link to an import is made."""
+        """Return the function that makes the link to the console."""
         return lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner)
 
     def _given(self) -> dict[str, Any]:
@@ -105,33 +105,35 @@ class ImportDocumentsOperator(_DocumentsOperator):
 
     Every line is checked before the first byte is sent. Kill the task, its supervisor, the scheduler or the
     triggerer at any moment: a retry goes on, no line is lost and none is imported twice. Clearing a success
-    imports again. Text from a template is coerced, or refused with the field's name.
+    imports again. Text from a template becomes a value of the argument's type, or an error that names the argument.
 
     :param document_type: one of the platform's types, such as ``USER_PROFILE``.
     :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
     :param name: name of the import; a random word in brackets is added (``SendingOptions(name_marker)``).
     :param datamart_id: None takes the connection's.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
-    :param mime_type: None follows from the type; for ``USER_SEGMENT`` from ``.csv``.
-    :param encoding: other than utf-8 only with ``SendingOptions(check=False)``.
+    :param mime_type: None is the format of the document type; a ``USER_SEGMENT`` is CSV where all files end in
+        ``.csv``.
+    :param encoding: an encoding other than utf-8 needs ``SendingOptions(check=False)``.
     :param priority: ``LOW``, ``MEDIUM`` or ``HIGH``; None is not sent.
     :param shuffle_lines: None is not sent; the platform's default loses the order of lines.
     :param use_processing_pipeline: None is not sent.
-    :param max_failures: bad lines that are good enough, rejected and failed together: a count, or a share of
+    :param max_failures: how many bad lines are tolerated, rejected and failed lines together: a count, or a share of
         the lines read (``"0.1%"``). ``"100%"`` never fails.
-    :param rejects_path: folder or URI for an NDJSON file of rejected lines; None keeps counts alone.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines; with None only their counts are kept.
     :param rejects_content: ``"line"`` or ``"position"``; for deletions it is ``"position"`` unless given.
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
     :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
-    :param max_deletions: above so many lines nothing is sent, for the types that delete. Not a template field.
-    :param dry_run: check only: what would be sent, what would be refused.
+    :param max_deletions: with more lines than this nothing is sent, for the types that delete. Not a template field.
+    :param dry_run: only check the source, and report what would be sent and what would be refused.
     :param sending: how the source is cut and sent.
-    :param wait_for_completion: False ends when everything is sent; accepted and failed lines are then None.
-    :param poll_interval: seconds between two looks once the work has aged; looks are closer at first.
-    :param timeout: deadline from the first submission, the same over retries and deferral.
-    :param cancel_on_kill: cancel what is still PENDING when the task is stopped or late.
+    :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
+    :param poll_interval: seconds between two polls; the first polls are closer together.
+    :param timeout: time from the first submission to the deadline (a timedelta, or seconds); retries and deferrals
+        do not move the deadline.
+    :param cancel_on_kill: cancel the executions that are still PENDING when the task is stopped or late.
     :param deferrable: wait in the triggerer, without a worker slot.
     """
 
@@ -178,12 +180,12 @@ class ImportDocumentsOperator(_DocumentsOperator):
 
 
 class UploadDocumentsOperator(_DocumentsOperator):
-    """Upload files into a document import that something else created; the import's own fields say the format.
+    """Upload files into a document import that exists; the fields of the import say the format of the files.
 
-    The same promises and result as :class:`ImportDocumentsOperator`, with one limit: others may feed the same
-    import, so an upload whose answer was lost is settled by a look-up only if exactly one execution created
-    since has its line count and you say ``exclusive=True``; else the task fails, names the candidates, and
-    sends nothing again. Nothing that this task did not upload is ever cancelled.
+    The promises and the result are those of :class:`ImportDocumentsOperator`, with one limit: others may upload into
+    the same import. So when the answer to an upload was lost, the task takes an execution for its own only if you say
+    ``exclusive=True`` and exactly one execution that was created since has the line count of the upload. Else the task
+    fails, names the candidates, and sends nothing again. The task never cancels an execution that it did not create.
 
     :param import_id: the document import.
     :param exclusive: nobody else uploads into it while this task runs.
@@ -208,13 +210,13 @@ class UploadDocumentsOperator(_DocumentsOperator):
     def upload_arguments(
         self, given: Mapping[str, Any], sending: SendingOptions, hook: MediarithmicsHook
     ) -> UploadArguments:
-        """Read the arguments, and the import that they name."""
+        """Read the arguments, and the import that ``import_id`` names."""
         from airflow_bulk.runs.document_import.arguments import read_upload_arguments
 
         return read_upload_arguments(given, sending, self._import(hook))
 
     def existing_import(self) -> ExistingImport:
-        """The import that the operator was given."""
+        """Return the import that the operator was given."""
         from airflow_bulk.runs.upload.submission import ExistingImport
 
         return ExistingImport(read.text("import_id", self.import_id), read.flag("exclusive", self.exclusive))

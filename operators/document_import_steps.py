@@ -1,4 +1,4 @@
-"""The single steps around a document import, for those who compose: create, update, delete, cancel."""
+"""The single steps of a document import as operators: create, update, delete, cancel."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class CreateDocumentImportOperator(_StepOperator):
     Clearing the task after a success creates another one. Parameters as in
     :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`.
 
-    :param mime_type: None is ``APPLICATION_X_NDJSON``: there is no source whose name could say CSV.
-    :param name_marker: end the name in a random word, by which a later try finds the import again.
-    :param settle: seconds to wait for an import to show after the answer to its creation was lost.
+    :param mime_type: None is ``APPLICATION_X_NDJSON``, since no file name says CSV here.
+    :param name_marker: add a random word to the end of the name, by which a later try finds the import again.
+    :param settle: seconds to wait until the platform lists an import whose creation got no answer.
     """
 
     template_fields: Sequence[str] = (
@@ -157,11 +157,11 @@ class UpdateDocumentImportOperator(_StepOperator):
 
 
 class DeleteDocumentImportOperator(_StepOperator):
-    """Delete an import; refused while executions are PENDING or RUNNING, unless ``force=True``.
+    """Delete an import. The task fails while executions are PENDING or RUNNING, unless ``force=True``.
 
     An import that is gone already is no error, so a retry is safe.
 
-    :param force: delete although executions are not over.
+    :param force: delete the import although executions are not over.
     """
 
     template_fields: Sequence[str] = ("import_id", "datamart_id", "force")
@@ -202,17 +202,18 @@ class DeleteDocumentImportOperator(_StepOperator):
 
 
 class CancelDocumentImportExecutionsOperator(_StepOperator):
-    """Cancel what is still PENDING of an import: works as a teardown, to close the gap that hooks leave.
+    """Cancel the executions of an import that are still PENDING; made to be a teardown of the import.
 
     A task marked failed before the triggerer has its trigger, or while the triggerer is down, gets no
-    ``on_kill`` at all (airflow-crash-facts.md section 3). Run this one with ``trigger_rule="all_done"`` or as a
+    ``on_kill`` at all (airflow.md section 3.3). Run this one with ``trigger_rule="all_done"`` or as a
     teardown on the ``import_id`` that the import pushes to XCom as soon as it is known.
 
-    Returns how many were cancelled, and the ids of those that still run: only PENDING ones can be cancelled.
+    Returns how many executions were cancelled, and the ids of those that still run: only a PENDING execution can be
+    cancelled.
 
     :param import_id: the import; None or empty (the import was never created) does nothing.
-    :param execution_ids: only these; None cancels all of the import.
-    :param seconds: everything ends within them.
+    :param execution_ids: cancel only these executions; None cancels all executions of the import.
+    :param seconds: how long the task may take.
     """
 
     template_fields: Sequence[str] = ("import_id", "datamart_id", "execution_ids", "seconds")
@@ -231,7 +232,7 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
         self.seconds = seconds
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Cancel, prove it by a list, and name what still runs."""
+        """Cancel, list the executions to prove it, and name those that still run."""
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.status import RemoteStatus
         from airflow_bulk.runs.failures import told_to_airflow

@@ -1,8 +1,8 @@
 """Extract/load batches: expanded into tasks (``ExtractLoadTaskGroup``), or delegated to the server.
 
-This is the door; the rooms are ``extract_load_group`` (the graph as a task group), ``extract_load_steps`` (extract,
-snapshot, apply), ``extract_load_documents`` (a document import as destination), ``extract_load_batch`` (delegated)
-and ``watermark``.
+Import the classes from here. They stand in ``extract_load_group`` (the graph as a task group), ``extract_load_steps``
+(extract, snapshot, apply, watermark), ``extract_load_documents`` (a document import as destination) and
+``extract_load_batch`` (delegated).
 """
 
 from airflow_bulk.operators.extract_load_batch import ExtractLoadBatchOperator

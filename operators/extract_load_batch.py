@@ -154,7 +154,7 @@ class _Submission:
 
     def __init__(self, context: Context, hook: ExtractLoadHook, definition: dict[str, Any]) -> None:
         self._store: TaskStateStore = context["task_state_store"]
-        # max_tries moves on with every clear, so a cleared task begins anew (airflow-crash-facts.md section 2).
+        # max_tries moves on with every clear, so a cleared task begins anew (airflow.md section 2.1).
         self._key = f"batch.{context['ti'].max_tries}"
         self._hook = hook
         self._definition = definition

@@ -1,7 +1,8 @@
-"""A document import as a load's destination: extracted records become lines, and go through the nightly import.
+"""A document import as the destination of a load: extracted records become lines, which are imported.
 
-A platform of documents has no records to list, update or delete: a load is an import, everything accounted for and
-exactly once (``ImportDocumentsOperator``). The lines are made once and kept, so that every try imports the same ones.
+A platform that takes documents has no records to list, update or delete. So a load is an import, with everything
+accounted for and exactly once (``ImportDocumentsOperator``). The lines are written once and kept, so that every try
+imports the same lines.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DocumentImportDestination:
-    """Where each load object of a batch goes, as a document import.
+    """Which document import each load object of a batch goes into.
 
     :param documents: load object -> arguments of ``ImportDocumentsOperator`` (``document_type``, ``name``,
         ``mediarithmics_conn_id``, ``datamart_id``, ``max_failures`` ...), all but ``source``.
@@ -31,7 +32,7 @@ class DocumentImportDestination:
     def arguments(self, name: str) -> dict[str, Any]:
         """Return the import's arguments for a load object.
 
-        :raises ValueError: it has none.
+        :raises ValueError: the load object has no arguments.
         """
         if name not in self.documents:
             known = ", ".join(sorted(self.documents)) or "none"
@@ -43,11 +44,11 @@ class DocumentImportDestination:
         return iter(())
 
     def create(self, name: str, record: Record) -> Record:
-        """Refuse: lines go out as a file."""
+        """Refuse: documents are imported as a file."""
         raise NotImplementedError("documents are imported as a file, not record by record")
 
     def update(self, name: str, record_id: object, record: Record) -> Record:
-        """Refuse: lines go out as a file."""
+        """Refuse: documents are imported as a file."""
         raise NotImplementedError("documents are imported as a file, not record by record")
 
     def delete(self, name: str, record_id: object) -> None:
@@ -58,15 +59,15 @@ class DocumentImportDestination:
 
 
 class ApplyDocumentsOperator(ImportDocumentsOperator):
-    """Import what was extracted: each record becomes one line.
+    """Import extracted records as documents: each record becomes one line.
 
-    Returns what ``ImportDocumentsOperator`` returns, and makes its promises. A batch without any record is no failure:
-    ``on_empty`` is ``"ok"`` unless given.
+    Returns what ``ImportDocumentsOperator`` returns, and makes its promises. A batch without any record does not
+    fail: ``on_empty`` is ``"ok"`` unless given.
 
     :param object_name: the load object, for messages.
-    :param staging: folder for the lines; every worker reaches it, since a retry reads them again.
-    :param mapping: how a record becomes a line: ``fields`` (and nothing else) counts.
-    :param extracts: references to what feeds it: the ``.output`` of each ExtractOperator, or task ids, which make no
+    :param staging: folder for the lines; every worker must reach it, since a retry reads the lines again.
+    :param mapping: how a record becomes a line; only its ``fields`` are used.
+    :param extracts: references to the records: the ``.output`` of each ExtractOperator, or task ids, which make no
         edges.
     :param import_arguments: those of ``ImportDocumentsOperator``, all but ``source``.
     """

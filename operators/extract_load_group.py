@@ -1,7 +1,7 @@
 """An extract/load batch as a task group: the definition's graph, one task a node (extract_load.md section 6).
 
-Building it reads no network and no connection. A bad definition ends in ONE error with all its faults, which Airflow
-shows as the DAG file's import error.
+Building the group uses no network and no connection. A bad definition raises ONE error with all its faults, which
+Airflow shows as the DAG file's import error.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _INHERIT: Any = object()
 
 
 class ExtractLoadTaskGroup(TaskGroup):
-    """Run the jobs of a batch as tasks, in the order that their required objects ask for.
+    """Run the jobs of a batch as tasks, in the order that the required objects of the jobs demand.
 
-    Give the DAG ``max_active_runs=1``. Without it nothing is created twice, since each apply then reads the destination
-    again first; but of two runs at once the one that applies last wins, even if it read the source first.
+    Give the DAG ``max_active_runs=1``. Without it nothing is created twice either, since each apply then reads the
+    destination again first. But of two runs at once the one that applies last wins, even if it read the source first.
 
-    :param group_id: the group's id, and with the DAG's id the identity of its watermarks.
+    :param group_id: the group's id; together with the DAG's id it names the asset of the watermarks.
     :param definition: the batch: ``load_definition("file.yaml")`` or a dict.
     :param source: connection id or source object for all extracts, unless *connections* knows the definition's own.
     :param destination: connection id or destination object for all loads, likewise.
@@ -50,11 +50,11 @@ class ExtractLoadTaskGroup(TaskGroup):
     :param staging: folder for the records between tasks, reachable from every worker; may hold templates.
     :param since: replaces the batch's ``since``; a job's own still wins.
     :param updated_since: replaces the batch's ``updated_since``; ``"watermark"``: since the last success.
-    :param overlap: how far before the watermark to begin.
-    :param window: length of ``"window"`` where the run's data interval has none.
+    :param overlap: how long before the watermark an extract begins.
+    :param window: length of ``"window"`` where the run's data interval has no length.
     :param deletions: ``"off"``, a share such as ``"10%"``, a number such as 25, or ``"all"``.
     :param read_only: load objects that are never written.
-    :param strict: what the definition says in vain is a fault, not a warning.
+    :param strict: a part of the definition that has no effect is a fault, not a warning.
     :param group_arguments: further arguments of ``TaskGroup``.
     """
 
@@ -120,7 +120,7 @@ def _compile(
 
 
 def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, file: str | None) -> None:
-    """Ask ends that know their objects (SQL, document import) for those that they do not declare."""
+    """Find the objects that an end does not declare, where the end knows its objects (SQL, document import)."""
     problems: list[Problem] = []
     if (undeclared := getattr(ends["source"], "undeclared", None)) is not None:
         problems += [
@@ -150,7 +150,7 @@ def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, 
 def _endpoint(
     side: str, graph: BatchGraph, given: Any, connections: Mapping[str, Any] | None
 ) -> tuple[Any, str]:
-    """Return what the definition's own connection id stands for here, else what the DAG names, with a warning."""
+    """Return what stands here for the definition's connection id; else what the DAG names, and a warning."""
     remote = getattr(graph.batch, f"{side}_connection_id")
     if remote is not None and remote in (connections or {}):
         return _checked(side, (connections or {})[remote]), ""

@@ -1,10 +1,12 @@
-"""The steps of an expanded batch: extract, snapshot, apply, and the watermark at the end. Each can be used alone.
+"""The tasks of an expanded batch: extract, snapshot, apply, and watermark at the end. Each can be used alone.
 
-Data goes by reference: a step returns where its records are and how many, never the records. Facts: extract_load.md
-sections 2, 5 and 6. What only a running task needs is in ``extract_load_work`` and loads when a task runs.
+Data goes by reference: a task returns where its records are and how many they are, never the records. Facts:
+extract_load.md sections 2, 5 and 6. The code that only a running task needs stands in
+:mod:`airflow_bulk.runs.extract_load.steps` and loads when a task runs.
 
-Where a step takes the reference of another, it takes that task's ``.output``, which makes the edge, too, or its task id.
-An id is text: Airflow sees no edge in it, so set one (``extract >> apply``). An id inside a group is the whole one.
+Where an operator takes the reference of another task, give that task's ``.output``, which also makes the edge, or its
+task id. A task id is text: Airflow makes no edge from it, so set the edge yourself (``extract >> apply``). The id of a
+task in a group begins with the id of the group.
 """
 
 from __future__ import annotations
@@ -35,14 +37,14 @@ class ExtractOperator(BaseOperator):
     Returns a reference: ``node``, ``object``, ``grain``, ``uri``, ``records``, the bounds used, ``latest_change``.
 
     :param source: connection id, or a source object.
-    :param object_name: the source's object, case as the source has it.
+    :param object_name: the source's object, in the upper and lower case that the source uses.
     :param staging: folder for the records, reachable from every worker.
     :param grain: the report's grain, if any.
     :param since: lower bound of the time in the data: any form of extract_load.md section 5, a template, or ``window``.
     :param updated_since: lower bound of the time of change: as *since*, or ``watermark``.
     :param watermark: the asset that keeps the watermark; needed for ``updated_since="watermark"``.
-    :param overlap: how far before the watermark to begin.
-    :param window: the window's length, where the run's data interval has none.
+    :param overlap: how long before the watermark the extract begins.
+    :param window: length of the window where the run's data interval has no length.
     """
 
     template_fields = ("since", "updated_since", "staging")
@@ -91,8 +93,8 @@ class ExtractOperator(BaseOperator):
 class SnapshotOperator(BaseOperator):
     """Read what a destination holds of one object now.
 
-    Returns a reference: ``object``, ``uri``, ``records``, and ``ended_runs`` of the DAG, by which an apply tells whether
-    another run has ended since.
+    Returns a reference: ``object``, ``uri``, ``records``, and ``ended_runs``: how many runs of the DAG have ended. By
+    that number an apply finds out whether another run has ended since the snapshot.
 
     :param destination: connection id, or a destination object.
     :param object_name: the destination's object.
@@ -120,25 +122,26 @@ class ApplyOperator(BaseOperator):
     """Make a destination hold what was extracted: create, update, and (when asked) delete.
 
     Returns the counts of :class:`airflow_bulk.extract_load.applying.Applied`, and where the records are that the
-    destination holds afterwards. A later try reads the destination again instead of the snapshot, and so finds what an
-    earlier one wrote: nothing is created twice. So does the first try where other runs of the DAG may have written
-    since the snapshot: ``max_active_runs`` is not 1, it is a backfill, another run is active or has ended since.
+    destination holds afterwards. A later try reads the destination again instead of the snapshot. So it finds what an
+    earlier try wrote, and nothing is created twice. The first try reads the destination again, too, where other runs of
+    the DAG may have written since the snapshot: ``max_active_runs`` is not 1, the run is a backfill, another run is
+    active, or another run has ended since.
 
     :param destination: connection id, or a destination object.
     :param object_name: the destination's object.
     :param staging: folder for the resulting records.
     :param mapping: how records are made (:class:`airflow_bulk.extract_load.LoadMapping` or a dict).
-    :param extracts: references to what feeds this object: the ``.output`` of each ExtractOperator, or task ids, which
-        make no edges.
-    :param snapshot: reference to what is there: the ``.output`` of a SnapshotOperator, or a task id, which makes no
-        edge; ``None``: read it now.
+    :param extracts: references to the records of this object: the ``.output`` of each ExtractOperator, or task ids,
+        which make no edges.
+    :param snapshot: reference to the records that the destination holds: the ``.output`` of a SnapshotOperator, or a
+        task id, which makes no edge; ``None`` reads the destination now.
     :param references: load object -> reference to its records: the ``.output`` of an apply or a snapshot, or a task
         id, which makes no edge.
-    :param reference_matches: load object -> its mapping's first matching field, where it is not ``qbd_id``.
+    :param reference_matches: load object -> the first matching field of its mapping, where that is not ``qbd_id``.
     :param deletions: ``"off"``, a share such as ``"10%"``, a number, or ``"all"``.
-    :param unrequired: extracts that feed this object but are not among *extracts*: their presence refuses deletions.
-    :param read_only: write nothing; pass the snapshot on, or without one what the destination holds now.
-    :param settle: seconds to wait before the destination is read again, for what an older try still had under way.
+    :param unrequired: extracts of this object that are not among *extracts*; where there is one, nothing is deleted.
+    :param read_only: write nothing; return the snapshot, or without a snapshot what the destination holds now.
+    :param settle: seconds to wait before the destination is read again, since a write of an older try may be under way.
     """
 
     template_fields = ("staging", "extracts", "snapshot", "references")
@@ -184,7 +187,7 @@ class ApplyOperator(BaseOperator):
         return apply(self, context)
 
     def on_kill(self) -> None:
-        """Stop before the next write; what was written stays, and the next try finds it."""
+        """Stop before the next write. What was written stays, and the next try finds it."""
         from airflow_bulk.runs.failures import TaskStopped
 
         self.stopped = True
@@ -194,14 +197,15 @@ class ApplyOperator(BaseOperator):
 class WatermarkOperator(BaseOperator):
     """Move the watermarks of a group's extracts; the last task of the group.
 
-    It runs whatever happened before it and moves what may move. It fails if a task failed, so that a run with a
-    failed apply is a failed run, and is skipped if all were. What was skipped was not applied: it moves nothing.
+    The task runs whatever happened before it, and moves the watermarks that may move. It fails if a task failed, so
+    that a run with a failed apply is a failed run. It is skipped if all tasks were skipped: what was skipped was not
+    applied, so no watermark moves.
 
     The watermark of an extract is the largest time of change that it has seen, not the time of the run, so a record
     changed while a run runs is in the next one. It is kept in Airflow's asset state store, and moves only after every
     apply that needs the extract succeeded, never backwards, and not by backfills.
 
-    Task ids are text, which makes no edges: set this task downstream of all that it names.
+    Task ids are text, and text makes no edges: set this task downstream of all tasks that it names.
 
     :param asset: the asset whose state holds the watermarks, one key an extract node.
     :param extracts: task id of an extract -> task ids of the applies that need it.
@@ -209,7 +213,7 @@ class WatermarkOperator(BaseOperator):
 
     def __init__(self, *, asset: Asset, extracts: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", "all_done")
-        # What is read here is set here: two at once could move a watermark backwards.
+        # The task reads a watermark and then sets it: two tasks at once could move a watermark backwards.
         kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(inlets=[asset], **kwargs)
         self.asset = asset

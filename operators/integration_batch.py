@@ -65,22 +65,22 @@ class EnsureIntegrationBatchOperator(BaseOperator):
     """Make the plugin, the version and the instance exist as declared; safe to run and retry as often as you like.
 
     It does **not** upload code, and it does **not** release a DRAFT version: both are done in the console. A version
-    that it creates is a DRAFT (mediarithmics.md section 7.2 [docs]).
+    that it creates is a DRAFT (mediarithmics.md section 7.2 [documented]).
 
     Plugins and versions are create-only. When the version exists and its properties differ from the declared ones,
-    the task fails, lists the differences (never a value) and proposes the next ``version_id``. Of the instance, what
-    is declared is put back when it differs; what is left out stays as it is.
+    the task fails, lists the differences (never a value) and proposes the next ``version_id``. A field of the instance
+    that is declared and differs is set to what is declared; a field that is not declared stays as it is.
 
     Returns a dictionary with ``plugin_id``, ``version_id`` (the row id), ``version``, ``instance_id``, ``created``,
     ``updated`` and ``console_url``.
 
     :param group_id: such as ``com.customer.plugintype``.
-    :param artifact_id: differs from ``group_id``.
+    :param artifact_id: the plugin's artifact; must differ from ``group_id``.
     :param version_id: as people write it (``1.0.0``), or the row id of a version that exists (conflict 3).
     :param name: name of the instance, by which it is found again among those of the plugin.
-    :param plugin_properties: properties of the version, ``provider`` and ``name`` among them; None takes the version
-        as it is, and it must exist.
-    :param instance_properties: properties to set on the instance alone.
+    :param plugin_properties: properties of the version, ``provider`` and ``name`` among them; with None the version
+        must exist, and its properties are not compared.
+    :param instance_properties: properties that are set on the instance and not on the version.
     :param cron: five fields, in UTC; together with ``cron_status`` or not at all.
     :param cron_status: ``ACTIVE`` or ``PAUSED``.
     :param ram_size: ``LOW``, ``MEDIUM``, ``LARGE`` or ``EXTRA_LARGE`` (``XL`` too); None is LOW for a new instance and
@@ -89,7 +89,7 @@ class EnsureIntegrationBatchOperator(BaseOperator):
     :param disk_size: as ``ram_size``.
     :param size_fields: how sizes are spelled when sent: ``"seed"`` or ``"execution_container"`` (conflict 2).
     :param organisation_id: None takes the connection's.
-    :param settle: seconds to wait for an object to show after the answer to its creation was lost.
+    :param settle: seconds to wait until the platform lists an object whose creation got no answer.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
     """
 
@@ -150,7 +150,7 @@ class EnsureIntegrationBatchOperator(BaseOperator):
         self.mediarithmics_conn_id = mediarithmics_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Compare the declaration with the platform, create what is missing, put back what differs."""
+        """Compare the declaration with the platform, create what is missing, and update what differs."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.runs.failures import told_to_airflow
         from airflow_bulk.runs.integration_batch.arguments import read_declaration
@@ -172,31 +172,34 @@ class RunIntegrationBatchOperator(RunOperator):
     """Run a batch instance once, now or at a time, wait for its end, judge it: exactly one run over all tries.
 
     Kill the task at any moment: a retry finds the execution again and goes on with it. The platform has no name or key
-    for an execution, so after a lost answer a newer MANUAL one with the start that was asked for is taken; where two
-    fit, the task fails and names them. A task that is stopped cancels the execution while it is PENDING.
+    for an execution. So after a lost answer the task takes a newer MANUAL execution with the start that was asked for;
+    where two such executions exist, the task fails and names them. A task that is stopped cancels its execution while
+    that is PENDING.
 
-    An execution that ended FAILED or LOST fails the task for good: nobody documents what it has done. Clearing the
-    task runs the batch again; so does a retry, with ``run_again_after_failure``. One that was cancelled never ran, and
-    another is started, a few times.
+    An execution that ended FAILED or LOST fails the task for good: no document says what such an execution has done.
+    Clearing the task runs the batch again; so does a retry, with ``run_again_after_failure``. An execution that was
+    cancelled never ran: the task starts another one, a few times at most.
 
     Returns a dictionary with ``instance_id``, ``execution_id``, ``status``, ``execution_type``,
-    ``expected_start_date`` and ``start_date`` (ISO 8601, UTC), ``tasks`` and ``tasks_failed`` (as the platform counts them, or None), ``seconds`` and
-    ``console_url``.
+    ``expected_start_date`` and ``start_date`` (ISO 8601, UTC), ``tasks`` and ``tasks_failed`` (as the platform counts
+    them, or None), ``seconds`` and ``console_url``.
 
     :param instance_id: the instance.
     :param expected_start_date: when it is to start: a datetime, or a text that pendulum reads (UTC unless it says
-        otherwise); the past is refused. None or empty starts it now. Up to a second is added, by which a later try
-        tells this task's execution from others that start at the same time.
+        otherwise); a time in the past is refused. None or empty starts it now. The task adds up to a second, by
+        which a later try tells this task's execution from others that start at the same time.
     :param organisation_id: None takes the instance's.
-    :param max_failures: failed tasks of the execution that are good enough: a count, or a share (``"0.1%"``).
+    :param max_failures: how many failed tasks of the execution are tolerated: a count, or a share (``"0.1%"``).
     :param on_clear: what clearing a success does: ``"run_again"``, or ``"keep"`` the recorded result.
     :param run_again_after_failure: let a retry run the batch again after it FAILED.
-    :param wait_for_completion: False ends when the execution is created.
-    :param poll_interval: seconds between two looks once the work has aged; looks are closer at first.
-    :param timeout: deadline, counted from the expected start, the same over retries and deferral.
+    :param wait_for_completion: False ends the task when the execution is created.
+    :param poll_interval: seconds between two polls; the first polls are closer together.
+    :param timeout: time from the expected start to the deadline (a timedelta, or seconds); retries and deferrals do
+        not move the deadline.
     :param cancel_on_kill: cancel the execution while it is PENDING when the task is stopped or late.
-    :param cancel_ways: how to cancel, in order: ``put``, ``action``, ``delete``; none is documented (conflict 1).
-    :param settle: seconds to wait for an execution to show after its answer was lost.
+    :param cancel_ways: ways to cancel, in the order to try them: ``put``, ``action``, ``delete``; none of them is
+        documented (conflict 1).
+    :param settle: seconds to wait until the platform lists an execution whose creation got no answer.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
     """
@@ -277,13 +280,13 @@ class RunIntegrationBatchOperator(RunOperator):
             poll_interval=rules.poll_interval,
             cancel_on_kill=run.args.cancel_on_kill,
             cancel_ways=run.args.cancel_ways,
-            # Stopping the task still cancels at once: that needs no look.
+            # A later first poll delays no cancel: when the task is stopped, the trigger cancels without a poll.
             first=max(first, run.until_start()),
         )
 
 
 class _ScheduleOperator(BaseOperator):
-    """What pausing and resuming share."""
+    """What the operators that pause and resume share."""
 
     template_fields: Sequence[str] = ("instance_id",)
     operator_extra_links = (IntegrationBatchLink(),)
@@ -313,22 +316,22 @@ class PauseIntegrationBatchOperator(_ScheduleOperator):
 
     Returns a dictionary with ``instance_id``, ``cron_status``, ``was_active`` (before), ``canceled`` (how many coming
     executions the pause cancelled) and ``still_pending`` (ids that it did not). Running executions and MANUAL ones are
-    left alone. A retry reports what the first try found.
+    left alone. A retry returns what the first try found.
 
     :param instance_id: an instance with a cron.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Pause, and count."""
+        """Pause the cron, and count the executions that this cancelled."""
         from airflow_bulk.runs.failures import told_to_airflow
-        from airflow_bulk.runs.integration_batch.schedule import already_told, pause
+        from airflow_bulk.runs.integration_batch.schedule import pause, recorded_result
         from airflow_bulk.runs.record import Record
 
         with told_to_airflow():
             record = Record.of(context)
-            if (told := already_told(record)) is not None:
-                return told
+            if (recorded := recorded_result(record)) is not None:
+                return recorded
             hook, instance_id = self._open(context)
             result = pause(hook, record, instance_id)
             record.write_end(good=True, result=result)
@@ -336,7 +339,7 @@ class PauseIntegrationBatchOperator(_ScheduleOperator):
 
 
 class ResumeIntegrationBatchOperator(_ScheduleOperator):
-    """Resume an instance's cron; what was missed while it was paused is not caught up with.
+    """Resume an instance's cron; the runs that were missed during the pause are not made up for.
 
     Returns a dictionary with ``instance_id``, ``cron_status`` and ``next_run`` (ISO 8601, UTC; None when it was left
     as it is).
@@ -355,7 +358,7 @@ class ResumeIntegrationBatchOperator(_ScheduleOperator):
         self.only_if = only_if
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Resume."""
+        """Resume the cron."""
         from airflow_bulk.runs.failures import told_to_airflow
         from airflow_bulk.runs.integration_batch.schedule import resume
 

@@ -1,14 +1,14 @@
-"""An operator whose work advances step by step: on a worker in a loop, or deferred between two steps.
+"""An operator of remote work, :mod:`airflow_bulk.runs.skeleton`: on a worker in a loop, or deferred between two steps.
 
-The same path in both modes (design section 5.8): do all that can be done now, then wait; a resume, a retry and a
-crash in any of them begin at ``execute`` again, and the record says what is left to do.
+The same path in both modes (ARCHITECTURE.md section 5.8): do all that can be done now, then wait; a resume, a
+retry and a crash in any of them begin at ``execute`` again, and the record says what is left to do.
 """
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -16,23 +16,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_bulk.judging import KeepWaiting, WaitingRules
+    from airflow_bulk.judging import KeepWaiting
+    from airflow_bulk.runs.skeleton import RemoteRun
 
 #: The deferral's own timeout comes this much later than our deadline: it would skip callback and cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
-
-
-class Run(Protocol):
-    """Remote work over all tries of its task."""
-
-    def advance(self) -> KeepWaiting | dict[str, Any]:
-        """Do everything that can be done now; return the result, or when to look again."""
-
-    def rules(self) -> WaitingRules:
-        """What the waiting obeys."""
-
-    def kill(self) -> None:
-        """Stop everything at once, and raise."""
 
 
 class RunOperator(BaseOperator):
@@ -44,7 +32,7 @@ class RunOperator(BaseOperator):
     deferrable: bool
     _run: Any = None
 
-    def _open(self, context: Context) -> Run:
+    def _open(self, context: Context) -> RemoteRun[Any]:
         """Read the arguments and open the record."""
         raise NotImplementedError
 
@@ -57,11 +45,25 @@ class RunOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on where an earlier try stopped; see the class for the result."""
+        return self._advance(context, resumed_until=0.0)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None = None, deadline: float = 0.0
+    ) -> dict[str, Any]:
+        """Go on after the trigger fired: the record says what is left to do, the platform how it ended.
+
+        :param deadline: seconds since 1970: until then an outage of the platform is waited out.
+        """
+        if event:
+            self.log.info("The trigger says: %s", event)
+        return self._advance(context, resumed_until=deadline)
+
+    def _advance(self, context: Context, *, resumed_until: float) -> dict[str, Any]:
         from airflow_bulk.runs.failures import told_to_airflow
         from airflow_bulk.runs.supervision import ends_with_supervisor
 
         with told_to_airflow(), ends_with_supervisor(self.ends_with_supervisor):
-            run = self._run = self._open(context)
+            run = self._run = self._opened(context, resumed_until)
             outcome = run.advance()
             while not isinstance(outcome, dict):
                 if self.deferrable:
@@ -70,13 +72,22 @@ class RunOperator(BaseOperator):
                 outcome = run.advance()
             return outcome
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger fired: the record says what is left to do, the platform how it ended."""
-        if event:
-            self.log.info("The trigger says: %s", event)
-        return self.execute(context)
+    def _opened(self, context: Context, until: float) -> RemoteRun[Any]:
+        """Open the run; a resumed task, which has begun long ago, waits an outage out here, too."""
+        from airflow_bulk.judging import SHORTEST_INTERVAL
+        from airflow_bulk.platforms.errors import TryLater
 
-    def _wait_without_worker(self, run: Run, outcome: KeepWaiting) -> None:
+        while True:
+            try:
+                return self._open(context)
+            except TryLater as error:
+                left = until - time.time()
+                if left <= 0:
+                    raise
+                self.log.warning("%s Waiting on.", error)
+                time.sleep(min(left, max(SHORTEST_INTERVAL, error.retry_after or 0.0)))
+
+    def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:
         from airflow_bulk.triggers.executions import first_look
 
         rules = run.rules()
@@ -84,6 +95,7 @@ class RunOperator(BaseOperator):
         self.defer(
             trigger=self._trigger(run, max(first_look(), min(outcome.seconds, rules.poll_interval))),
             method_name="execute_complete",
+            kwargs={"deadline": rules.deadline or 0.0},
             timeout=left + DEFERRAL_SLACK,
         )
 

@@ -1,4 +1,4 @@
-"""Bring a source to a platform that takes uploads: what every such operator is, whichever the platform.
+"""The base of all operators that upload a source, whichever platform takes the uploads.
 
 ``docs/own_platform.md`` builds an operator for a platform of one's own on it.
 """
@@ -34,23 +34,24 @@ class UploadOperator(RunOperator):
     It adds the arguments of its own that may be templates to ``template_fields``. DAG files import it, so it imports
     hook, port and trigger only inside these methods.
 
-    Airflow reads the ``__init__`` of every class in an operator's line, for ``default_args`` as for mapping. So a
-    subclass names its own arguments and the one that must be given, and passes the others on in ``**kwargs``.
+    For ``default_args`` and for mapping, Airflow reads the ``__init__`` of every class that an operator inherits from.
+    So a subclass names its own arguments and ``source``, which must be given; it passes the others on in ``**kwargs``.
 
     :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
-    :param max_failures: bad lines that are good enough, rejected and failed together: a count, or a share of
+    :param max_failures: how many bad lines are tolerated, rejected and failed lines together: a count, or a share of
         the lines read (``"0.1%"``). ``"100%"`` never fails.
-    :param rejects_path: folder or URI for an NDJSON file of rejected lines; None keeps counts alone.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines; with None only their counts are kept.
     :param rejects_content: ``"line"`` or ``"position"``.
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
-    :param dry_run: check only: what would be sent, what would be refused.
+    :param dry_run: only check the source, and report what would be sent and what would be refused.
     :param sending: how the source is cut and sent.
-    :param wait_for_completion: False ends when everything is sent; accepted and failed lines are then None.
-    :param poll_interval: seconds between two looks once the work has aged; looks are closer at first.
-    :param timeout: deadline from the first submission, the same over retries and deferral.
-    :param cancel_on_kill: cancel what has not begun when the task is stopped or late.
+    :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
+    :param poll_interval: seconds between two polls; the first polls are closer together.
+    :param timeout: time from the first submission to the deadline (a timedelta, or seconds); retries and deferrals
+        do not move the deadline.
+    :param cancel_on_kill: cancel the executions that have not begun when the task is stopped or late.
     :param deferrable: wait in the triggerer, without a worker slot.
     """
 
@@ -107,11 +108,11 @@ class UploadOperator(RunOperator):
 
     @abstractmethod
     def hook(self) -> PlatformHook:
-        """The platform's hook, for the connection that the operator was given."""
+        """Return the platform's hook for the connection that the operator was given."""
 
     @abstractmethod
     def port(self, hook: Any) -> UploadPort:
-        """How the platform takes uploads.
+        """Return how the platform takes uploads.
 
         :param hook: what :meth:`hook` returned.
         """
@@ -135,11 +136,11 @@ class UploadOperator(RunOperator):
         """
 
     def existing_import(self) -> ExistingImport | None:
-        """The import to upload into; None creates one."""
+        """Return the import to upload into; None creates one."""
         return None
 
     def console_url(self, hook: Any, port: Any) -> Callable[[str, str | None], str | None] | None:
-        """How a link to an import is made of its id and its organisation; None where there is no console."""
+        """Return the function that makes a link from an import's id and its organisation; None: there is no console."""
         return None
 
     def _open(self, context: Context) -> UploadRun:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class CentrapayBatchSensor(WatchingSensor):
-    """Wait until a batch is over, and judge it; it may have been created by anybody.
+    """Wait until a batch is over, and judge it; the batch may have been created by anybody.
 
-    ``complete`` is not success: ``max_failures`` decides over the records in error. ``error`` fails: nothing was
-    processed. A batch that does not exist and one that may not be read look alike, and fail at once.
+    The status ``complete`` is not success: ``max_failures`` decides over the records in error. The status ``error``
+    fails the sensor: nothing was processed. A batch that does not exist and a batch that may not be read look alike;
+    both fail the sensor at once.
 
     ``timeout``, ``soft_fail`` and the modes mean what they mean for
     :class:`~airflow_bulk.sensors.document_import.DocumentImportSensor`.
@@ -29,7 +30,7 @@ class CentrapayBatchSensor(WatchingSensor):
     Returns a dictionary with ``batch_id``, ``status``, ``type``, ``count``, ``lines_accepted`` and ``lines_failed``.
 
     :param batch_id: the batch.
-    :param max_failures: records in error that are good enough: a count, or a share of those counted (``"0.5%"``).
+    :param max_failures: how many records in error are tolerated: a count, or a share of those counted (``"0.5%"``).
     :param centrapay_conn_id: connection of type ``centrapay``.
     :param deferrable: wait in the triggerer, without a worker slot.
     """

@@ -1,4 +1,4 @@
-"""Wait for a document import that another party feeds: poke, reschedule or deferrable, all with one meaning."""
+"""Wait for a document import into which another party uploads; every mode of the sensor means the same."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 class DocumentImportSensor(WatchingSensor):
     """Wait until the executions of a document import are over, and judge them.
 
-    ``SUCCEEDED`` is not success: it can hold nothing but failed lines (mediarithmics.md section 4.2 [seed]), so
-    ``max_failures`` decides. An execution that is FAILED or LOST fails the sensor. One that is CANCELED took no line:
-    it fails the sensor when ``execution_ids`` names it; when the whole import is watched it is left out, unless
-    nothing else is there.
+    ``SUCCEEDED`` is not success: all lines of such an execution may have failed (mediarithmics.md section 4.2
+    [documented]), so ``max_failures`` decides. An execution that is FAILED or LOST fails the sensor. An execution that
+    is CANCELED took no line: it fails the sensor when ``execution_ids`` names it. When the whole import is watched, it
+    does not count, unless the import has no other execution.
 
-    ``timeout`` counts from the first look of the first try: over pokes, reschedules, deferrals and retries; clearing
-    the task starts it anew. ``soft_fail`` skips a wait that timed out, and an import that failed or cannot be read
-    for good (403, 404); trouble that passes (429, 5xx, no connection) fails the try, and a retry looks again. Both
-    mean the same in every mode.
+    ``timeout`` counts from the first poll of the first try, over pokes, reschedules, deferrals and retries; clearing
+    the task starts the count anew. ``soft_fail`` skips the task when the wait timed out, when the import failed, and
+    when the import can never be read (403, 404). An error that may pass (429, 5xx, no connection) fails the try, and a
+    retry polls again. ``timeout`` and ``soft_fail`` mean the same in every mode.
 
     Returns a dictionary with ``import_id``, ``execution_ids`` (those that count), ``executions`` (how many ended
     how), ``lines_counted = lines_accepted + lines_failed``, ``error_file_uris``, ``possible_issue_on_identifiers``
     and ``console_url``.
 
     :param import_id: the document import.
-    :param execution_ids: only these; None watches every execution of the import.
+    :param execution_ids: watch only these executions; None watches every execution of the import.
     :param datamart_id: None takes the connection's.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
-    :param min_executions: so many must be there before anything is over, cancelled ones left out; 0 accepts an import
-        that stays empty. Not used with ``execution_ids``: all of those must be there.
+    :param min_executions: how many executions the import must have before the wait can end, cancelled ones not
+        counted; 0 accepts an import that stays empty. Not used with ``execution_ids``: all of those must be there.
     :param quiet_for: seconds (or a timedelta) that must have passed since the newest execution was created, for
-        imports that others still feed.
-    :param max_failures: failed lines that are good enough: a count, or a share of the lines counted (``"0.1%"``).
+        imports into which others still upload.
+    :param max_failures: how many failed lines are tolerated: a count, or a share of the lines counted (``"0.1%"``).
         ``"100%"`` never fails.
     :param deferrable: wait in the triggerer, without a worker slot; ``mode``, ``exponential_backoff`` and ``max_wait``
-        then mean nothing. Looks are ``poke_interval`` apart once the wait has aged, and closer at first.
+        then have no effect. Polls are ``poke_interval`` apart; the first polls are closer together.
     """
 
     template_fields: Sequence[str] = (

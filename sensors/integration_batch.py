@@ -1,4 +1,4 @@
-"""Wait for the run that a batch instance's own cron made: follow a job that Airflow did not start."""
+"""Wait for a run that the cron of a batch instance started, and not Airflow."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class IntegrationBatchSensor(WatchingSensor):
     """Wait until the runs that the instance's cron made for this DAG run's window are over, and judge them.
 
-    A run belongs to the window in which it was to start (``expected_start_date``), its beginning included, its end
-    not. All runs in the window must be over. While none is there, the sensor says so and waits until its timeout;
-    cancelled ones never ran and count as none (a pause cancels coming runs, and a resume does not catch up).
+    A run belongs to the window in which it was to start (``expected_start_date``); the beginning of the window is part
+    of it, the end is not. All runs in the window must be over. While the window holds no run, the sensor says so and
+    waits until its timeout. A cancelled run never ran and does not count (a pause cancels coming runs, and a resume
+    does not make up for them).
 
-    The window is the DAG run's data interval if it has length; else ``window`` up to the run's ``run_after``; else from
-    the previous run's ``run_after`` to this one's. A DAG that runs at the very minute of the batch's cron therefore
-    follows the run before; give such a DAG a later minute.
+    The window is the DAG run's data interval if that has length; else it ends at the run's ``run_after`` and is as long
+    as ``window``; else it reaches from the previous run's ``run_after`` to this run's. A DAG that runs at the same
+    minute as the batch's cron therefore follows the previous run of the batch; give such a DAG a later minute.
 
     ``timeout``, ``soft_fail`` and the modes mean what they mean for
     :class:`~airflow_bulk.sensors.document_import.DocumentImportSensor`.
@@ -38,8 +39,8 @@ class IntegrationBatchSensor(WatchingSensor):
     UTC) and ``console_url``.
 
     :param instance_id: the instance.
-    :param window: length of the window where the data interval has none: a timedelta, or seconds.
-    :param max_failures: failed tasks that are good enough, over all runs: a count, or a share (``"0.1%"``).
+    :param window: length of the window where the data interval has no length: a timedelta, or seconds.
+    :param max_failures: how many failed tasks are tolerated, over all runs: a count, or a share (``"0.1%"``).
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
     :param deferrable: wait in the triggerer, without a worker slot.
     """

@@ -1,7 +1,7 @@
-"""How a sensor of this package waits: poke, reschedule or deferrable, all with one meaning.
+"""How a sensor of this package waits: every mode (poke, reschedule, deferrable) means the same.
 
-All three modes go through :meth:`WatchingSensor.poke`, so they cannot differ in what is over, what is good enough,
-what is skipped and when it is too late. Nothing is ever cancelled here: somebody else started it.
+All three modes call :meth:`WatchingSensor.poke`. So they cannot differ in what is over, how many failures are
+tolerated, what is skipped and when it is too late. A sensor never cancels: another party started what it watches.
 """
 
 from __future__ import annotations
@@ -26,49 +26,50 @@ if TYPE_CHECKING:
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.runs.watching import Watch
 
-#: The deferral's own timeout comes this much later than our deadline: it would skip our last look and our message.
+#: How much later than our deadline Airflow's own timeout of a deferral comes: it would skip our last poll and message.
 DEFERRAL_SLACK = timedelta(minutes=30)
 
 
 class WatchingSensor(BaseSensorOperator):
-    """Looks, waits in the mode that was asked for, judges.
+    """Polls, waits in the mode of the sensor, and judges what is over.
 
-    ``timeout`` counts from the first look of the first try: over pokes, reschedules, deferrals and retries; clearing
-    the task starts it anew. ``soft_fail`` skips a wait that timed out, and what failed or cannot be read for good
-    (403, 404); trouble that passes (429, 5xx, no connection) fails the try, and a retry looks again.
+    ``timeout`` counts from the first poll of the first try, over pokes, reschedules, deferrals and retries; clearing
+    the task starts the count anew. ``soft_fail`` skips the task when the wait timed out, when the remote work failed,
+    and when the remote work can never be read (403, 404). An error that may pass (429, 5xx, no connection) fails the
+    try, and a retry polls again.
     """
 
     deferrable: bool
     _watch: Any = None
 
     def _open(self, context: Context) -> Watch:
-        """Read the arguments; raises AirflowFailException for those that cannot be used."""
+        """Read the arguments; raise AirflowFailException for an argument that cannot be used."""
         raise NotImplementedError
 
     def _trigger(self, watch: Any, first: float) -> BaseTrigger:
-        """What waits in the triggerer.
+        """Return the trigger that waits in the triggerer.
 
-        :param first: seconds until its first look.
+        :param first: seconds until the trigger's first poll.
         """
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
         """Wait, and return the totals; see the class."""
-        # Arguments that cannot be used are no failed work: soft_fail does not skip them.
+        # An argument that cannot be used is no failure of the remote work: soft_fail does not skip it.
         self._watch = self._open(context)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Look again after the trigger fired: what the platform says now decides."""
+        """Poll again after the trigger fired: the platform's answer now decides, not the event."""
         if event:
             self.log.info("The trigger says: %s", event)
         return self.execute(context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look once.
+        """Poll once.
 
-        :raises AirflowFailException: it failed, or a retry cannot help.
-        :raises AirflowSensorTimeout: it is too late.
+        :raises AirflowFailException: the remote work failed, or a retry cannot help.
+        :raises AirflowSensorTimeout: the deadline has passed.
         :raises PlatformError: the platform could not be asked; a retry asks again.
         """
         from airflow_bulk import judging
@@ -81,7 +82,7 @@ class WatchingSensor(BaseSensorOperator):
         except (*LASTING, ArgumentError) as error:
             raise AirflowFailException(str(error)) from None
         except PlatformError as error:
-            # What silent_fail does in the other modes would keep the worker here.
+            # In the other modes silent_fail lets Airflow poke again; here that would keep the worker.
             if not (self.silent_fail and self.deferrable and time.time() < watch.deadline):
                 raise
             self.log.error("%s", error)
@@ -107,15 +108,15 @@ class WatchingSensor(BaseSensorOperator):
         )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as the other modes go on.
+        """Resume a deferred sensor with the rules of the other modes.
 
         Airflow's own sensors skip every error of a resumed task under ``soft_fail``. Here :meth:`execute` has
-        already decided, and trouble in the triggerer is not the work's failure.
+        already decided, and an error of the triggerer is no failure of the remote work.
         """
         try:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            self.log.warning("The triggerer did not tell in time; looking here.")
+            self.log.warning("The triggerer sent no event in time; polling on the worker.")
             return self.execute(context)
         except TaskDeferralError as error:
             if self.never_fail:

@@ -1,4 +1,4 @@
-"""Wait for a Centrapay batch without a worker. No batch can be cancelled: stopping the task is told, and no more."""
+"""Wait for a Centrapay batch without a worker. No batch can be cancelled: when the task is stopped, the log says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
 
     :param centrapay_conn_id: the connection.
     :param batch_id: the batch.
-    :param own: the task created it, so that stopping the task has to say that it goes on.
+    :param own: the task created the batch; when the task is stopped, the log says that the batch goes on.
     :param waiting: as for :class:`~airflow_bulk.triggers.waiting.WaitingTrigger`.
     """
 
@@ -29,11 +29,11 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
 
     @property
     def what(self) -> str:
-        """What is watched, in words."""
+        """Say in words what is watched."""
         return f"batch {self.batch_id}"
 
     async def on_kill(self) -> None:
-        """Say what goes on: nothing documented cancels a batch (centrapay.md section 1)."""
+        """Log that the batch goes on: no documented call cancels a batch (centrapay.md section 1)."""
         if self.own:
             self.log.warning("Batch %s goes on at Centrapay: no batch can be cancelled.", self.batch_id)
 

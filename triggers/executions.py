@@ -24,7 +24,7 @@ __all__ = ["KILL_SECONDS", "ExecutionsTrigger", "UploadTrigger", "first_look"]
 
 S = TypeVar("S", bound=RemoteSnapshot)
 
-#: Seconds that on_kill gives itself of the framework's 30 (design section 6).
+#: Seconds that on_kill gives itself of the framework's 30 (ARCHITECTURE.md section 6).
 KILL_SECONDS = 25.0
 
 

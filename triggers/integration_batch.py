@@ -1,4 +1,4 @@
-"""Wait for the runs of an integration batch without a worker; and start DAGs when the batch's own cron has run."""
+"""Wait for the runs of an integration batch without a worker, and start DAGs when a run of its cron is over."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
 from airflow_bulk.triggers.executions import ExecutionsTrigger
 from airflow_bulk.triggers.poller import AFTER_ERROR, shared_hooks
 
-#: Lists reach back to the beginning of a day, so that waiters of the same day share each look.
+#: Lists begin at the start of a day, so that all waiters of that day share each poll.
 DAY = 86_400.0
 
 
 class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
     """Fires when executions of a batch instance are over, or the deadline has passed.
 
-    With ``executions`` those count; else the runs that the instance's cron made for a window, cancelled ones left out.
+    With ``executions`` these executions count; else the runs that the instance's cron made for a window count, but for
+    cancelled ones.
 
     :param instance_id: the instance.
-    :param since: seconds since 1970: what was created, and was to start, before need not be listed.
-    :param window: seconds since 1970, from and until (not included) when the runs that count were to start.
+    :param since: seconds since 1970; executions that were created and were to start before need not be listed.
+    :param window: two times, in seconds since 1970: a run counts that was to start at the first, or later, but before
+        the second.
     :param cancel_ways: how ``on_kill`` cancels.
     :param arguments: those of :class:`~airflow_bulk.triggers.executions.ExecutionsTrigger`.
     """
@@ -59,7 +61,7 @@ class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
 
     @property
     def what(self) -> str:
-        """The instance, in words."""
+        """Say in words what is watched."""
         return f"batch instance {self.instance_id}"
 
     def _key(self) -> Hashable:
@@ -88,7 +90,7 @@ class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
 
 
 class _Look:
-    """One look of a watcher: what is over, and, once somebody has fired on it, how that is remembered."""
+    """One poll of a watcher: the runs that are over, and, once events were fired for them, what remembers that."""
 
     def __init__(self, over: list[IntegrationBatchSnapshot]) -> None:
         self.over = over
@@ -97,13 +99,13 @@ class _Look:
 
 
 class _Memory:
-    """Which runs an asset has been told of: fired in this process, and kept in the asset's own state.
+    """For which runs an event was fired: remembered in this process, and stored in the asset's state.
 
-    :param store: of one asset; None (outside a triggerer) remembers in memory alone.
+    :param store: the state of one asset; None (outside a triggerer) remembers in memory only.
     """
 
     KEY = "integration_batch.{}"
-    #: Ids kept; runs that were to start before the oldest of them are never told again.
+    #: How many ids are stored; a run that was to start before the oldest of them fires no event again.
     KEPT = 1_000
 
     def __init__(self, store: Any, instance_id: str) -> None:
@@ -116,7 +118,7 @@ class _Memory:
         self.fresh = True
 
     async def load(self) -> None:
-        """Read what was kept."""
+        """Read what was stored."""
         stored = await self._store.aget(self._key) if self._store is not None else None
         if isinstance(stored, dict):
             self.fresh = False
@@ -124,19 +126,19 @@ class _Memory:
             self._floor = float(stored["floor"])
 
     def unknown(self, runs: Sequence[IntegrationBatchSnapshot]) -> list[IntegrationBatchSnapshot]:
-        """Runs that nobody was told of, oldest first."""
+        """Return the runs for which no event was fired, oldest first."""
         known = self._kept.keys() | self._fired
         left = [one for one in runs if one.id not in known and _at(one) >= self._floor]
         return sorted(left, key=lambda one: (_at(one), judging.id_order(one.id)))
 
     def fire(self, runs: Sequence[IntegrationBatchSnapshot]) -> None:
-        """Never fire these again in this process."""
+        """Remember that these runs were fired, in this process only."""
         self._fired.update(one.id for one in runs)
 
     async def keep(self, runs: Sequence[IntegrationBatchSnapshot]) -> None:
-        """Keep these, and nothing that was only fired: Airflow may not have stored that yet.
+        """Store these runs, and no others that were fired: Airflow may not have stored their events yet.
 
-        When it raises, the next call writes these as well.
+        When the store fails, this raises, and the next call stores these runs, too.
         """
         self._unwritten = self._unwritten or self.fresh or bool(runs)
         self.fresh = False
@@ -160,16 +162,16 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
     The event's payload has ``instance_id``, ``execution_id``, ``status``, ``execution_type``, ``expected_start_date``
     and ``start_date`` (ISO 8601, UTC), ``tasks`` and ``tasks_failed``. Cancelled runs never ran and fire nothing.
 
-    What was over when the watching began fires nothing. From then on each run fires once, also over restarts of the
-    triggerer: what was told is kept in the asset's state, written when Airflow has stored the event. Only a triggerer
-    killed between these two writes (a second or two) tells a run again; its ``execution_id`` is the same then.
+    A run that was over when the watching began fires nothing. After that each run fires once, also over restarts of the
+    triggerer: the run's id is stored in the asset's state when Airflow has stored the event. Only when the triggerer is
+    killed between these two writes (a second or two), a run fires a second time, with the same ``execution_id``.
 
     :param instance_id: the instance.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param execution_types: which runs count: ``CRON``, ``MANUAL``.
-    :param statuses: fire only on these; None fires on every end but a cancel.
-    :param reach_days: how far back lists are read: an older run that ends now is not seen.
+    :param statuses: fire only for runs that ended so; None fires for every end but CANCELED.
+    :param reach_days: how many days back lists are read; an older run that ends now fires nothing.
     """
 
     def __init__(
@@ -205,22 +207,22 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable:
-        """All arguments: Airflow then says when our events are stored, which a trigger of its own never learns."""
+        """Return all arguments. Airflow says only to a shared stream when our events are stored."""
         _, arguments = self.serialize()
         return tuple((name, str(value)) for name, value in sorted(arguments.items()))
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Return what looks, and what is told that the events of a look are stored."""
+        """Return what polls, and learns when the events of a poll are stored."""
         return _Producer(cls(**kwargs))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
-        """Turn looks into events."""
+        """Turn polls into events."""
         memory = _Memory(self._one_store(), self.instance_id)
         await memory.load()
         async for look in shared_stream:
             if memory.fresh:
-                # Watching begins: what is over already is nobody's news.
+                # The watching begins: runs that are over already fire nothing.
                 await memory.keep(look.over)
                 continue
             look.memory, look.fired = memory, memory.unknown(look.over)
@@ -229,7 +231,7 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
                 yield TriggerEvent(run_report(self.instance_id, run))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look and fire where Airflow does not share streams: remembered as soon as an event was taken."""
+        """Poll and fire where Airflow shares no stream; a run is stored as soon as Airflow has taken its event."""
         memory = _Memory(self._one_store(), self.instance_id)
         await memory.load()
         async with aclosing(self.looks()) as looks:
@@ -241,7 +243,7 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
                     await memory.keep([run])
 
     async def looks(self) -> AsyncGenerator[_Look, None]:
-        """Look for ever. Whatever goes wrong is told and waited out: a watcher that ends is nobody's retry."""
+        """Poll for ever. Every error is logged and waited out: no retry would start a watcher that ended."""
         while True:
             watching = shared_hooks().watch(
                 self.mediarithmics_conn_id,
@@ -280,17 +282,17 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
         return await IntegrationBatchExecutions(hook, self.instance_id, since).alook()
 
     def _one_store(self) -> Any:
-        """The state of one asset; of several that this trigger serves, the first by name serves all."""
+        """Return the state of one asset; where this trigger serves several, of the first by name."""
         stores = self.asset_state_store
         if stores is None:
             return None
-        # Airflow tells a trigger's assets nowhere else (3.3), and with several its accessor wants one named.
+        # Airflow 3.3 names the assets of a trigger nowhere else, and its accessor needs a name where there are several.
         by_name = {**stores._by_uri, **stores._by_name}
         return by_name[min(by_name)] if by_name else None
 
 
 class _Producer(SharedStreamProducer):
-    """Looks for a watcher, and remembers what was fired once Airflow has stored it.
+    """Polls for a watcher, and stores which runs were fired once Airflow has stored the events.
 
     :param trigger: a copy of the watcher; its assets are not known here.
     """
@@ -299,20 +301,20 @@ class _Producer(SharedStreamProducer):
         self._trigger = trigger
 
     async def open_stream(self) -> AsyncIterator[tuple[_Look, _Look]]:
-        """Yield each look, and itself as what :meth:`advance` gets back."""
+        """Yield each poll twice: as the raw event, and as what :meth:`advance` gets back."""
         async with aclosing(self._trigger.looks()) as looks:
             async for look in looks:
                 yield look, look
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Remember what was fired on these looks; a look whose events were not stored is told again after a restart."""
+        """Store the runs of these polls. A restart fires again the events that Airflow has not stored."""
         for item in batch:
             look: _Look = item.broker_payload
             if look.memory is not None and item.outcome.is_clean:
                 try:
                     await look.memory.keep(look.fired)
                 except Exception:
-                    # Ending the stream would tell it again at once; the next look writes it, too.
+                    # Raised, it would end the stream, and the runs would fire at once again. The next poll stores them.
                     self._trigger.log.exception(
-                        "What was told of %s is not kept yet.", self._trigger.instance_id
+                        "Which runs of %s were fired is not stored yet.", self._trigger.instance_id
                     )

@@ -1,7 +1,7 @@
 """One poller for all waiters: each (connection, import) is listed once an interval, however many triggers wait.
 
-One hook, hence one session and one rate budget, serves a connection in this process. Nothing is polled
-for nobody: the last waiter to leave ends the poller, the last poller closes the session.
+One hook serves a connection in this process, and so one session and one rate budget. When the last waiter leaves, its
+poller ends; when the last poller of a connection ends, the session is closed.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from airflow_bulk.platforms.errors import TryLater, Unauthorized
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Share by which an interval varies, so that pollers do not march in step.
+#: Share by which an interval varies at random, so that pollers do not all poll at the same moment.
 JITTER = 0.1
-#: Seconds until the next look when the platform asked for none after an error.
+#: Seconds until the next poll after an error, when the platform named no time.
 AFTER_ERROR = 30.0
 
 
 @dataclass
 class _Waiter(Generic[T]):
-    """One trigger: when it wants to look next and at the latest, and where its answers go.
+    """One trigger: when it wants the next poll and the latest one, and where its answers go.
 
     Times are those of the event loop.
     """
@@ -40,9 +40,9 @@ class _Waiter(Generic[T]):
 
 
 class Poller(Generic[T]):
-    """Looks at one thing for all who wait for it.
+    """Polls one thing for all triggers that wait for it.
 
-    :param look: one look: all calls it needs, on the event loop.
+    :param look: one poll: all calls that it needs, on the event loop.
     """
 
     def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
@@ -53,19 +53,19 @@ class Poller(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Nobody waits."""
+        """Whether no trigger waits."""
         return not self._waiters
 
     async def answers(
         self, first: float, interval: Callable[[T], float], deadline: float | None = None
     ) -> AsyncGenerator[T, None]:
-        """Yield each look's answer, until the caller stops asking.
+        """Yield the answer of each poll, until the caller stops asking.
 
-        :param first: seconds until this waiter's first look.
-        :param interval: seconds until its next one, from an answer. An earlier look that another waiter
-            asked for is shared.
-        :param deadline: seconds since 1970: no later than that this waiter wants an answer or an error.
-        :raises PlatformError: one that waiting cannot mend, or the deadline came and the platform cannot be asked.
+        :param first: seconds until this waiter's first poll.
+        :param interval: given an answer, the seconds until this waiter's next poll. The waiter also gets the answer of
+            an earlier poll that another waiter asked for.
+        :param deadline: seconds since 1970 at which this waiter gets an answer or an error at the latest.
+        :raises PlatformError: an error that waiting cannot mend, or the platform cannot be asked at the deadline.
         """
         loop = asyncio.get_running_loop()
         latest = math.inf if deadline is None else loop.time() + deadline - time.time()
@@ -97,7 +97,7 @@ class Poller(Generic[T]):
             due = min(waiter.due for waiter in self._waiters)
             wait = due - loop.time()
             if wait > 0:
-                # A waiter that is due earlier may come meanwhile.
+                # A waiter that is due earlier may arrive while we sleep.
                 try:
                     await asyncio.wait_for(self._changed.wait(), wait)
                 except TimeoutError:
@@ -114,13 +114,13 @@ class Poller(Generic[T]):
             log.warning("%s", error)
             self._put_off(error, loop.time())
             return
-        except Exception as error:  # noqa: BLE001  (nobody else awaits this task: its waiters have to hear it)
+        except Exception as error:  # noqa: BLE001  (nothing awaits this task, so the waiters get the error)
             answer = error
         for waiter in self._waiters:
             self._hand(waiter, answer)
 
     def _put_off(self, error: TryLater, now: float) -> None:
-        """Look again later; whoever cannot wait that long is told now or at its deadline."""
+        """Poll again later. A waiter whose deadline comes before that gets the error, now or at its deadline."""
         pause = max(error.retry_after or 0.0, AFTER_ERROR)
         for waiter in self._waiters:
             if now >= waiter.latest:
@@ -129,18 +129,18 @@ class Poller(Generic[T]):
                 waiter.due = min(max(waiter.due, now + pause), waiter.latest)
 
     def _hand(self, waiter: _Waiter[T], answer: T | Exception) -> None:
-        # Until the waiter says when it wants the next one.
+        # No poll until the waiter says when it wants the next one.
         waiter.due = math.inf
         waiter.answers.put_nowait(answer)
 
 
 def _no_later(due: float, waiter: _Waiter[Any], now: float) -> float:
-    """The deadline caps the next look; past it the waiter's own interval counts."""
+    """The next poll is no later than the deadline; after the deadline the waiter's own interval counts."""
     return min(due, waiter.latest) if waiter.latest > now else due
 
 
 class SharedHooks:
-    """The hooks and pollers of one event loop, by connection and by what is looked at."""
+    """The hooks and pollers of one event loop, by connection and by what is polled."""
 
     def __init__(self) -> None:
         self._hooks: dict[Hashable, Any] = {}
@@ -161,7 +161,7 @@ class SharedHooks:
 
     @asynccontextmanager
     async def borrow(self, connection: Hashable, make: Callable[[], Any]) -> AsyncIterator[Any]:
-        """Lend the connection's hook; the last borrower closes its session."""
+        """Yield the connection's hook; when its last user ends, its session is closed."""
         self._users[connection] = self._users.get(connection, 0) + 1
         try:
             yield self.hook(connection, make)
@@ -181,14 +181,14 @@ class SharedHooks:
         interval: Callable[[T], float],
         deadline: float | None = None,
     ) -> AsyncGenerator[T, None]:
-        """Yield the answers of the one poller for this thing; close it to stop waiting.
+        """Yield the answers of the one poller for this thing; close the generator to stop waiting.
 
         ``first``, ``interval`` and ``deadline`` as for :meth:`Poller.answers`.
 
         :param connection: key of the hook.
         :param what: key of the thing within the connection.
         :param make: makes the hook.
-        :param look: one look with the hook.
+        :param look: one poll with the hook.
         """
         key = (connection, what)
 
@@ -199,7 +199,7 @@ class SharedHooks:
             try:
                 return await look(hook)
             except Unauthorized:
-                # The token may have been renewed in the connection while we wait.
+                # The token may have been renewed in the connection since the hook was made.
                 if not await hook.arenew(used):
                     raise
                 return await look(hook)
@@ -207,8 +207,8 @@ class SharedHooks:
         poller = self._pollers.setdefault(key, Poller(look_with_hook))
         try:
             async with self.borrow(connection, make) as hook:
-                # Long before anybody may stop the task: a triggerer's first look-up of a connection takes seconds,
-                # of which on_kill has few.
+                # Read the connection now and not in on_kill: a triggerer's first look-up of a connection takes seconds,
+                # and on_kill has few seconds.
                 await hook.aprepare()
                 async with aclosing(poller.answers(first, interval, deadline)) as answers:
                     async for answer in answers:

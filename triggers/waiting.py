@@ -1,6 +1,6 @@
-"""Wait for remote work without a worker, on any platform: how to wait, and when to fire.
+"""Wait for remote work without a worker, on any platform: how often to poll, and when to fire.
 
-A trigger says which connection it asks, what it looks at, and which of what it sees counts.
+A subclass says which connection to use, what to poll, and which executions count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def first_look() -> float:
     """Seconds a trigger waits before it may fire.
 
     A trigger that fires before the worker has reported its exit can make the scheduler fail the task;
-    the report comes within a heartbeat interval (airflow-3.3-facts.md, item 1, measured).
+    the report comes within a heartbeat interval (airflow.md section 6.1 [measured]).
     """
     from airflow.sdk import conf
 
@@ -34,17 +34,17 @@ def first_look() -> float:
 
 
 class WaitingTrigger(BaseTrigger, Generic[S]):
-    """Fires when the work that counts is over, or the deadline has passed; its event carries totals only.
+    """Fires when the executions that count are over, or the deadline has passed; its event holds only totals.
 
     :param started: seconds since 1970 of the submission.
     :param deadline: seconds since 1970 after which waiting ends.
-    :param poll_interval: seconds between two looks once the work has aged.
-    :param expected: pieces of work that must be there before anything is over.
-    :param quiet_for: seconds without a new one before all are there.
-    :param first: seconds until the first look.
+    :param poll_interval: seconds between two polls; the first polls are closer together.
+    :param expected: how many executions must exist before the wait can end.
+    :param quiet_for: seconds that must pass without a new execution before the wait can end.
+    :param first: seconds until the first poll.
     """
 
-    #: Arguments that a subclass has besides, for :meth:`serialize`; each is an attribute of the same name.
+    #: The arguments that a subclass adds, for :meth:`serialize`; each is an attribute of the same name.
     own_arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -78,15 +78,15 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     @property
     @abstractmethod
     def what(self) -> str:
-        """What is watched, in words."""
+        """Say in words what is watched, for messages."""
 
     @abstractmethod
     def _connection(self) -> str:
-        """The connection that is asked."""
+        """Return the id of the connection."""
 
     @abstractmethod
     def _key(self) -> Hashable:
-        """What is looked at; triggers with equal keys share each look."""
+        """Return a key for what is polled; triggers with equal keys share each poll."""
 
     @abstractmethod
     def hook(self) -> Any:
@@ -94,18 +94,18 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
 
     @abstractmethod
     async def _look(self, hook: Any) -> list[S]:
-        """Look once."""
+        """Poll once."""
 
     @abstractmethod
     def _counting(self, found: Sequence[S]) -> list[S]:
-        """What counts of what was seen."""
+        """Return those of the listed executions that count."""
 
     @abstractmethod
     def _about(self) -> dict[str, Any]:
-        """What the event says besides totals."""
+        """Return what the event holds in addition to the totals."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait; a restart of the triggerer begins here again and loses nothing."""
+        """Wait. After a restart of the triggerer this begins again, and nothing is lost."""
         progress = WaitingProgress(self.log)
         try:
             watching = shared_hooks().watch(
@@ -125,14 +125,14 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                         event = TriggerEvent(self._event(verdict))
                         break
                     progress.tell(verdict.totals, verdict.why, verdict.unknown)
-            # Out here nobody waits any more: a loop that ends at the event finds nothing left to close.
+            # The event is yielded outside the loop over the polls: by then the poller has no waiter of ours to close.
             if event is not None:
                 yield event
         except PlatformError as error:
-            # The task meets the same error when it looks itself, and says what a retry will do.
+            # The task polls, too: it meets the same error, and says what a retry will do.
             yield TriggerEvent({"state": "error", "message": str(error)})
         except Exception as error:
-            # Such as a connection that is gone. Its text may hold anything, so only the log has it.
+            # For example a connection that does not exist. The error may quote anything: only the log gets its text.
             self.log.exception("Waiting for %s failed.", self.what)
             yield TriggerEvent({"state": "error", "message": type(error).__name__})
 

@@ -14,7 +14,7 @@ What this room promises:
 
 How a caller uses it::
 
-    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.sources
+    found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.source.files
     rejects = RejectFile(folder, "name.ndjson", content="line") or None          # documents.rejects
     with SenderPool(files=found, rules=LineRules(document_type=...), layout=Layout(max_part_bytes=...),
               workers=2, spool_dir=None, rejects=rejects) as pool:
@@ -41,6 +41,6 @@ How a caller uses it::
   part that was on its way was told to ``lost``.
 * ``SenderPool.cut`` may be called from a signal handler at any moment. ``run`` then raises
   ``SendingCut`` without calling the gate again.
-* Errors of the source (:class:`~airflow_bulk.documents.errors.SourceError`: unreadable, truncated gzip,
-  :class:`~airflow_bulk.documents.errors.SourceChanged`) are raised by ``run``; the bodies in flight are cut.
+* Errors of the source (:class:`~airflow_bulk.documents.source.parts.SourceError`: unreadable, truncated gzip,
+  :class:`~airflow_bulk.documents.source.parts.SourceChanged`) are raised by ``run``; the bodies in flight are cut.
 """

@@ -16,9 +16,8 @@ import traceback
 from types import UnionType
 from typing import TypeVar, cast
 
-from airflow_bulk.documents import errors
 from airflow_bulk.documents.inspection import Inspected, Row
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import SourceError
 from airflow_bulk.hooks.sending import frames
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, NotNow, SendingCut
 from airflow_bulk.hooks.sending.worker import Worker
@@ -62,7 +61,7 @@ class _Pipes:
 
 
 class _Piped:
-    """The link of a worker in a child."""
+    """The port of a worker in a child."""
 
     def __init__(self, pipes: _Pipes) -> None:
         self._pipes = pipes
@@ -73,22 +72,19 @@ class _Piped:
     def checked(self, found: Inspected) -> None:
         self._pipes.put(frames.Checked(found))
 
-    def ended(self) -> None:
-        self._pipes.put(frames.Ended())
-
-    def may_begin(self, part: Part) -> None:
+    def may_begin(self, index: int) -> None:
         self._pipes.put(frames.MayBegin())
         if isinstance(self._pipes.expect(frames.Begin | frames.Skip), frames.Skip):
             raise NotNow
 
-    def may_finish(self, part: Part) -> float:
+    def may_finish(self, index: int) -> float:
         self._pipes.put(frames.MayFinish())
         return self._pipes.expect(frames.Finish).by
 
-    def answered(self, part: Part, answer: Answer) -> None:
+    def answered(self, index: int, answer: Answer) -> None:
         self._pipes.put(frames.Answered(answer))
 
-    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
+    def lost(self, index: int, error: SendingCut | AnswerLost) -> None:
         self._pipes.put(frames.Lost(isinstance(error, SendingCut), str(error)))
 
 
@@ -125,15 +121,14 @@ def _follow(worker: Worker, pipes: _Pipes, order: frames.Order) -> None:
     try:
         match order:
             case frames.Do(task):
-                worker.do(task)
-                pipes.put(frames.Done())
+                pipes.put(frames.Done(worker.do(task)))
             case frames.Aim(target):
                 worker.aim(target)
             case frames.BeginPass(after):
                 worker.begin_pass(after)
             case _:
                 raise RuntimeError(f"an order out of turn: {type(order).__name__}")
-    except errors.SourceError as error:
+    except SourceError as error:
         pipes.put(frames.Failed(type(error).__name__, str(error)))
     except Exception:  # noqa: BLE001 (whatever it is, the parent has to hear of it)
         pipes.put(frames.Failed("", traceback.format_exc()))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from airflow_bulk.documents import errors
+from airflow_bulk.documents.source import parts
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
@@ -201,8 +201,8 @@ class _Round:
         match message:
             case frames.Rows(part_index, rows):
                 coordinator.rows(part_index, rows)
-            case frames.Checked(found):
-                coordinator.checked(found)
+            case frames.Checked(inspected):
+                coordinator.checked(inspected)
             case frames.MayBegin():
                 child.asks = True
             case frames.MayFinish():
@@ -214,15 +214,13 @@ class _Round:
             case frames.Lost(cut, why):
                 child.begun = False
                 coordinator.lost(index, SendingCut(why) if cut else AnswerLost(why))
-            case frames.Ended():
-                coordinator.ended()
             case frames.Failed(kind, why):
                 if kind:
-                    raise getattr(errors, kind)(why)
+                    raise getattr(parts, kind)(why)
                 raise ChildLost(f"a sending process failed:\n{why}")
-            case frames.Done():
+            case frames.Done(found):
                 child.index = None
-                coordinator.done(index)
+                coordinator.done(index, found)
                 return True
         return False
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 from airflow_bulk.documents.inspection import Inspected, Row
-from airflow_bulk.documents.source.holes import HoleList
+from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source.bodies import HoleList
+from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.hooks.sending.part_order import PartOrder
+from airflow_bulk.documents.source_check import CheckFindings, PartOrder
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, SendingCut
 from airflow_bulk.hooks.sending.upload_connection import boot_time
 from airflow_bulk.hooks.sending.worker import WorkerTask
@@ -21,10 +24,10 @@ class Pass(Protocol):
 
 
 class SendCoordinator:
-    """Everything that is decided in the caller's main thread."""
+    """Everything that is decided in the caller's main thread; the port of the worker that runs there, too."""
 
-    def __init__(self, ledger: PartOrder, commit_window: float) -> None:
-        self._order, self._window = ledger, commit_window
+    def __init__(self, files: Sequence[FoundFile], rejects: RejectFile | None, commit_window: float) -> None:
+        self._order, self._window = PartOrder(files, rejects, self._take), commit_window
         self._holes: dict[int, HoleList] = {}
         self._sending: dict[int, int] = {}  # lines of each part whose body is on its way
         self._in_flight: dict[int, Part] = {}
@@ -57,8 +60,13 @@ class SendCoordinator:
                 self._order.recheck(part)
         return WorkerTask(part, check, job.send, job.report, None if check else self._holes.get(part.index))
 
-    def done(self, index: int) -> None:
-        """Hear that a worker is done with a part."""
+    def done(self, index: int, found: bool = True) -> None:
+        """Hear that a worker is done with a part.
+
+        :param found: False: a first pass that reads front to back came to the end of the source before this part.
+        """
+        if not found and self._pass:
+            self._pass.ended = True
         if self._told[index]:  # it may be in flight once more: the gate may give a lost part again at once
             self._told[index] -= 1
         else:
@@ -81,15 +89,13 @@ class SendCoordinator:
     def checked(self, found: Inspected) -> None:
         """Take what a check found; tells the gate of this part or later, when the ones before are known."""
         self._holes[found.part.index] = found.holes
-        for part in self._order.checked(found, self.gate):
-            if part.index in self._in_flight:
-                self._in_flight[part.index] = part
-                self._ready.add(part.index)
+        self._order.checked(found)
 
-    def ended(self) -> None:
-        """Hear that the source has no more parts."""
-        if self._pass:
-            self._pass.ended = True
+    def _take(self, part: Part, findings: CheckFindings) -> None:
+        self.gate.checked(part, findings)
+        if part.index in self._in_flight:
+            self._in_flight[part.index] = part
+            self._ready.add(part.index)
 
     def can_begin(self, index: int) -> bool:
         """Say whether the gate may be asked: it knows the part, and no part on its way has as many lines.

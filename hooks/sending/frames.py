@@ -84,10 +84,6 @@ class Checked(msgspec.Struct, tag=True, frozen=True):
     found: Inspected
 
 
-class Ended(msgspec.Struct, tag=True, frozen=True):
-    """There is no such part."""
-
-
 class MayBegin(msgspec.Struct, tag=True, frozen=True):
     """May I begin?"""
 
@@ -110,7 +106,9 @@ class Lost(msgspec.Struct, tag=True, frozen=True):
 
 
 class Done(msgspec.Struct, tag=True, frozen=True):
-    """The task is over."""
+    """The task is over; not ``found``: the source ends before that part."""
+
+    found: bool
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
@@ -121,7 +119,7 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 Order = Setup | Aim | BeginPass | Do | Begin | Skip | Finish
-News = Rows | Checked | Ended | MayBegin | MayFinish | Answered | Lost | Done | Failed
+News = Rows | Checked | MayBegin | MayFinish | Answered | Lost | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 orders = msgspec.msgpack.Decoder(Order)

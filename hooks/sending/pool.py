@@ -6,20 +6,21 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source.bodies import MOST_IN_MEMORY, Spill
 from airflow_bulk.documents.source.contents import Spooled, spool
 from airflow_bulk.documents.source.cuts import Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import FoundFile
-from airflow_bulk.documents.source.holes import MOST_IN_MEMORY, Spill
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source.reader import SourceReader
-from airflow_bulk.hooks.sending.children import Children
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
-from airflow_bulk.hooks.sending.part_order import PartOrder
-from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, LineRules, SendingCut, Target
+from airflow_bulk.hooks.sending.protocol import Gate, Job, LineRules, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import Worker, WorkerTask
+
+if TYPE_CHECKING:
+    from airflow_bulk.hooks.sending.children import Children
 
 NextJob = Callable[[list[Part]], Job | None]
 
@@ -79,7 +80,7 @@ class SenderPool:
         self._reader = opened.enter_context(
             SourceReader(self._files, self._rules, self._layout.max_part_bytes)
         )
-        self._coordinator = SendCoordinator(PartOrder(self._files, self._rejects), self._window)
+        self._coordinator = SendCoordinator(self._files, self._rejects, self._window)
         spills = {}
         for number in range(workers):
             spill = Spill(self._spool_dir)
@@ -91,6 +92,8 @@ class SenderPool:
     def _start(self, workers: int, spills: dict[int, int], spooled: int | None) -> _Alone | Children:
         want = self._rejects.content if self._rejects else ""
         if workers > 1:
+            from airflow_bulk.hooks.sending.children import Children  # one worker needs no pipes
+
             return Children(
                 self._coordinator,
                 files=self._files,
@@ -102,9 +105,8 @@ class SenderPool:
                 most_holes=MOST_IN_MEMORY,
                 want=want,
             )
-
         worker = Worker(
-            _Direct(self._coordinator),
+            self._coordinator,
             files=self._files,
             rules=self._rules,
             layout=self._layout,
@@ -211,8 +213,7 @@ class _Alone:
     def run(self, next_task: Callable[[], WorkerTask | None]) -> None:
         try:
             while task := next_task():
-                self._worker.do(task)
-                self._coordinator.done(task.part.index)
+                self._coordinator.done(task.part.index, self._worker.do(task))
         except BaseException as error:
             if self._stopped and not isinstance(error, SendingCut):
                 raise SendingCut("cut by request") from error
@@ -221,23 +222,3 @@ class _Alone:
     def cut(self) -> None:
         self._stopped = True
         self._worker.cut()
-
-
-class _Direct:
-    """The link of the worker in this process: plain calls."""
-
-    def __init__(self, coordinator: SendCoordinator) -> None:
-        self._coordinator = coordinator
-        self.rows, self.checked, self.ended = coordinator.rows, coordinator.checked, coordinator.ended
-
-    def may_begin(self, part: Part) -> None:
-        self._coordinator.may_begin(part.index)
-
-    def may_finish(self, part: Part) -> float:
-        return self._coordinator.may_finish(part.index)
-
-    def answered(self, part: Part, answer: Answer) -> None:
-        self._coordinator.answered(part.index, answer)
-
-    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
-        self._coordinator.lost(part.index, error)

@@ -9,14 +9,14 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from airflow_bulk.documents.source.beginnings import LineRules
 from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import LineRules
+from airflow_bulk.documents.source_check import CheckFindings
 
 __all__ = [
     "Answer",
     "AnswerLost",
     "CheckFindings",
-    "FirstReject",
     "Gate",
     "Job",
     "LineRules",
@@ -86,27 +86,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = True
     send: bool = True
     report: bool = True
-
-
-class FirstReject(NamedTuple):
-    """One of the first rejected lines of a part: where, and why. Never its content."""
-
-    uri: str
-    line: int
-    reasons: tuple[str, ...]
-
-
-class CheckFindings(NamedTuple):
-    """What the check of one part found beside the counts.
-
-    :param first: the first rejected lines, at most 10.
-    :param reasons: how many lines were rejected, by reason.
-    :param hints: kind -> how often seen (never a reason to refuse).
-    """
-
-    first: list[FirstReject]
-    reasons: dict[str, int]
-    hints: dict[str, int]
 
 
 class Gate(Protocol):

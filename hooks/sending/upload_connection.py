@@ -1,6 +1,6 @@
 """One connection, one body at a time: exact length, the last block held back, a reset on every other way out.
 
-Plain ``http.client`` under one 1 MB buffer: the quickest client measured (performance-facts.md section 2).
+Plain ``http.client`` under one 1 MB buffer: the quickest client measured (performance.md section 2).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from airflow_bulk.documents.errors import SourceChanged
+from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.sending.protocol import ANSWER_LIMIT, Answer, AnswerLost, SendingCut, Target
 
 try:

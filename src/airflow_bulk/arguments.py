@@ -1,7 +1,7 @@
-"""Arguments as they come, from code or rendered from a template, coerced or refused with the field's name.
+"""Read the arguments of operators and sensors, from code or from a template; an error names the argument.
 
-A template always renders to text: ``"true"``, ``"5000000"``, ``"None"``. Every reader here takes the
-value proper and its text, and says which field is wrong. Nothing was sent when these errors come.
+A template always renders to text: ``"true"``, ``"5000000"``, ``"None"``. So every function here reads a value, and the
+text of such a value. Arguments are read before anything is sent.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ ABSENT = ("", "none", "null")
 
 
 class _ByDefault(str):
-    """A default that can be told from the same text given on purpose."""
+    """A default; the same text that a user gives is another object."""
 
     __slots__ = ()
 
 
-#: The default of ``rejects_content``: the line, but the position alone for deletions.
+#: The default of ``rejects_content``: the line; for deletions only the position.
 LINE_BY_DEFAULT = _ByDefault("line")
 
 
 def unless_default(value: str) -> str | None:
-    """Return a value given on purpose, else None."""
+    """Return a value that the user gave; None for the default."""
     return None if isinstance(value, _ByDefault) else value
 
 
 class ArgumentError(ValueError):
-    """An argument of an operator cannot be used; nothing was sent, and a retry meets the same value."""
+    """An argument of an operator cannot be used. Nothing was sent; a retry would find the same value."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(
@@ -41,12 +41,12 @@ class ArgumentError(ValueError):
 
 
 def is_template(value: object) -> bool:
-    """Whether a value still has to be rendered."""
+    """Whether a value is a template that was not rendered."""
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
 def never_a_template(field: str, value: Any) -> Any:
-    """Refuse a template where no run may decide: no trigger form can reach such a field."""
+    """Refuse a template, so that no trigger form can set the argument."""
     if is_template(value):
         raise ArgumentError(field, "must not be a template, so that nobody can set it from a trigger form")
     return value
@@ -61,16 +61,16 @@ def text(field: str, value: object) -> str:
 
 
 def optional_text(field: str, value: object) -> str | None:
-    """Read text; empty text and None are None."""
+    """Read text; empty text and None become None."""
     if value is None or (isinstance(value, str) and value.strip().lower() in ABSENT):
         return None
     return text(field, value)
 
 
 def listed(value: object) -> list[Any] | None:
-    """Return a list, also from its text as a template renders it: ``"['a', 'b']"``; None for anything else.
+    """Return a list, also from the text that a template makes of it: ``"['a', 'b']"``; None for anything else.
 
-    A set is sorted: its own order differs between processes, and a retry would take a source of files for a changed one.
+    A set is sorted: its own order differs between processes, so that a retry would find another order of the sources.
     """
     if isinstance(value, str) and value.strip()[:1] in ("[", "(", "{"):
         try:
@@ -81,7 +81,7 @@ def listed(value: object) -> list[Any] | None:
             TypeError,
             RecursionError,
             MemoryError,
-        ):  # what it names for any text
+        ):  # for any text, this names the errors that it may raise
             return None
         if not isinstance(value, list | tuple | set) or not all(isinstance(one, str) for one in value):
             return None
@@ -93,7 +93,7 @@ def listed(value: object) -> list[Any] | None:
 def optional_texts(field: str, value: object) -> list[str] | None:
     """Read a list of texts, or its text: ``"1,2"`` or ``"['1', '2']"``, as a template renders a list.
 
-    Empty text and None are None. An empty list stays one: whoever names nothing does not mean everything.
+    Empty text and None become None. An empty list stays an empty list: it means nothing, and None may mean everything.
     """
     several = listed(value)
     if several is not None:
@@ -116,7 +116,7 @@ def flag(field: str, value: object) -> bool:
 
 
 def optional_flag(field: str, value: object) -> bool | None:
-    """Read a boolean; empty text and None are None, which means not sent."""
+    """Read a boolean; empty text and None become None, which is not sent."""
     if value is None or (isinstance(value, str) and value.strip().lower() in ABSENT):
         return None
     return flag(field, value)
@@ -164,35 +164,37 @@ def choice(field: str, value: object, allowed: Sequence[str]) -> str:
 
 
 def optional_choice(field: str, value: object, allowed: Sequence[str]) -> str | None:
-    """Read one of a few texts; empty text and None are None."""
+    """Read one of a few texts; empty text and None become None."""
     return None if optional_text(field, value) is None else choice(field, value, allowed)
 
 
 @dataclasses.dataclass(frozen=True)
 class SendingOptions:
-    """How a source is cut and sent: what few people touch.
+    """How a source is cut and sent; the defaults fit most imports.
 
-    Every field may hold a template; its text is coerced when the task runs.
+    Every field may hold a template; the rendered text is read when the task runs.
 
-    :param max_part_bytes: bytes of one upload at most; the vendor's guidance is 100M
-        (mediarithmics.md section 3 [seed]), read as its smaller meaning. A plain object of a store is
-        fetched part by part, and a part is held in memory; local and compressed files are not.
-    :param workers: 1 checks and sends in the task's own process; more use so many child processes. A remote source
-        without ``spool_dir`` is read by one alone: more fall back to it, with a warning.
-    :param overlap: let parts leave as soon as they are checked. A refusal may then come after the first parts. One
-        worker checks a part, sends it, and checks the next one; of several, some check while others send.
-    :param spool_dir: folder for an unlinked local copy of a remote source, as it is stored, to fetch it once only.
-    :param one_part_per_file: never let a part span files.
-    :param csv_delimiter: the separator of CSV cells.
-    :param check: check every line; False sends bytes untouched and counts lines.
+    :param max_part_bytes: the most bytes of one upload. The vendor's guidance is 100M (mediarithmics.md section 3
+        [documented]), read here as 100,000,000. A plain object of a store is fetched part by part, and each part is
+        held in memory; local files and compressed files are not.
+    :param workers: with 1 the task's own process checks and sends; with more so many child processes do. A remote
+        source without ``spool_dir`` is read by one worker, and a larger number is ignored with a warning.
+    :param overlap: send each part as soon as it is checked. The file may then be refused after its first parts were
+        sent. One worker checks a part, sends it, and checks the next part; of several workers some check while others
+        send.
+    :param spool_dir: folder for a local copy of a remote source, so that it is fetched only once. The copy is as the
+        source is stored, and has no name in the folder.
+    :param one_part_per_file: never put lines of two files into one part.
+    :param csv_delimiter: the character between the cells of a CSV row.
+    :param check: check every line; with False bytes are sent unchanged, and lines are only counted.
     :param check_extension: refuse a file whose extension does not fit the mime type.
-    :param name_marker: end the import's name in a random word, by which a later try finds it again. False: an
-        import whose creation got no answer is not looked up; the task fails, and a person looks and clears it.
-        Executions of an import whose id is recorded are adopted all the same: they are told by their lines.
-    :param resend_failed_parts: send a part again whose execution FAILED or was LOST, though nobody
-        documents whether lines were taken.
-    :param settle: seconds to wait for an execution to show after its answer was lost. Under 3 s only where
-        nothing can be in flight any more: the last block of a killed sender may leave 2 s after its commit.
+    :param name_marker: add a random word to the end of the import's name, by which a later try finds the import. With
+        False an import whose creation got no answer is not looked up: the task fails, and a person looks at the
+        platform and clears the task. Once the import's id is recorded, its executions are found by their lines.
+    :param resend_failed_parts: send a part again when its execution FAILED or was LOST, although it is not
+        documented whether the platform took lines of it.
+    :param settle: seconds to wait until the platform lists an execution whose upload got no answer. Less than 3 s is
+        safe only where no upload can be under way: the last block of a killed sender may leave 2 s after its commit.
     """
 
     max_part_bytes: int | str = 100_000_000
@@ -208,9 +210,9 @@ class SendingOptions:
     settle: float | str = 5.0
 
     def rendered(self, render: Callable[[str], Any]) -> SendingOptions:
-        """Return the options with templates rendered and every field coerced.
+        """Return the options with templates rendered and every field read.
 
-        :raises ArgumentError: naming the field.
+        :raises ArgumentError: a field cannot be used; the error names it.
         """
         values = {
             field.name: render(value) if is_template(value := getattr(self, field.name)) else value

@@ -1,7 +1,7 @@
-"""Executions as last seen and the clock -> keep waiting until when | finished | failed because | deadline passed.
+"""Judge executions: from what was last seen of them, and the time, follows whether to wait, or how they have ended.
 
-Pure. The operator's loop, the sensor and the trigger all ask here, for every platform, so that no two
-of them can disagree about what is over and what is good enough.
+No I/O happens here. The operator's loop, the sensor and the trigger all call this module, for every platform, so that
+they always agree on what is over and how many failures are tolerated.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import msgspec
 
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
-#: Below this many seconds nobody should poll (mediarithmics.md section 4.2: the console's own pace).
+#: The fewest seconds between two polls: the interval of the console itself (mediarithmics.md section 4.2).
 SHORTEST_INTERVAL = 5.0
-#: Seconds after which an unchanged waiting is told again.
+#: Seconds after which the log repeats what is being waited for, although nothing has changed.
 TELL_EVERY = 60.0
-#: How many ids a message names before it counts the rest.
+#: How many ids a message names; the others are counted.
 NAMED = 10
 
 
 class Tolerance(msgspec.Struct, frozen=True):
-    """How many bad lines are still good enough: a count, or a share of the lines read.
+    """How many bad lines are tolerated: a count, or a share of the lines read.
 
     :param count: at most this many; None when it is a share.
     :param share: at most this share, 0 to 1; None when it is a count.
@@ -41,7 +41,7 @@ class Tolerance(msgspec.Struct, frozen=True):
     def parse(cls, max_failures: int | str) -> Tolerance:
         """Read ``max_failures``: ``0``, ``250``, ``"250"`` or ``"0.1%"``.
 
-        :raises ValueError: anything else; None too, since "no limit" must be said: ``"100%"``.
+        :raises ValueError: anything else, None included: to have no limit, write ``"100%"``.
         """
         if isinstance(max_failures, int) and not isinstance(max_failures, bool) and max_failures >= 0:
             return cls(count=max_failures)
@@ -62,9 +62,9 @@ class Tolerance(msgspec.Struct, frozen=True):
         )
 
     def allows(self, bad: int, read: int) -> bool:
-        """Whether so many bad lines of so many are good enough.
+        """Whether so many bad lines, of so many lines read, are tolerated.
 
-        Bad lines of none read (a platform that counts errors without records) are all failed.
+        Where a platform counts errors but no records, all records have failed.
         """
         if self.count is not None:
             return bad <= self.count
@@ -80,10 +80,10 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """What the executions looked at add up to. Lines are the platform's own counts.
+    """The sums over executions. Lines are counted by the platform.
 
-    :param executions: how many were looked at, by standing.
-    :param uncounted: how many succeeded without any count of their lines: nobody can say how good they are.
+    :param executions: how many executions there are of each state.
+    :param uncounted: how many succeeded without any count of their lines, so that they cannot be judged.
     """
 
     executions: dict[str, int] = {}
@@ -93,7 +93,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def total(self) -> int:
-        """How many executions were looked at."""
+        """How many executions there are."""
         return sum(self.executions.values())
 
     def __str__(self) -> str:
@@ -103,13 +103,14 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class WaitingRules:
-    """What the waiting obeys.
+    """The rules of the waiting.
 
-    :param started: seconds since 1970 when the work was submitted, or the waiting began.
-    :param deadline: seconds since 1970 after which waiting ends; None for never.
-    :param poll_interval: seconds between two looks once the work has aged.
-    :param expected: executions that must be there before anything is over.
-    :param quiet_for: seconds without a new execution before all are there (for imports that others feed).
+    :param started: when the work was submitted, or the waiting began, in seconds since 1970.
+    :param deadline: when the waiting ends at the latest, in seconds since 1970; None for never.
+    :param poll_interval: seconds between two polls; the first polls are closer together.
+    :param expected: how many executions must exist before the wait can end.
+    :param quiet_for: seconds that must pass without a new execution before the wait can end (for imports into which
+        others upload).
     """
 
     started: float
@@ -121,11 +122,12 @@ class WaitingRules:
 
 @dataclass(frozen=True)
 class KeepWaiting:
-    """Look again in so many seconds.
+    """Wait, and poll again in so many seconds.
 
-    :param seconds: until the next look.
-    :param why: what is being waited for.
-    :param unknown: statuses nobody knows; warn once, keep waiting (mediarithmics.md section 4.2).
+    :param seconds: seconds until the next poll.
+    :param why: what is being waited for, in words.
+    :param unknown: statuses that are not documented: the log warns once, and the task waits (mediarithmics.md
+        section 4.2).
     """
 
     seconds: float
@@ -136,7 +138,7 @@ class KeepWaiting:
 
 @dataclass(frozen=True)
 class Finished:
-    """Everything is over and nothing failed as a whole; lines may have."""
+    """All executions are over, and none failed as a whole; single lines may have failed."""
 
     totals: Totals
     canceled: tuple[str, ...] = ()
@@ -144,7 +146,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class FailedBecause:
-    """Everything is over, and some work failed as a whole."""
+    """All executions are over, and at least one failed as a whole."""
 
     totals: Totals
     reason: str
@@ -152,10 +154,10 @@ class FailedBecause:
 
 @dataclass(frozen=True)
 class PastDeadline:
-    """The deadline came first.
+    """The deadline has passed, and executions are not over.
 
-    :param pending: ids that can still be cancelled.
-    :param going: ids that cannot.
+    :param pending: ids of the executions that can be cancelled.
+    :param going: ids of the executions that cannot be cancelled.
     """
 
     totals: Totals
@@ -167,7 +169,7 @@ Verdict = KeepWaiting | Finished | FailedBecause | PastDeadline
 
 
 def add_up(seen: Sequence[RemoteSnapshot]) -> Totals:
-    """Add up what the platform counted."""
+    """Add up the platform's counts."""
     return Totals(
         executions=dict(Counter(str(one.remote_status) for one in seen)),
         accepted=sum(one.accepted or 0 for one in seen),
@@ -184,9 +186,9 @@ def counting(
 ) -> list[RemoteSnapshot]:
     """Return the executions that count for one waiter, in the order given.
 
-    :param ids: only these; None for all.
-    :param without_canceled: leave cancelled ones out, which took no line, unless nothing else is there.
-        Never those named by ``ids``.
+    :param ids: only the executions with these ids count; None for all.
+    :param without_canceled: cancelled executions, which took no line, do not count, unless there is no other one.
+        Executions that ``ids`` names always count.
     """
     if ids is not None:
         wanted = set(ids)
@@ -196,12 +198,12 @@ def counting(
 
 
 def judge(seen: Sequence[RemoteSnapshot], rules: WaitingRules, now: float) -> Verdict:
-    """Say what the executions as last seen mean at this moment.
+    """Judge the executions as last seen.
 
-    Nothing is over while one execution is going, so that a failure is told with everything else that
-    happened. CANCELED took no line: the caller decides whether to send it again.
+    The verdict is to wait while one execution is going, so that a failure is reported together with all the other ends.
+    A CANCELED execution took no line: the caller decides whether to send its part again.
 
-    :param seen: the executions that count; whoever calls leaves others out.
+    :param seen: the executions that count; the caller leaves out others.
     :param now: seconds since 1970.
     """
     totals = add_up(seen)
@@ -223,13 +225,13 @@ def judge(seen: Sequence[RemoteSnapshot], rules: WaitingRules, now: float) -> Ve
 def _missing(
     seen: Sequence[RemoteSnapshot], going: Sequence[RemoteSnapshot], rules: WaitingRules, now: float
 ) -> str:
-    """What is still being waited for, in words; empty when nothing is."""
+    """Return what is still being waited for, in words; empty when there is nothing to wait for."""
     if going:
         return f"{len(going)} of {len(seen)} executions are not over"
     if len(seen) < rules.expected:
         return f"{len(seen)} of at least {rules.expected} executions are there"
     if rules.quiet_for:
-        # One without a date may be as new as the waiting itself; without any, the quiet begins with it.
+        # An execution without a date may be as new as the wait. Without executions, the quiet begins with the wait.
         newest = max(
             (rules.started if one.created is None else one.created for one in seen), default=rules.started
         )
@@ -239,12 +241,12 @@ def _missing(
 
 
 def next_look(rules: WaitingRules, now: float) -> float:
-    """Seconds until the next look: short at first, longer with age, never past the deadline.
+    """Return the seconds until the next poll: few at first, more as the work gets older, never past the deadline.
 
-    A tenth of the age, between :data:`SHORTEST_INTERVAL` and ``poll_interval``. Jitter is the caller's.
+    It is a tenth of the work's age, between :data:`SHORTEST_INTERVAL` and ``poll_interval``. The caller adds jitter.
     """
     age = max(0.0, now - rules.started)
-    # Never at once: an interval of 0 would only burn a processor.
+    # Never 0: polling without a pause would only use up the processor.
     seconds = max(0.05, min(rules.poll_interval, max(SHORTEST_INTERVAL, age / 10)))
     return seconds if rules.deadline is None else min(seconds, max(0.0, rules.deadline - now))
 
@@ -259,28 +261,28 @@ def _failures(failed: Sequence[RemoteSnapshot]) -> str:
 
 
 def name_ids(ids: Sequence[str]) -> str:
-    """Name a few ids and count the rest."""
+    """Return a few ids and the number of the others, for messages."""
     named = ", ".join(ids[:NAMED])
     return named if len(ids) <= NAMED else f"{named} and {len(ids) - NAMED} more"
 
 
 def id_order(identifier: str) -> tuple[int, str]:
-    """Sort key of a platform's ids: decimal texts that increase (mediarithmics.md section 1.7)."""
+    """Return the sort key of an id: ids are decimal texts that increase (mediarithmics.md section 1.7)."""
     return len(identifier), identifier
 
 
 def share_of(bad: int, read: int) -> str:
-    """``bad`` of ``read`` in percent, for messages."""
+    """Return ``bad`` of ``read`` in percent, for messages."""
     return f"{100 * bad / read:.3g}%" if read else ("100%" if bad else "0%")
 
 
 def estimate_seconds(done: int, total: int, elapsed: float) -> float:
-    """Seconds left at the pace so far; infinite before there is a pace."""
+    """Return the seconds left at the pace so far; infinite before there is a pace."""
     return math.inf if done <= 0 or elapsed <= 0 else (total - done) * elapsed / done
 
 
 class WaitingProgress:
-    """Tells a log what is being waited for: when it has changed, or every minute.
+    """Logs what is being waited for: when that has changed, or every minute.
 
     :param log: the task's or the trigger's logger.
     """
@@ -288,17 +290,17 @@ class WaitingProgress:
     def __init__(self, log: Any) -> None:
         self._log = log
         self._last: Totals | None = None
-        self._told = -math.inf
+        self._logged_at = -math.inf
         self._unknown: set[str] = set()
 
     def tell(self, totals: Totals, why: str, unknown: Sequence[str]) -> None:
-        """Log the totals; warn once about each status nobody knows."""
+        """Log the totals; warn once about each status that is not documented."""
         for status in sorted(set(unknown) - self._unknown):
             self._log.warning(
                 "The platform reports a status that is not documented: %r. Waiting on.", status[:40]
             )
         self._unknown.update(unknown)
         now = time.monotonic()
-        if totals != self._last or now - self._told >= TELL_EVERY:
-            self._last, self._told = totals, now
+        if totals != self._last or now - self._logged_at >= TELL_EVERY:
+            self._last, self._logged_at = totals, now
             self._log.info("Waiting: %s. %s.", why, totals)

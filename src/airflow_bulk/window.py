@@ -1,4 +1,4 @@
-"""The stretch of time that a run stands for; one rule for every operator and sensor (design section 6). Pure.
+"""The stretch of time that a run stands for; one rule for every operator and sensor (ARCHITECTURE.md section 6). Pure.
 
 In Airflow 3 a run may have no logical date, and the data interval of a cron schedule has no length by default.
 """
@@ -13,13 +13,13 @@ from airflow_bulk.arguments import ArgumentError
 
 
 def window(context: Mapping[str, Any], length: timedelta | None = None) -> tuple[datetime, datetime]:
-    """Return from when until when a run's data is wanted.
+    """Return the beginning and the end of the time whose data a run is for.
 
-    The data interval if it has a length; else *length* up to the run's ``run_after``; else from the previous run's
-    ``run_after`` to this one's.
+    It is the data interval if that has a length; else it ends at the run's ``run_after`` and has the given *length*;
+    else it reaches from the previous run's ``run_after`` to this run's.
 
     :param context: the task's context.
-    :param length: what to take where the interval has no length.
+    :param length: length of the window where the interval has no length.
     :raises ArgumentError: no window can be made.
     """
     run = context["dag_run"]

@@ -33,7 +33,7 @@ def definitions(draw):
 
 
 def slow_edges(jobs):
-    """Section 6.3 read sentence by sentence, over all pairs of nodes."""
+    """extract_load.md section 6.3, read sentence by sentence, over all pairs of nodes."""
     edges = set()
     for x in jobs:
         if x["type"] != "load":

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from loading import account, accounts, loading, loads, posts
+from loading import account, accounts, bad_account, loading, loads, posts
 
+from airflow_bulk.documents.inspection import CheckStopped
 from airflow_bulk.emulator.centrapay_handle import ACCOUNT, TEST_ACCOUNT
 from airflow_bulk.runs.failures import TaskStopped
 
@@ -378,3 +381,35 @@ def test_on_kill_says_that_the_batch_goes_on(
         one.operator.on_kill()
     (batch,) = centrapay.batches()
     assert f"Batch {batch['id']} goes on at Centrapay. No batch can be cancelled." in caplog.text
+
+
+def test_on_kill_stops_the_check_of_the_file(centrapay: Any, task: Any, tmp_path: Path) -> None:
+    """Whatever becomes of the exception that on_kill raises: the check ends by itself, and leaves no rejects."""
+    source, folder = tmp_path / "accounts.jsonl", tmp_path / "rejects"
+    source.write_text((bad_account(1) + "\n") * 2_000 + accounts(1_000) * 500)
+    one = task(loading(file=str(source), dry_run=True, errors_path=str(folder)))
+    seen: list[Path] = []
+
+    def kill(number: int, frame: Any) -> None:
+        with pytest.raises(TaskStopped):
+            one.operator.on_kill()
+
+    def kill_once_it_checks() -> None:
+        end = time.monotonic() + 20
+        while not seen and time.monotonic() < end:
+            seen.extend(folder.glob(".*"))
+            time.sleep(0.001)
+        signal.pthread_kill(main, signal.SIGALRM)
+
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGALRM, kill)
+    watcher = threading.Thread(target=kill_once_it_checks)
+    try:
+        watcher.start()
+        with pytest.raises(CheckStopped):
+            one.run()
+        watcher.join()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert seen and list(folder.iterdir()) == []
+    assert posts(centrapay) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -24,10 +23,7 @@ WORKER, DEFERRED = "centrapay_crash_worker", "centrapay_crash_deferred"
 def stack(airflow_stack: AirflowStack) -> Iterator[tuple[AirflowStack, CentrapayEmulator]]:
     with Emulator.start() as running:
         centrapay = CentrapayEmulator(running)
-        connection = json.loads(centrapay.connection_json(account_id=ACCOUNT))
-        airflow_stack.api.add_connection(
-            "centrapay_crash", **{**connection, "extra": json.dumps(connection["extra"])}
-        )
+        airflow_stack.api.add_connection("centrapay_crash", centrapay.connection_json(account_id=ACCOUNT))
         yield airflow_stack, centrapay
 
 

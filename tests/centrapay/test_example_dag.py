@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from loading import loads, posts
 from airflow_bulk.documents import check_line
 from airflow_bulk.emulator.centrapay_handle import TEST_ACCOUNT, CentrapayEmulator
 from airflow_bulk.emulator.handle import Emulator
+from example_dags import load_example
 
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
@@ -24,11 +24,7 @@ DAG_ID = "farmlands_accounts"
 
 @pytest.fixture(scope="module")
 def example(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(DAG_ID, repository / "dags" / f"{DAG_ID}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example(repository, DAG_ID)
 
 
 def test_every_customer_is_one_good_record(example: ModuleType) -> None:
@@ -45,13 +41,9 @@ def test_every_customer_is_one_good_record(example: ModuleType) -> None:
 def stack(airflow_stack: AirflowStack, s3: Any) -> Iterator[tuple[AirflowStack, CentrapayEmulator]]:
     with Emulator.start() as running:
         centrapay = CentrapayEmulator(running)
-        for conn_id, value in (
-            ("centrapay_default", centrapay.connection_json(account_id=TEST_ACCOUNT)),
-            ("aws_partner", s3.connection_json()),
-        ):
-            connection = json.loads(value)
-            fields = {**connection, "extra": json.dumps(connection["extra"])}
-            airflow_stack.api.add_connection(conn_id, **fields)
+        api = airflow_stack.api
+        api.add_connection("centrapay_default", centrapay.connection_json(account_id=TEST_ACCOUNT))
+        api.add_connection("aws_partner", s3.connection_json())
         yield airflow_stack, centrapay
 
 

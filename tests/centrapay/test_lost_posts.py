@@ -8,31 +8,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException
 from loading import accounts, loading, loads, posts
-from one_task import MemoryStore
+from one_task import DyingStore, Killed, MemoryStore
 
 TELLS = (
     r"a batch may exist.*get_asset_by_external_id\('farmlands.nzd.main', externalId\).*repeat_lost_post=True"
 )
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches SIGKILL."""
-
-
-class DyingStore(MemoryStore):
-    """Dies at one write, before or after it counts."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        super().__init__()
-        self.at, self.after, self.writes = at, after, 0
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.writes += 1
-        if self.writes == self.at and not self.after:
-            raise Killed
-        super().set(key, value, retention=retention)
-        if self.writes == self.at:
-            raise Killed
 
 
 def test_killed_at_every_write(centrapay: Any, files: Any, task: Any) -> None:

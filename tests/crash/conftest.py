@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -45,9 +44,7 @@ def platforms(airflow_stack: AirflowStack) -> Iterator[dict[str, Emulator]]:
         quick.settings(top_identifiers={PERSON: 3})
         found = {"crash_quick": quick, "crash_waiting": waiting}
         for conn_id, emulator in found.items():
-            fields = json.loads(emulator.connection_json())
-            fields["extra"] = json.dumps(fields["extra"])
-            airflow_stack.api.add_connection(conn_id, **fields)
+            airflow_stack.api.add_connection(conn_id, emulator.connection_json())
         for dag_id in DAGS:
             airflow_stack.api.wait_for_dag(dag_id)
             airflow_stack.api.unpause(dag_id)

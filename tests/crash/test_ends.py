@@ -100,6 +100,8 @@ def failed_judgement_and_looser_limit(tell: Tell) -> None:
     story.clear()
     story.wait_for("failed", try_number=2)
     assert "max_failures=2" in story.api.log(story.dag_id, story.run_id, "load", try_number=2)
+    # Airflow writes a run's end after its task's; written after a clear, it would leave the task without a try.
+    assert story.api.wait_for_run(story.dag_id, story.run_id) == "failed"
 
     story.api.call("PATCH", f"/variables/{variable}", json={"key": variable, "value": "3"})
     story.clear()

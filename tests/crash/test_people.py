@@ -27,21 +27,16 @@ def cleared_while_running(tell: Tell) -> None:
 
 
 def marked_failed_and_cleared_at_once(tell: Tell) -> None:
-    story = tell("crash_waiting")
-    story.write()
-    story.begin(stop="before commit 1")
-    pid = story.stopped()
-    story.mark_failed()
-    story.clear()
-    story.ends_well()
-    story.wait("the old try to end", lambda: not psutil.pid_exists(pid))
-    story.each_line_once()
+    _mark_failed_and_clear(tell("crash_waiting"), "before commit 1")
 
 
 def marked_failed_and_cleared_at_once_after_the_commit(tell: Tell) -> None:
-    story = tell("crash_quick")
+    _mark_failed_and_clear(tell("crash_quick"), "after commit 1")
+
+
+def _mark_failed_and_clear(story: Story, stop: str) -> None:
     story.write()
-    story.begin(stop="after commit 1")
+    story.begin(stop=stop)
     pid = story.stopped()
     story.mark_failed()
     story.clear()

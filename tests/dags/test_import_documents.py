@@ -15,12 +15,13 @@ from airflow.sdk import DAG, Param
 from one_task import once, profile, write_profiles
 from s3_server import S3Server
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator, SendingOptions
 from inline_dag import pulled, states
 
 
 @pytest.fixture
-def emulator(bulk_emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def emulator(bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
     return bulk_emulator
 
@@ -32,7 +33,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield running
 
 
-def test_the_nightly_import(run_dag: Any, emulator: Any, s3: S3Server) -> None:
+def test_the_nightly_import(run_dag: Any, emulator: Emulator, s3: S3Server) -> None:
     """What a DAG author writes for the main job: objects of a store, rejects beside them, no worker while it waits."""
     lines = [profile(number) for number in range(1200)]
     for number in range(3):
@@ -66,7 +67,7 @@ def test_the_nightly_import(run_dag: Any, emulator: Any, s3: S3Server) -> None:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_mapped_over_sources(run_dag: Any, emulator: Any, tmp_path: Path, deferrable: bool) -> None:
+def test_mapped_over_sources(run_dag: Any, emulator: Emulator, tmp_path: Path, deferrable: bool) -> None:
     lines = []
     for number in range(2):
         some = [profile(number * 100 + n) for n in range(50)]
@@ -89,7 +90,7 @@ def test_mapped_over_sources(run_dag: Any, emulator: Any, tmp_path: Path, deferr
     assert (result["lines_accepted"], len(result["execution_ids"])) == (50, 1)
 
 
-def test_every_field_from_a_template(run_dag: Any, emulator: Any, tmp_path: Path) -> None:
+def test_every_field_from_a_template(run_dag: Any, emulator: Emulator, tmp_path: Path) -> None:
     """A trigger form's values arrive as text; what is not given arrives as 'None'."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 400, bad=(5,))
@@ -145,7 +146,7 @@ def test_every_field_from_a_template(run_dag: Any, emulator: Any, tmp_path: Path
     assert (made["name"], made["priority"], made["shuffle_lines"]) == ("from a form", "HIGH", False)
 
 
-def test_deferred_import_that_is_late(run_dag: Any, emulator: Any, tmp_path: Path) -> None:
+def test_deferred_import_that_is_late(run_dag: Any, emulator: Emulator, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 5)
     emulator.settings(start_delay=1000)

@@ -18,10 +18,7 @@ from airflow_stack import AirflowStack, clean_environment
 @pytest.fixture(scope="module")
 def emulator(airflow_stack: AirflowStack) -> Iterator[Emulator]:
     with Emulator.start() as running:
-        connection = json.loads(running.connection_json())
-        airflow_stack.api.add_connection(
-            "mediarithmics_default", **{**connection, "extra": json.dumps(connection["extra"])}
-        )
+        airflow_stack.api.add_connection("mediarithmics_default", running.connection_json())
         yield running
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import uuid
@@ -16,6 +15,7 @@ import pytest
 
 from airflow_bulk.documents import check_line
 from airflow_bulk.emulator.handle import Emulator
+from example_dags import load_example
 
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
@@ -25,11 +25,7 @@ DAG_ID = "store_purchases"
 
 @pytest.fixture(scope="module")
 def example(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(DAG_ID, repository / "dags" / f"{DAG_ID}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example(repository, DAG_ID)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +66,7 @@ def test_a_bad_row_is_named_and_not_quoted(example: ModuleType, tmp_path: Path) 
 @pytest.fixture
 def emulator(airflow_stack: AirflowStack) -> Iterator[Emulator]:
     with Emulator.start() as running:
-        connection = json.loads(running.connection_json())
-        airflow_stack.api.add_connection(
-            "mediarithmics_default", **{**connection, "extra": json.dumps(connection["extra"])}
-        )
+        airflow_stack.api.add_connection("mediarithmics_default", running.connection_json())
         yield running
 
 

@@ -1,4 +1,4 @@
-"""The slow reference for the line rules: json.loads, and the rules of the fact sheet written down once more.
+"""The slow reference for the line rules: json.loads, and the rules of mediarithmics.md written down once more.
 
 It knows nothing of the package's rules (mediarithmics.md sections 5 and 6), so a mistake on one side shows.
 """

@@ -6,7 +6,7 @@ import json
 
 UUID = "0b8f3c52-6a0e-4f3a-8a57-3d7a5f0c9d11"
 
-# The fact sheet's own samples (sections 6.1 to 6.8), and what it says in words.
+# The samples of mediarithmics.md (sections 6.1 to 6.8), and what it says in words.
 GOOD = {
     "USER_ACTIVITY": [
         """{"$user_account_id":"crm-77","$compartment_id":"4100","$type":"TOUCH","$session_status":"NO_SESSION","$ts":1932858000000,"$events":[{"$event_name":"store_purchase","$ts":1932858000000,"$properties":{"amount":19.9,"store":"Lyon"}}]}""",

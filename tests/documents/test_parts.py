@@ -3,102 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import os
 import tracemalloc
 from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
 
 import pytest
-import xxhash
 import zstandard
+from cut_source import CSV, GOOD, NDJSON, UNCHECKED, Outcome, write_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_bulk.documents.errors import SourceChanged, SourceError
-from airflow_bulk.documents.inspection import Inspected, Inspector, Row
-from airflow_bulk.documents.source import holes as holes_module
-from airflow_bulk.documents.source.beginnings import LineRules
-from airflow_bulk.documents.source.bodies import BodyReader
+from airflow_bulk.documents.inspection import Row
 from airflow_bulk.documents.source.cuts import Cutter, Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.holes import HoleKeeper, Spill, spans_of
-from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import Block, SourceReader
+from airflow_bulk.documents.source.parts import Part, SourceError
+from airflow_bulk.documents.source.reader import SourceReader
 
-GOOD = b'{"operation":"DELETE","user_account_id":"%s"}'
-NDJSON = LineRules(document_type="USER_PROFILE")
-UNCHECKED = LineRules(document_type="USER_PROFILE", check=False)
-CSV = LineRules(document_type="USER_SEGMENT", mime_type="TEXT_CSV")
 HEADER = b"operation,user_account_id,segment_id,expiration_duration\n"
-
-
-class Outcome:
-    """A source, cut and checked, with the bodies read back."""
-
-    def __init__(
-        self, folder: Path, names: list[str], rules: LineRules, layout: Layout, planned: bool
-    ) -> None:
-        found = find_files([str(folder / name) for name in names], mime_type=rules.mime_type)
-        spill = Spill()
-        self.rows: list[tuple[int, Row]] = []
-        self.inspected: list[Inspected] = []
-        self.bodies: list[bytes] = []
-        with SourceReader(found, rules, layout.max_part_bytes) as reader:
-            keeper = HoleKeeper(0, spill.handle)
-            inspector = Inspector(
-                reader, keeper, lambda index, rows: self.rows.extend((index, row) for row in rows), True
-            )
-            for items, index in _items(reader, layout, planned):
-                self.inspected.append(inspector.inspect(index, items))
-        with SourceReader(found, rules, layout.max_part_bytes) as reader:
-            for one in self.inspected:
-                body = BodyReader(reader, one.part, spans_of(one.holes, {0: spill.handle}))
-                self.bodies.append(_read(body))
-                if one.part.lines:
-                    assert body.digest == one.part.digest == xxhash.xxh3_128(self.bodies[-1]).hexdigest()
-        spill.close()
-
-    @property
-    def parts(self) -> list[Part]:
-        return [one.part for one in self.inspected]
-
-
-def _items(
-    reader: SourceReader, layout: Layout, planned: bool
-) -> Iterator[tuple[Iterator[Block | Part], int]]:
-    if planned:
-        for part in plan_parts(reader, layout):
-            yield chain(reader.blocks(part.file, part.start, part.length), [part]), part.index
-        return
-    cutter = Cutter(reader, layout)
-    while True:
-        index, items = cutter.index, cutter.next_part()
-        first = next(items, None)
-        if first is None:
-            return
-        yield chain([first], items), index
-
-
-def _read(reader: BodyReader, size: int = 1000) -> bytes:
-    buffer, body = memoryview(bytearray(size)), b""
-    while count := reader.readinto(buffer):
-        body += buffer[:count]
-    return body
-
-
-def _write(folder: Path, contents: list[bytes], suffix: str = "") -> list[str]:
-    names = []
-    for number, content in enumerate(contents):
-        name = f"{number:03}.ndjson{suffix}"
-        if suffix == ".gz":
-            content = gzip.compress(content)
-        if suffix == ".zst":
-            content = zstandard.compress(content)
-        (folder / name).write_bytes(content)
-        names.append(name)
-    return names
-
 
 accounts = st.integers(1, 60).map(lambda size: b"a" * size)
 lines = st.one_of(
@@ -150,7 +70,7 @@ layouts = st.builds(
 @settings(max_examples=150, deadline=None)
 def test_every_line_is_in_one_body_or_left_out(tmp_path_factory, contents, layout):
     folder = tmp_path_factory.mktemp("source")
-    outcome = Outcome(folder, _write(folder, contents), NDJSON, layout, planned=True)
+    outcome = Outcome(folder, write_files(folder, contents), NDJSON, layout, planned=True)
     source = _plain_lines(contents)
     left_out = {(row.file, number) for row, number in _numbered(outcome)}
     blank = {(file, number) for file, number, line in source if not line.strip(b" \t\r\n")}
@@ -184,8 +104,8 @@ def _numbered(outcome: Outcome) -> Iterator[tuple[Row, int]]:
 @settings(max_examples=100, deadline=None)
 def test_reading_front_to_back_finds_the_same_parts(tmp_path_factory, contents, layout, suffix):
     folder = tmp_path_factory.mktemp("source")
-    plain = Outcome(folder, _write(folder, contents), NDJSON, layout, planned=True)
-    other = Outcome(folder, _write(folder, contents, suffix), NDJSON, layout, planned=False)
+    plain = Outcome(folder, write_files(folder, contents), NDJSON, layout, planned=True)
+    other = Outcome(folder, write_files(folder, contents, suffix), NDJSON, layout, planned=False)
     assert plain.parts == other.parts
     assert plain.bodies == other.bodies
     assert plain.rows == other.rows
@@ -195,7 +115,7 @@ def test_reading_front_to_back_finds_the_same_parts(tmp_path_factory, contents, 
 @settings(max_examples=60, deadline=None)
 def test_a_later_try_goes_on_behind_any_part(tmp_path_factory, contents, layout, stop):
     folder = tmp_path_factory.mktemp("source")
-    names = _write(folder, contents)
+    names = write_files(folder, contents)
     whole = Outcome(folder, names, NDJSON, layout, planned=True)
     if not whole.parts:
         return
@@ -227,7 +147,7 @@ def _stretch(part: Part) -> dict[str, int]:
 @settings(max_examples=60, deadline=None)
 def test_unchecked_bytes_go_untouched(tmp_path_factory, contents, layout):
     folder = tmp_path_factory.mktemp("source")
-    outcome = Outcome(folder, _write(folder, contents), UNCHECKED, layout, planned=True)
+    outcome = Outcome(folder, write_files(folder, contents), UNCHECKED, layout, planned=True)
     gone = {(row.file, row.offset): row.length for _, row in outcome.rows}
     assert all(length > layout.max_part_bytes for length in gone.values())
     expected = b""
@@ -271,7 +191,7 @@ def test_csv_parts_repeat_their_own_header(tmp_path_factory, tables, other, work
 
 
 def test_one_part_per_file(tmp_path):
-    names = _write(tmp_path, [GOOD % b"a" + b"\n", GOOD % b"b", b"", GOOD % b"c" + b"\n"])
+    names = write_files(tmp_path, [GOOD % b"a" + b"\n", GOOD % b"b", b"", GOOD % b"c" + b"\n"])
     together = Outcome(tmp_path, names, NDJSON, Layout(), planned=True)
     apart = Outcome(tmp_path, names, NDJSON, Layout(one_part_per_file=True), planned=True)
     assert together.bodies == [GOOD % b"a" + b"\n" + GOOD % b"b" + b"\n" + GOOD % b"c" + b"\n"]
@@ -279,7 +199,7 @@ def test_one_part_per_file(tmp_path):
 
 
 def test_equally_long_lines_make_different_counts_for_several_workers(tmp_path):
-    names = _write(tmp_path, [(GOOD % b"aaaa" + b"\n") * 20_000])
+    names = write_files(tmp_path, [(GOOD % b"aaaa" + b"\n") * 20_000])
     outcome = Outcome(tmp_path, names, NDJSON, Layout(max_part_bytes=60_000, workers=2), planned=True)
     counts = [part.lines for part in outcome.parts[:-1]]
     assert all(len({*counts[start : start + 4]}) == 4 for start in range(len(counts) - 3))
@@ -290,36 +210,10 @@ def test_a_limit_under_1_kb_is_refused():
         Layout(max_part_bytes=999)
 
 
-def test_many_holes_spill_to_disk_and_come_back(tmp_path):
-    spill = Spill(str(tmp_path))
-    keeper = HoleKeeper(3, spill.handle, most=50)
-    first = [(i * 10, i * 10 + 4) for i in range(30)]
-    second = [(i * 10, i * 10 + 4) for i in range(3 * holes_module.CHUNK + 7)]
-    third = [(5, 6)]
-    lists = []
-    for spans in (first, second, third):
-        for start, stop in spans:
-            keeper.add(start, stop)
-        lists.append(keeper.finish())
-    assert [list(spans_of(one, {3: spill.handle})) for one in lists] == [first, second, third]
-    assert [one.worker for one in lists] == [-1, 3, -1]
-    assert not list(tmp_path.iterdir())  # it never had a name
-
-
-def test_neighbouring_holes_are_one(tmp_path):
-    spill = Spill()
-    keeper = HoleKeeper(0, spill.handle)
-    for start in range(0, 100, 10):
-        keeper.add(start, start + 10)
-    keeper.fence()
-    keeper.add(100, 110)
-    assert list(spans_of(keeper.finish(), {})) == [(0, 100), (100, 110)]
-
-
 @pytest.mark.parametrize("size", [700_000, 9_000_000])
 def test_a_line_of_many_blocks_is_read_whole_and_one_too_long_is_passed_over(tmp_path, size):
     long = GOOD % (b"x" * size)
-    names = _write(tmp_path, [GOOD % b"a" + b"\n" + long + b"\n" + GOOD % b"b"])
+    names = write_files(tmp_path, [GOOD % b"a" + b"\n" + long + b"\n" + GOOD % b"b"])
     whole = Outcome(tmp_path, names, NDJSON, Layout(max_part_bytes=size + 1_000), planned=False)
     assert whole.bodies == [GOOD % b"a" + b"\n" + long + b"\n" + GOOD % b"b"]
     for planned in (True, False):
@@ -327,22 +221,6 @@ def test_a_line_of_many_blocks_is_read_whole_and_one_too_long_is_passed_over(tmp
         assert cut.bodies == [GOOD % b"a" + b"\n", GOOD % b"b"]
         assert [row.line for _, row in cut.rows] == [0]
         assert cut.parts[1].rejected == 1
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda data: data[:-20], "truncated"),
-        (lambda data: data[:50] + b"\xff" * 8 + data[58:], "not a sound|truncated"),
-    ],
-)
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_damaged_compressed_file_is_refused(tmp_path, suffix, damage, words):
-    content = b"".join(GOOD % os.urandom(8).hex().encode() + b"\n" for _ in range(2_000))
-    [name] = _write(tmp_path, [content], suffix)
-    (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
-    with pytest.raises(SourceError, match=words):
-        Outcome(tmp_path, [name], NDJSON, Layout(), planned=False)
 
 
 def test_a_compressed_file_may_have_several_members(tmp_path):
@@ -354,59 +232,8 @@ def test_a_compressed_file_may_have_several_members(tmp_path):
     assert outcome.bodies == [b"\n".join(GOOD % name for name in (b"a", b"b", b"c", b"d"))]
 
 
-@pytest.mark.parametrize("change", ["grow", "touch", "remove"])
-def test_a_file_that_changed_is_not_read(tmp_path, change):
-    path = tmp_path / "a.ndjson"
-    path.write_bytes(GOOD % b"a" + b"\n")
-    found = find_files(str(path))
-    if change == "grow":
-        path.write_bytes(GOOD % b"aa" + b"\n")
-    elif change == "touch":
-        os.utime(path, ns=(1, 1))
-    else:
-        path.unlink()
-    with SourceReader(found, NDJSON, 1_000) as reader, pytest.raises(SourceChanged, match=r"a\.ndjson"):
-        list(plan_parts(reader, Layout(max_part_bytes=1_000)))
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b'[\n{"operation":"DELETE"}]', "jq -c"),
-        (b'{\n  "operation": "DELETE"\n}', "jq -c"),
-        (b'\xef\xbb\xbf[{"operation":"DELETE"}]', "jq -c"),
-    ],
-)
-def test_json_that_is_not_one_command_a_line_is_refused_whole(tmp_path, content, words):
-    names = _write(tmp_path, [content])
-    with pytest.raises(SourceError, match=words):
-        Outcome(tmp_path, names, NDJSON, Layout(), planned=True)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        b"UPDATE,a,b,c\n",
-        b"operation,operation,user_account_id,segment_id,expiration_duration\n",
-        b"operation,color\n",
-    ],
-)
-def test_a_faulty_csv_header_is_refused_whole(tmp_path, header):
-    (tmp_path / "a.csv").write_bytes(header + b"UPDATE,a,880,0\n")
-    with pytest.raises(SourceError, match=r"a\.csv: line 1: "):
-        Outcome(tmp_path, ["a.csv"], CSV, Layout(), planned=True)
-
-
-def test_holes_need_no_temporary_folder(tmp_path):
-    spill = Spill(str(tmp_path / "none"))
-    keeper = HoleKeeper(0, spill.handle, most=0)
-    keeper.add(3, 5)
-    assert list(spans_of(keeper.finish(), {0: spill.handle})) == [(3, 5)]
-    spill.close()
-
-
 def test_a_huge_rejected_line_is_told_by_its_position(tmp_path):
-    names = _write(tmp_path, [b"x" * 1_200_000 + b"\n" + b"y" * 9])
+    names = write_files(tmp_path, [b"x" * 1_200_000 + b"\n" + b"y" * 9])
     outcome = Outcome(tmp_path, names, NDJSON, Layout(), planned=True)
     assert [(row.length, row.content) for _, row in outcome.rows] == [(1_200_001, None), (9, b"y" * 9)]
 

@@ -8,9 +8,9 @@ import os
 import fsspec
 import pytest
 
-from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError, SourceMissing
 from airflow_bulk.documents.source.contents import open_contents, spool
 from airflow_bulk.documents.source.files import find_files, shown
+from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError, SourceMissing
 
 
 class StoredPath:

@@ -1,4 +1,4 @@
-"""CSV for USER_SEGMENT: header, cells, and the same rules as for ndjson (section 6.2)."""
+"""CSV for USER_SEGMENT: header, cells, and the same rules as for ndjson (mediarithmics.md section 6.2)."""
 
 import pytest
 

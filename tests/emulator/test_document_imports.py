@@ -1,4 +1,4 @@
-"""Section 2 of the fact sheet: imports, their fields, filters and pages."""
+"""mediarithmics.md section 2: imports, their fields, filters and pages."""
 
 import pytest
 

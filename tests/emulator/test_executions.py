@@ -1,4 +1,4 @@
-"""Section 4 of the fact sheet: what an execution shows, when, and how it is cancelled."""
+"""mediarithmics.md section 4: what an execution shows, when, and how it is cancelled."""
 
 import base64
 import csv

@@ -1,7 +1,5 @@
 """The handle: start, restart, crash, reset, TLS; and that nothing secret is written anywhere."""
 
-import datetime
-import ipaddress
 import json
 import os
 import signal
@@ -11,10 +9,6 @@ import time
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_bulk.emulator.handle import Emulator, EmulatorError
 
@@ -61,35 +55,28 @@ def test_everything_survives_a_restart_and_a_crash(api, ending):
     api.uploaded(import_id, api.lines(2) + b"bad\n")
     emulator.fault("gone", times=3, path="/plugins")
     api.call("GET", "/plugins")
-    before = (
-        emulator.url,
-        emulator.token,
-        emulator.clock.now(),
-        emulator.imports(),
-        emulator.executions(import_id),
-        emulator.held(),
-        emulator.requests(),
-        emulator.settings(),
-        emulator.control("GET", "/faults"),
-    )
+
+    def shown():
+        return (
+            emulator.url,
+            emulator.token,
+            emulator.clock.now(),
+            emulator.imports(),
+            emulator.executions(import_id),
+            emulator.held(),
+            emulator.requests(),
+            emulator.settings(),
+            emulator.control("GET", "/faults"),
+        )
+
+    before = shown()
     if ending == "kill":
         emulator.kill()
         assert not emulator.alive
         with pytest.raises(requests.ConnectionError):
             api.imports("GET")
     emulator.restart()
-    after = (
-        emulator.url,
-        emulator.token,
-        emulator.clock.now(),
-        emulator.imports(),
-        emulator.executions(import_id),
-        emulator.held(),
-        emulator.requests(),
-        emulator.settings(),
-        emulator.control("GET", "/faults"),
-    )
-    assert after == before
+    assert shown() == before
     emulator.clock.advance(10.2)
     assert [one["status"] for one in emulator.executions(import_id)] == ["SUCCEEDED", "SUCCEEDED"]
     assert emulator.held() == {api.profile(1): 1, api.profile(2): 1}
@@ -194,34 +181,6 @@ def test_neither_tokens_nor_lines_are_written_down(api):
     assert f"/{import_id}/executions" in written
     for secret in (api.emulator.token, "someone-elses-token", canary):
         assert secret not in written
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "emulator")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_tls(api, certificate):

@@ -1,4 +1,4 @@
-"""Sections 5 and 6 of the fact sheet, line by line, as the emulator reads them."""
+"""mediarithmics.md sections 5 and 6, line by line, as the emulator reads them."""
 
 import json
 

@@ -33,3 +33,25 @@ def test_the_fixture_in_a_suite_of_its_own(tmp_path):
         cwd=tmp_path,
     )
     assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+TYPED = """
+from airflow_bulk.emulator.handle import Emulator
+
+def test_it_is_typed(bulk_emulator: Emulator) -> None:
+    held: int = bulk_emulator.held().total()
+    bulk_emulator.held("1", "2")
+    bulk_emulator.hold()
+"""
+
+
+def test_a_type_checker_knows_the_fixture(tmp_path):
+    (tmp_path / "test_own.py").write_text(TYPED)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "test_own.py"], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300
+    )
+    wrong = [line.partition(" error: ")[::2] for line in done.stdout.splitlines() if " error: " in line]
+    assert [where for where, _ in wrong] == ["test_own.py:6:", "test_own.py:7:"], done.stdout + done.stderr
+    assert "Too many arguments" in wrong[0][1]
+    assert 'has no attribute "hold"' in wrong[1][1]

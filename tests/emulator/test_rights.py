@@ -1,4 +1,4 @@
-"""Section 1.2 of the fact sheet: who may call, and what everything else answers."""
+"""mediarithmics.md section 1.2: who may call, and what everything else answers."""
 
 import socket
 import urllib.parse

@@ -1,4 +1,4 @@
-"""Section 3 of the fact sheet: one call, one file, one execution."""
+"""mediarithmics.md section 3: one call, one file, one execution."""
 
 import concurrent.futures
 import gzip

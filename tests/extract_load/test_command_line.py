@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-from airflow import settings
 from airflow.cli.cli_parser import get_parser
 
 from airflow_bulk.cli.commands import get_cli_commands
@@ -75,7 +74,7 @@ def test_compile_imports_what_airflow_would_import(place, definition, tmp_path, 
     if place == "the DAG folder":
         folder = tmp_path / "dags"
         folder.mkdir()
-        monkeypatch.setattr(settings, "DAGS_FOLDER", str(folder))
+        monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(folder))
     monkeypatch.setattr(sys, "path", [*sys.path])
     module = f"maps_in_{place.split()[1]}".replace("'", "")
     (folder / f"{module}.py").write_text("def vendor(record):\n    return {}\n")

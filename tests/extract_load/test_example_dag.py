@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -46,9 +45,7 @@ def books(bulk_emulator, airflow_stack):
         "accounting_warehouse": ("destination", "activecell"),
     }
     for conn_id, (part, api) in parts.items():
-        connection = json.loads(emulated.connection_json(part, api=api, realm="1"))
-        connection["extra"] = json.dumps(connection["extra"])
-        airflow_stack.api.add_connection(conn_id, **connection)
+        airflow_stack.api.add_connection(conn_id, emulated.connection_json(part, api=api, realm="1"))
     airflow_stack.api.wait_for_dag(DAG_ID)
     airflow_stack.api.unpause(DAG_ID)
     return emulated

@@ -71,7 +71,7 @@ def test_a_result_is_applied_before_what_requires_it(extract_load, hook):
     [
         ({}, {}, ["old", "new"]),
         ({"since": "2013-06-15"}, {}, ["new"]),
-        ({"since": "1371254400"}, {}, ["new"]),  # the same, as the seed's prose has it
+        ({"since": "1371254400"}, {}, ["new"]),  # the same, as the documentation's prose has it
         ({"since": "2013-06-15"}, {"since": "2013-01-01"}, ["old", "new"]),
         ({"since": "2013-06-15"}, {"since": None}, ["old", "new"]),
         ({"since": "2013-06-15"}, {"grain": "monthly"}, ["old", "new"]),  # from January 15

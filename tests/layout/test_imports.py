@@ -9,15 +9,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = "airflow_bulk"
+from source_files import PACKAGE, TOP_LEVEL, sources
+
 PURE = {"platforms", "documents", "extract_load"}
-TOP_LEVEL = ("hooks", "operators", "sensors", "triggers")
 
 # What each room may import of the package, besides itself. A room that is not listed here fails the first test.
 _JUDGING = {"judging"} | PURE
@@ -49,19 +48,6 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "dags": _ABOVE,
 }
-
-
-def sources(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every Python file of the package and of dags/, with its room."""
-    package = root / "src" / PACKAGE
-    for path in sorted(package.glob("*.py")):
-        yield path.stem, path
-    for folder in sorted(path for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"):
-        # A linked room is read through its folder at the top: rglob does not follow links.
-        for path in sorted(folder.resolve().rglob("*.py")):
-            yield folder.name, path
-    for path in sorted((root / "dags").rglob("*.py")):
-        yield "dags", path
 
 
 def imported(path: Path) -> set[str]:

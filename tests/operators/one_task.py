@@ -29,6 +29,28 @@ class MemoryStore:
         self.values[key] = json.dumps(value)
 
 
+class Killed(BaseException):
+    """Nobody catches it, as nobody catches SIGKILL."""
+
+
+class DyingStore(MemoryStore):
+    """Dies at one write, before or after it counts: the try ends there, as by SIGKILL."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        super().__init__()
+        self.at = at
+        self.after = after
+        self.writes = 0
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.writes += 1
+        if self.writes == self.at and not self.after:
+            raise Killed
+        super().set(key, value, retention=retention)
+        if self.writes == self.at:
+            raise Killed
+
+
 class Task:
     """One task instance over its tries: each ``run`` builds the operator anew, as a worker does.
 
@@ -66,7 +88,7 @@ class Task:
         return self.operator.execute(context)
 
     def clear(self) -> None:
-        """What a person's clear does to the numbers (airflow-crash-facts.md section 2)."""
+        """What a person's clear does to the numbers (airflow.md section 2.1)."""
         self.max_tries = self.try_number + 2
         self.clear_number += 1
 

@@ -16,13 +16,14 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from one_task import importing, once, profile, write_profiles
 
 from airflow_bulk.arguments import ArgumentError, SendingOptions
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
 
 GOOD = profile(1)
 HEADER = "operation,user_account_id,segment_id,expiration_duration"
 
 
-def refused(emulator: Any, one: Any, match: str) -> str:
+def refused(emulator: Emulator, one: Any, match: str) -> str:
     with pytest.raises(AirflowException, match=match) as raised:
         one.run()
     assert emulator.imports() == []
@@ -44,7 +45,7 @@ def refused(emulator: Any, one: Any, match: str) -> str:
     ids=lambda value: value if isinstance(value, str) and "." in value and "\\" not in value else "",
 )
 def test_refused_files(
-    emulator: Any, task: Any, tmp_path: Path, name: str, content: bytes | None, match: str
+    emulator: Emulator, task: Any, tmp_path: Path, name: str, content: bytes | None, match: str
 ) -> None:
     path = tmp_path / name
     if name.endswith("/"):
@@ -68,7 +69,7 @@ def as_anybody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_unreadable_file(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_unreadable_file(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     refused(
         emulator, task(importing(tmp_path / "none.ndjson")), "no such file"
     )  # loads what only root may load
@@ -84,7 +85,7 @@ def test_unreadable_file(emulator: Any, task: Any, tmp_path: Path) -> None:
     assert "othing was sent" in message
 
 
-def test_name_that_no_system_call_takes(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_name_that_no_system_call_takes(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     message = refused(emulator, task(importing(tmp_path / ("x" * 300 + ".ndjson"))), "x{50}")
     assert "othing was sent" in message
 
@@ -99,7 +100,7 @@ def test_name_that_no_system_call_takes(emulator: Any, task: Any, tmp_path: Path
     ],
     ids=["missing", "doubled", "unknown", "empty"],
 )
-def test_csv_header(emulator: Any, task: Any, tmp_path: Path, header: str, match: str) -> None:
+def test_csv_header(emulator: Emulator, task: Any, tmp_path: Path, header: str, match: str) -> None:
     path = tmp_path / "segments.csv"
     path.write_text(f"{header}\nUPDATE,crm-1,880,0\n")
     refused(emulator, task(importing(path, document_type="USER_SEGMENT")), match)
@@ -133,7 +134,7 @@ def test_csv_header(emulator: Any, task: Any, tmp_path: Path, header: str, match
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_refused_arguments(
-    emulator: Any, task: Any, tmp_path: Path, arguments: dict[str, Any], field: str
+    emulator: Emulator, task: Any, tmp_path: Path, arguments: dict[str, Any], field: str
 ) -> None:
     path = tmp_path / "profiles.ndjson"
     path.write_text(f"{GOOD}\n")
@@ -146,7 +147,7 @@ def test_deletion_guards_are_no_templates() -> None:
     assert not {"allow_deletion", "max_deletions"} & set(ImportDocumentsOperator.template_fields)
 
 
-def test_deletions_are_counted_first(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_deletions_are_counted_first(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "points.ndjson"
     lines = [f'{{"type":"USER_ACCOUNT","user_account_id":"{n}"}}' for n in range(5)]
     path.write_text("\n".join([*lines, "secret-and-bad"]))
@@ -175,7 +176,7 @@ def test_deletions_are_counted_first(emulator: Any, task: Any, tmp_path: Path) -
     ],
     ids=["crlf", "no final newline", "bom", "blank lines"],
 )
-def test_accepted(emulator: Any, task: Any, tmp_path: Path, content: str, held: int, blank: int) -> None:
+def test_accepted(emulator: Emulator, task: Any, tmp_path: Path, content: str, held: int, blank: int) -> None:
     path = tmp_path / "profiles.ndjson"
     path.write_bytes(content.encode())
     result = task(importing(path)).run()
@@ -198,7 +199,7 @@ def test_accepted(emulator: Any, task: Any, tmp_path: Path, content: str, held: 
     ],
     ids=["utf-8", "NUL", "too long", "two identifiers", "no profile", "two objects", "no object"],
 )
-def test_rejected_line_the_rest_goes(emulator: Any, task: Any, tmp_path: Path, bad: bytes) -> None:
+def test_rejected_line_the_rest_goes(emulator: Emulator, task: Any, tmp_path: Path, bad: bytes) -> None:
     path = tmp_path / "profiles.ndjson"
     path.write_bytes(b"\n".join([GOOD.encode(), bad, profile(2).encode(), b""]))
     result = task(importing(path, max_failures=1, rejects_path=str(tmp_path / "rejects"))).run()
@@ -209,7 +210,7 @@ def test_rejected_line_the_rest_goes(emulator: Any, task: Any, tmp_path: Path, b
 
 
 @pytest.mark.parametrize("row", ["UPDATE,crm-2,880", "UPDATE,crm-2,880,0,more"], ids=["too few", "too many"])
-def test_rejected_row(emulator: Any, task: Any, tmp_path: Path, row: str) -> None:
+def test_rejected_row(emulator: Emulator, task: Any, tmp_path: Path, row: str) -> None:
     path = tmp_path / "segments.csv"
     path.write_text(f"{HEADER}\nUPDATE,crm-1,880,0\n{row}\n")
     result = task(importing(path, document_type="USER_SEGMENT", max_failures=1)).run()
@@ -219,7 +220,7 @@ def test_rejected_row(emulator: Any, task: Any, tmp_path: Path, row: str) -> Non
 
 
 @pytest.mark.parametrize("how", ["rate_limited", "server_error"])
-def test_past_the_retries_the_record_is_kept(emulator: Any, task: Any, tmp_path: Path, how: str) -> None:
+def test_past_the_retries_the_record_is_kept(emulator: Emulator, task: Any, tmp_path: Path, how: str) -> None:
     path = tmp_path / "profiles.ndjson"
     lines = [profile(n) for n in range(500)]
     path.write_text("\n".join(lines))
@@ -233,7 +234,7 @@ def test_past_the_retries_the_record_is_kept(emulator: Any, task: Any, tmp_path:
     assert emulator.held() == once(lines)
 
 
-def test_import_that_is_gone(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_import_that_is_gone(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     path.write_text(GOOD)
     emulator.settings(start_delay=1000)
@@ -250,7 +251,7 @@ def test_import_that_is_gone(emulator: Any, task: Any, tmp_path: Path) -> None:
     assert not [call for call in emulator.requests()[calls:] if call["method"] == "POST"]
 
 
-def test_cancelled_too_often(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_cancelled_too_often(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     path.write_text(GOOD)
     emulator.settings(start_delay=1000)
@@ -267,7 +268,7 @@ def test_cancelled_too_often(emulator: Any, task: Any, tmp_path: Path) -> None:
         one.run()
 
 
-def posts(emulator: Any) -> int:
+def posts(emulator: Emulator) -> int:
     return sum(call["method"] == "POST" for call in emulator.requests())
 
 
@@ -284,7 +285,7 @@ def posts(emulator: Any) -> int:
     ids=["missing", "too many", "only the parts"],
 )
 def test_sum_that_does_not_close(
-    emulator: Any, task: Any, tmp_path: Path, faults: list[dict[str, int]], match: str
+    emulator: Emulator, task: Any, tmp_path: Path, faults: list[dict[str, int]], match: str
 ) -> None:
     path = tmp_path / "profiles.ndjson"
     lines = write_profiles(path, 500)
@@ -302,13 +303,13 @@ def test_sum_that_does_not_close(
     assert emulator.held() == once(lines)
 
 
-def test_a_store_whose_provider_is_not_installed(emulator: Any, task: Any) -> None:
+def test_a_store_whose_provider_is_not_installed(emulator: Emulator, task: Any) -> None:
     refused(
         emulator, task(importing("gs://bucket/profiles.ndjson")), r"gs:// is not understood here .*\[gcs\]"
     )
 
 
-def test_a_folder_of_rejects_that_cannot_be(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_folder_of_rejects_that_cannot_be(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 20, bad=(3,))
     taken = tmp_path / "taken"
@@ -317,7 +318,7 @@ def test_a_folder_of_rejects_that_cannot_be(emulator: Any, task: Any, tmp_path: 
     refused(emulator, one, r"rejects_path .*taken: no file can be written there .*A retry tries again")
 
 
-def test_a_pattern_that_finds_nothing_says_one_thing(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_pattern_that_finds_nothing_says_one_thing(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     one = task(importing(tmp_path / "*.ndjson"))
     with pytest.raises(AirflowFailException) as caught:
         one.run()
@@ -326,7 +327,7 @@ def test_a_pattern_that_finds_nothing_says_one_thing(emulator: Any, task: Any, t
 
 
 def test_a_good_import_tells_where_its_bad_lines_are(
-    emulator: Any, task: Any, tmp_path: Path, caplog: Any
+    emulator: Emulator, task: Any, tmp_path: Path, caplog: Any
 ) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 20, bad=(3,))

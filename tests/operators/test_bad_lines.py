@@ -13,6 +13,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import importing, once, profile
 
+from airflow_bulk.emulator.handle import Emulator
+
 NOTE = "x" * 300
 #: Bytes of the two files, about.
 SMALL, LARGE = 5_000_000, 40_000_000
@@ -30,7 +32,7 @@ def write(path: Path, size: int) -> tuple[list[str], list[int]]:
     ]
 
 
-def test_none_allowed(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_none_allowed(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     good, bad = write(path, SMALL)
     share = rf"{len(bad)} of {len(good) + len(bad)} lines .*Nothing was sent\."
@@ -40,7 +42,7 @@ def test_none_allowed(emulator: Any, task: Any, tmp_path: Path) -> None:
     assert not [call for call in emulator.requests() if call["method"] == "POST"]
 
 
-def test_two_percent_allowed(emulator: Any, tmp_path: Path) -> None:
+def test_two_percent_allowed(emulator: Emulator, tmp_path: Path) -> None:
     small, large = tmp_path / "small.ndjson", tmp_path / "large.ndjson"
     expected = [write(small, SMALL), write(large, LARGE)]
     (tmp_path / "rejects").mkdir()

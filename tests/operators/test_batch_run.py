@@ -281,7 +281,7 @@ def test_failed_tasks_are_judged(
     one = task(lambda: running(instance, **limit)())
     counting = threading.Thread(target=count, args=(1,))
     counting.start()
-    with pytest.raises(AirflowFailException, match=r"3 of its 20 tasks failed \(15%\)"):
+    with pytest.raises(AirflowFailException, match=r"3 of 20 tasks failed \(15%\)"):
         one.run()
     counting.join()
     # Cleared: judged again with today's limit, not run again.

@@ -1,4 +1,4 @@
-"""What a recorded end means: a retry, a clear, another task's clear, a source that changed (design 5.5, 5.6)."""
+"""What a recorded end means: a retry, a clear, another clear, a changed source (ARCHITECTURE.md sections 5.5, 5.6)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import importing, once, profile, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 
 
@@ -19,7 +20,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_retry_after_the_end_returns_it(emulator: Any, task: Any, source: Path) -> None:
+def test_retry_after_the_end_returns_it(emulator: Emulator, task: Any, source: Path) -> None:
     one = task(importing(source))
     first = one.run()
     source.unlink()
@@ -27,7 +28,7 @@ def test_retry_after_the_end_returns_it(emulator: Any, task: Any, source: Path) 
     assert len(emulator.imports()) == 1
 
 
-def test_clear_after_success_imports_again(emulator: Any, task: Any, source: Path, caplog: Any) -> None:
+def test_clear_after_success_imports_again(emulator: Emulator, task: Any, source: Path, caplog: Any) -> None:
     one = task(importing(source))
     first = one.run()
     one.clear()
@@ -38,7 +39,7 @@ def test_clear_after_success_imports_again(emulator: Any, task: Any, source: Pat
     assert one.run() == second  # a retry of the second generation
 
 
-def test_clear_after_success_may_keep(emulator: Any, task: Any, source: Path) -> None:
+def test_clear_after_success_may_keep(emulator: Emulator, task: Any, source: Path) -> None:
     one = task(importing(source, on_clear="keep"))
     first = one.run()
     one.clear()
@@ -46,7 +47,7 @@ def test_clear_after_success_may_keep(emulator: Any, task: Any, source: Path) ->
     assert set(emulator.held().values()) == {1}
 
 
-def test_clear_after_failed_judgement_judges_again(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_clear_after_failed_judgement_judges_again(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "mixed.ndjson"
     source.write_text(f"nothing\n{profile(1)}\n")
     options: dict[str, Any] = {"max_failures": 0}
@@ -65,7 +66,7 @@ def test_clear_after_failed_judgement_judges_again(emulator: Any, task: Any, tmp
     assert len(emulator.executions(result["import_id"])) == 1
 
 
-def test_clear_that_cannot_be_told_fails(emulator: Any, task: Any, source: Path) -> None:
+def test_clear_that_cannot_be_told_fails(emulator: Emulator, task: Any, source: Path) -> None:
     one = task(importing(source))
     one.run()
     one.clear_number += 1
@@ -76,7 +77,7 @@ def test_clear_that_cannot_be_told_fails(emulator: Any, task: Any, source: Path)
     assert set(emulator.held().values()) == {2}
 
 
-def test_source_that_changed_between_tries(emulator: Any, task: Any, source: Path) -> None:
+def test_source_that_changed_between_tries(emulator: Emulator, task: Any, source: Path) -> None:
     emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1)
     options: dict[str, Any] = {}
     one = task(lambda: importing(source, **options)())
@@ -95,7 +96,9 @@ def test_source_that_changed_between_tries(emulator: Any, task: Any, source: Pat
     assert len(emulator.imports()) == 2
 
 
-def test_source_that_changed_in_between_same_size_and_time(emulator: Any, task: Any, source: Path) -> None:
+def test_source_that_changed_in_between_same_size_and_time(
+    emulator: Emulator, task: Any, source: Path
+) -> None:
     """The fingerprint is fooled; the digest of the part is not."""
     import os
 

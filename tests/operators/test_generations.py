@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
-from one_task import MemoryStore, importing, once, profile, write_profiles
+from one_task import Killed, MemoryStore, importing, once, profile, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches SIGKILL."""
 
 
 class KilledAt(MemoryStore):
@@ -33,7 +30,7 @@ class KilledAt(MemoryStore):
 
 @pytest.mark.parametrize("overlap", [False, True])
 def test_restart_in_a_given_import_has_a_baseline_of_its_own(
-    emulator: Any, task: Any, tmp_path: Path, overlap: bool
+    emulator: Emulator, task: Any, tmp_path: Path, overlap: bool
 ) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 300)
@@ -63,7 +60,7 @@ def test_restart_in_a_given_import_has_a_baseline_of_its_own(
     assert {line: held[line] for line in lines} == once(lines)
 
 
-def test_pages_of_a_try_without_a_plan_are_forgotten(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_pages_of_a_try_without_a_plan_are_forgotten(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """A plan of fewer parts must not go on in the pages that an earlier, larger one left."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 2000)
@@ -81,7 +78,9 @@ def test_pages_of_a_try_without_a_plan_are_forgotten(emulator: Any, task: Any, t
 
 
 @pytest.mark.parametrize("rejects", [False, True])
-def test_overlap_given_up_between_two_tries(emulator: Any, task: Any, tmp_path: Path, rejects: bool) -> None:
+def test_overlap_given_up_between_two_tries(
+    emulator: Emulator, task: Any, tmp_path: Path, rejects: bool
+) -> None:
     """What left with overlap stays recorded when the next try checks everything first."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 500)
@@ -100,7 +99,7 @@ def test_overlap_given_up_between_two_tries(emulator: Any, task: Any, tmp_path: 
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("rejects", [False, True])
 def test_a_layout_changed_between_two_tries_is_that_of_the_next_import(
-    emulator: Any, task: Any, tmp_path: Path, caplog: Any, overlap: bool, rejects: bool
+    emulator: Emulator, task: Any, tmp_path: Path, caplog: Any, overlap: bool, rejects: bool
 ) -> None:
     """Parts that have left are ranges of the source: the rest has to follow on them."""
     source = tmp_path / "profiles.ndjson"

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from one_task import importing, once, profile, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 
 NAMES = [
@@ -32,7 +33,7 @@ NAMES = [
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("overlap", [False, True])
-def test_good_file(emulator: Any, task: Any, tmp_path: Path, workers: int, overlap: bool) -> None:
+def test_good_file(emulator: Emulator, task: Any, tmp_path: Path, workers: int, overlap: bool) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 1000)
     sending = SendingOptions(max_part_bytes=20_000, workers=workers, overlap=overlap)
@@ -49,7 +50,7 @@ def test_good_file(emulator: Any, task: Any, tmp_path: Path, workers: int, overl
     assert result["console_url"].endswith(f"/imports/{result['import_id']}")
 
 
-def test_import_is_created_as_asked(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_import_is_created_as_asked(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 3)
     one = task(importing(source, priority="{{ params.priority }}", shuffle_lines="false"))
@@ -60,7 +61,7 @@ def test_import_is_created_as_asked(emulator: Any, task: Any, tmp_path: Path) ->
     assert made["document_type"] == "USER_PROFILE"
 
 
-def test_rejects_are_written_and_the_sum_closes(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_rejects_are_written_and_the_sum_closes(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     bad = (2, 500, 501, 999)
     lines = write_profiles(source, 1000, bad)
@@ -73,7 +74,7 @@ def test_rejects_are_written_and_the_sum_closes(emulator: Any, task: Any, tmp_pa
     assert Path(result["rejects_uri"]).stat().st_mode & 0o777 == 0o600
 
 
-def test_too_many_rejects_send_nothing(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_too_many_rejects_send_nothing(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 100, (7, 8))
     one = task(importing(source, max_failures=1, rejects_path=str(tmp_path / "rejects")))
@@ -84,7 +85,7 @@ def test_too_many_rejects_send_nothing(emulator: Any, task: Any, tmp_path: Path)
     assert len(rejects.read_text().splitlines()) == 2
 
 
-def test_dry_run_sends_nothing_and_leaves_no_record(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_dry_run_sends_nothing_and_leaves_no_record(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 100, (7,))
     dry = task(importing(source, max_failures=5, dry_run="{{ params.dry }}"))
@@ -95,7 +96,7 @@ def test_dry_run_sends_nothing_and_leaves_no_record(emulator: Any, task: Any, tm
     assert emulator.held(result["import_id"]) == once(lines)
 
 
-def test_several_sources_from_one_template(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_several_sources_from_one_template(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """A template renders a list as text; a comma in a name is no end of it."""
     first, second = tmp_path / "a,b.ndjson", tmp_path / "c.ndjson"
     first.write_text(profile(1))
@@ -105,7 +106,7 @@ def test_several_sources_from_one_template(emulator: Any, task: Any, tmp_path: P
     assert emulator.held(result["import_id"]) == once([profile(1), profile(2)])
 
 
-def test_many_files_share_a_part(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_many_files_share_a_part(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     lines = []
     for number in range(20):
         text = profile(number)
@@ -123,7 +124,7 @@ def test_many_files_share_a_part(emulator: Any, task: Any, tmp_path: Path) -> No
 )
 @pytest.mark.parametrize("content", [None, "", "\n \r\n\n"])
 def test_empty_source(
-    emulator: Any, task: Any, tmp_path: Path, on_empty: str, raised: type[Exception], content: str | None
+    emulator: Emulator, task: Any, tmp_path: Path, on_empty: str, raised: type[Exception], content: str | None
 ) -> None:
     if content is not None:
         (tmp_path / "a.ndjson").write_text(content)
@@ -134,7 +135,7 @@ def test_empty_source(
     assert emulator.imports() == []
 
 
-def test_platform_failures_are_judged_and_named(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_platform_failures_are_judged_and_named(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     # The emulator's strict mode wants what our rules do not: two bad lines only it sees.
     source = tmp_path / "segments.ndjson"
     source.write_text("".join(f"{line}\n" for line in ["not json", "nor this", profile(1)]))
@@ -149,7 +150,7 @@ def test_platform_failures_are_judged_and_named(emulator: Any, task: Any, tmp_pa
     assert len(result["error_file_uris"]) == 1
 
 
-def test_another_encoding_leaves_untouched(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_another_encoding_leaves_untouched(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """Unchecked bytes are the author's affair: they are cut on line borders, counted, and not changed."""
     source = tmp_path / "profiles.ndjson"
     body = (
@@ -169,7 +170,7 @@ def test_another_encoding_leaves_untouched(emulator: Any, task: Any, tmp_path: P
     assert b"".join(sorted(parts, key=body.index)) == body
 
 
-def test_own_deadline_cancels_and_names(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_own_deadline_cancels_and_names(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     emulator.settings(start_delay=1000)
@@ -189,7 +190,7 @@ def test_own_deadline_cancels_and_names(emulator: Any, task: Any, tmp_path: Path
 
 @pytest.mark.parametrize(("fault", "status"), [("forced_failed", "FAILED"), ("lost_status", "LOST")])
 def test_failed_execution_is_named_and_resent_only_on_request(
-    emulator: Any, task: Any, tmp_path: Path, fault: str, status: str
+    emulator: Emulator, task: Any, tmp_path: Path, fault: str, status: str
 ) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 1000)
@@ -206,7 +207,7 @@ def test_failed_execution_is_named_and_resent_only_on_request(
     assert emulator.held() == once(lines)
 
 
-def test_unknown_status_is_waited_for(emulator: Any, task: Any, tmp_path: Path, caplog: Any) -> None:
+def test_unknown_status_is_waited_for(emulator: Emulator, task: Any, tmp_path: Path, caplog: Any) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     emulator.settings(start_delay=0, run_seconds=1)
@@ -215,7 +216,7 @@ def test_unknown_status_is_waited_for(emulator: Any, task: Any, tmp_path: Path, 
     assert caplog.text.count("'HIBERNATING'") == 1
 
 
-def test_without_waiting(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_without_waiting(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     emulator.settings(start_delay=1000)
@@ -224,7 +225,7 @@ def test_without_waiting(emulator: Any, task: Any, tmp_path: Path) -> None:
     assert len(result["execution_ids"]) == 1
 
 
-def test_an_outage_while_waiting_passes(emulator: Any, task: Any, tmp_path: Path, caplog: Any) -> None:
+def test_an_outage_while_waiting_passes(emulator: Emulator, task: Any, tmp_path: Path, caplog: Any) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 10)
     emulator.settings(run_seconds=1)

@@ -8,34 +8,13 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from one_task import MemoryStore, importing, once, write_profiles
+from one_task import DyingStore, Killed, MemoryStore, importing, once, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
 
 
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches SIGKILL."""
-
-
-class DyingStore(MemoryStore):
-    """Dies at one write, before or after it counts: the try ends there, as by SIGKILL."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        super().__init__()
-        self.at = at
-        self.after = after
-        self.writes = 0
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.writes += 1
-        if self.writes == self.at and not self.after:
-            raise Killed
-        super().set(key, value, retention=retention)
-        if self.writes == self.at:
-            raise Killed
-
-
-def test_killed_at_every_write(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_killed_at_every_write(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """Whatever write a try dies at, before or after it counts, the next try ends with each line once."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 300)
@@ -74,7 +53,7 @@ def test_killed_at_every_write(emulator: Any, task: Any, tmp_path: Path) -> None
     ids=lambda fault: "-".join(str(v) for v in fault.values()),
 )
 def test_uploads_go_wrong(
-    emulator: Any, task: Any, tmp_path: Path, fault: dict[str, Any], workers: int, overlap: bool
+    emulator: Emulator, task: Any, tmp_path: Path, fault: dict[str, Any], workers: int, overlap: bool
 ) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 500)
@@ -98,7 +77,7 @@ def test_uploads_go_wrong(
     ],
     ids=lambda fault: "-".join(str(v) for v in fault.values()),
 )
-def test_creation_goes_wrong(emulator: Any, task: Any, tmp_path: Path, fault: dict[str, Any]) -> None:
+def test_creation_goes_wrong(emulator: Emulator, task: Any, tmp_path: Path, fault: dict[str, Any]) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 10)
     emulator.fault(**{"path": r"/document_imports$", "method": "POST", "times": 1, **fault})
@@ -107,7 +86,7 @@ def test_creation_goes_wrong(emulator: Any, task: Any, tmp_path: Path, fault: di
     assert emulator.held() == once(lines)
 
 
-def test_an_answer_that_comes_true_late_is_noticed(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_an_answer_that_comes_true_late_is_noticed(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """Later than anyone would wait: the part is sent again, and the end is a loud failure, not a silent double."""
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
@@ -118,7 +97,7 @@ def test_an_answer_that_comes_true_late_is_noticed(emulator: Any, task: Any, tmp
         one.run()
 
 
-def test_no_marker_no_adoption(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_no_marker_no_adoption(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     emulator.fault("lost_answer", path=r"/document_imports$", method="POST", times=1)
@@ -131,7 +110,7 @@ def test_no_marker_no_adoption(emulator: Any, task: Any, tmp_path: Path) -> None
     assert made["name"] == "profiles"
 
 
-def test_superseded_try_cuts_and_cancels_nothing(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_superseded_try_cuts_and_cancels_nothing(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 500)
     emulator.settings(start_delay=1000)
@@ -166,7 +145,7 @@ def test_superseded_try_cuts_and_cancels_nothing(emulator: Any, task: Any, tmp_p
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 413])
-def test_refused_in_the_middle(emulator: Any, task: Any, tmp_path: Path, status: int) -> None:
+def test_refused_in_the_middle(emulator: Emulator, task: Any, tmp_path: Path, status: int) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 500)
     names = {401: "unauthorized", 403: "forbidden", 404: "gone", 413: "too_large"}
@@ -182,7 +161,7 @@ def test_refused_in_the_middle(emulator: Any, task: Any, tmp_path: Path, status:
     assert emulator.held() == once(lines)
 
 
-def test_canceled_by_somebody_is_sent_again(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_canceled_by_somebody_is_sent_again(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 500)
     emulator.settings(start_delay=1000)
@@ -198,7 +177,7 @@ def test_canceled_by_somebody_is_sent_again(emulator: Any, task: Any, tmp_path: 
     assert emulator.held() == once(lines)
 
 
-def test_upload_into_a_given_import(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_upload_into_a_given_import(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """Others feed the import too: only exclusive=True adopts, and nothing unmatched is cancelled."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 10)

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from one_task import MemoryStore, importing, once, profile, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 
 
@@ -29,7 +30,7 @@ class GrowingMeanwhile(MemoryStore):
                 file.write(f"{profile(11)}\n")
 
 
-def test_a_file_that_is_still_being_written(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_still_being_written(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     one = task(importing(source), GrowingMeanwhile(source))
@@ -41,7 +42,7 @@ def test_a_file_that_is_still_being_written(emulator: Any, task: Any, tmp_path: 
     assert emulator.held() == once([profile(n) for n in range(1, 12)])
 
 
-def test_a_file_that_comes_meanwhile_is_none_of_ours(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_file_that_comes_meanwhile_is_none_of_ours(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     write_profiles(tmp_path / "a.ndjson", 10)
 
     class AnotherMeanwhile(MemoryStore):
@@ -54,7 +55,7 @@ def test_a_file_that_comes_meanwhile_is_none_of_ours(emulator: Any, task: Any, t
     assert one.run()["lines_accepted"] == 10
 
 
-def test_a_dry_run_that_fails_leaves_no_lines_behind(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_dry_run_that_fails_leaves_no_lines_behind(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """Reject rows are personal data, the unfinished ones too."""
     source = tmp_path / "profiles.ndjson.gz"
     plain = "\n".join([profile(1), *('{"operation":"UPSERT"}' for _ in range(20_000))]).encode()
@@ -66,7 +67,7 @@ def test_a_dry_run_that_fails_leaves_no_lines_behind(emulator: Any, task: Any, t
     assert list(rejects.iterdir()) == []
 
 
-def test_a_dry_run_of_nothing_obeys_on_empty(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_dry_run_of_nothing_obeys_on_empty(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     source.write_text("\n\n")
     with pytest.raises(AirflowFailException, match="no line"):
@@ -76,7 +77,7 @@ def test_a_dry_run_of_nothing_obeys_on_empty(emulator: Any, task: Any, tmp_path:
     assert task(importing(source, dry_run=True, on_empty="ok")).run()["blank_lines"] == 2
 
 
-def test_many_files_of_long_names(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_many_files_of_long_names(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """The record takes no value of more than 60 kB: what is named is bounded, what is compared is not."""
     folder = tmp_path.joinpath(*("x" * 200 for _ in range(4)))
     folder.mkdir(parents=True)

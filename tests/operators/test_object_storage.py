@@ -14,6 +14,7 @@ from one_task import importing, once, profile
 from s3_server import S3Server
 
 from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.emulator.handle import Emulator
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def storing(folder: str, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("spool", [False, True])
-def test_three_gz_objects(emulator: Any, task: Any, s3: S3Server, tmp_path: Path, spool: bool) -> None:
+def test_three_gz_objects(emulator: Emulator, task: Any, s3: S3Server, tmp_path: Path, spool: bool) -> None:
     folder = f"three-{spool}"
     lines, sizes = put_three(s3, folder)
     s3.put(f"{folder}/3.ndjson.gz", gzip.compress(b"no line\n"))
@@ -72,7 +73,7 @@ def test_three_gz_objects(emulator: Any, task: Any, s3: S3Server, tmp_path: Path
     assert (row["line"], row["source"].endswith(f"{folder}/3.ndjson.gz")) == (1, True)
 
 
-def test_plain_objects_take_a_ranged_get_a_part(emulator: Any, task: Any, s3: S3Server) -> None:
+def test_plain_objects_take_a_ranged_get_a_part(emulator: Emulator, task: Any, s3: S3Server) -> None:
     lines, sizes = put_three(s3, "plain", ".ndjson", 4000)
     s3.forget()
     sending = SendingOptions(max_part_bytes=100_000)
@@ -85,7 +86,7 @@ def test_plain_objects_take_a_ranged_get_a_part(emulator: Any, task: Any, s3: S3
     assert sum(s3.read.values()) <= 2.1 * sum(sizes.values())
 
 
-def test_retry_and_object_that_changed_between_tries(emulator: Any, task: Any, s3: S3Server) -> None:
+def test_retry_and_object_that_changed_between_tries(emulator: Emulator, task: Any, s3: S3Server) -> None:
     lines, sizes = put_three(s3, "retry")
     emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
     sending = SendingOptions(max_part_bytes=40_000)
@@ -103,7 +104,7 @@ def test_retry_and_object_that_changed_between_tries(emulator: Any, task: Any, s
     assert result["rejects_uri"] is None
 
 
-def test_nothing_there(emulator: Any, task: Any, s3: S3Server) -> None:
+def test_nothing_there(emulator: Emulator, task: Any, s3: S3Server) -> None:
     with pytest.raises(AirflowException, match=r"nothing-here"):
         task(storing("nothing-here")).run()
     missing = "s3://aws_crm@crm/absent.ndjson"

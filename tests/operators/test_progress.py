@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from one_task import importing, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 
 SENT = re.compile(
@@ -20,7 +21,7 @@ SENT = re.compile(
 
 
 @pytest.fixture
-def told(emulator: Any, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
+def told(emulator: Emulator, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Any:
     """Import 500 lines, three of them bad, and return what each line about a sent part says."""
     caplog.set_level("INFO", logger="airflow_bulk.runs.upload.progress")
 
@@ -70,7 +71,7 @@ def test_a_compressed_source_does_not_say_how_much_it_holds(told: Any) -> None:
     assert lines[-1]["all_bytes"] == f"{result['bytes'] / 1e3:.2f}"
 
 
-def test_a_later_try_goes_on(emulator: Any, task: Any, tmp_path: Path, caplog: Any) -> None:
+def test_a_later_try_goes_on(emulator: Emulator, task: Any, tmp_path: Path, caplog: Any) -> None:
     """It counts what is left to it alone."""
     caplog.set_level("INFO", logger="airflow_bulk.runs.upload.progress")
     source = tmp_path / "profiles.ndjson"

@@ -1,4 +1,4 @@
-"""The one rule for a recorded end: it stands, is judged again, or the work is done again (design section 5.5)."""
+"""The rule for a recorded end: it stands, is judged again, or all is done again (ARCHITECTURE.md section 5.5)."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from one_task import importing, once, write_profiles
 
 from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.operators.document_import import (
     CancelDocumentImportExecutionsOperator,
@@ -27,7 +28,7 @@ def creating(**more: Any) -> Any:
 
 
 @pytest.mark.parametrize("fault", ["lost_answer", "late", "html_answer"])
-def test_create_once(emulator: Any, task: Any, fault: str) -> None:
+def test_create_once(emulator: Emulator, task: Any, fault: str) -> None:
     emulator.fault(fault, path=r"/document_imports$", method="POST", times=1, **late(fault))
     one = task(creating(priority="LOW"))
     import_id = one.run()
@@ -43,7 +44,7 @@ def late(fault: str) -> dict[str, Any]:
     return {"seconds": 0.2} if fault == "late" else {}
 
 
-def test_update_puts_the_whole_object(emulator: Any, task: Any) -> None:
+def test_update_puts_the_whole_object(emulator: Emulator, task: Any) -> None:
     import_id = task(creating(priority="LOW", shuffle_lines=False)).run()
     changes = {"name": "renamed", "priority": "{{ params.priority }}"}
     updating = task(
@@ -58,7 +59,7 @@ def test_update_puts_the_whole_object(emulator: Any, task: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "None", None])
-def test_update_of_nothing_is_refused(emulator: Any, task: Any, value: str | None) -> None:
+def test_update_of_nothing_is_refused(emulator: Emulator, task: Any, value: str | None) -> None:
     import_id = task(creating(priority="LOW")).run()
     changes = {"priority": "{{ params.priority }}", "shuffle_lines": None}
     updating = task(lambda: UpdateDocumentImportOperator(task_id="t", import_id=import_id, changes=changes))
@@ -69,7 +70,7 @@ def test_update_of_nothing_is_refused(emulator: Any, task: Any, value: str | Non
     assert not [call for call in emulator.requests() if call["method"] == "PUT"]
 
 
-def test_delete_refuses_what_is_not_over(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_delete_refuses_what_is_not_over(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     write_profiles(path, 3)
     emulator.settings(start_delay=1000, strict=False)
@@ -84,14 +85,14 @@ def test_delete_refuses_what_is_not_over(emulator: Any, task: Any, tmp_path: Pat
     deleting.run()  # gone already: a retry is safe
 
 
-def test_delete_with_an_empty_answer(emulator: Any, task: Any) -> None:
+def test_delete_with_an_empty_answer(emulator: Emulator, task: Any) -> None:
     import_id = task(creating()).run()
     emulator.fault("empty_delete", times=1)
     task(lambda: DeleteDocumentImportOperator(task_id="t", import_id=import_id)).run()
     assert emulator.imports() == []
 
 
-def test_cancel_as_teardown(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_cancel_as_teardown(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     write_profiles(path, 500)
     emulator.settings(start_delay=1000, run_seconds=1000)
@@ -108,7 +109,7 @@ def test_cancel_as_teardown(emulator: Any, task: Any, tmp_path: Path) -> None:
     assert never_created.run() == {"canceled": 0, "still_running": []}
 
 
-def test_steps_compose(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_steps_compose(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "profiles.ndjson"
     lines = write_profiles(path, 500)
     import_id = task(creating()).run()
@@ -123,7 +124,7 @@ def test_steps_compose(emulator: Any, task: Any, tmp_path: Path) -> None:
     assert emulator.held(import_id) == once(lines)
 
 
-def test_upload_into_an_import_that_deletes(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_upload_into_an_import_that_deletes(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     path = tmp_path / "points.ndjson"
     path.write_text('{"type":"USER_ACCOUNT","user_account_id":"1"}\n')
     made = task(
@@ -146,7 +147,7 @@ def made_by_hand(document_type: str, mime_type: str = "APPLICATION_X_NDJSON") ->
 
 @pytest.mark.parametrize("check", [True, False])
 def test_other_spelling_of_a_deletion_has_the_same_guards(
-    emulator: Any, task: Any, tmp_path: Path, check: bool
+    emulator: Emulator, task: Any, tmp_path: Path, check: bool
 ) -> None:
     """The platform may know the type in the singular (mediarithmics.md section 12, row 7)."""
     path = tmp_path / "points.ndjson"
@@ -178,7 +179,7 @@ def test_other_spelling_of_a_deletion_has_the_same_guards(
 
 @pytest.mark.parametrize("check", [True, False])
 def test_upload_into_an_import_of_an_unknown_type(
-    emulator: Any, task: Any, tmp_path: Path, check: bool
+    emulator: Emulator, task: Any, tmp_path: Path, check: bool
 ) -> None:
     """Nobody knows what its lines do: they may delete."""
     emulator.settings(strict=False)
@@ -194,7 +195,7 @@ def test_upload_into_an_import_of_an_unknown_type(
     assert emulator.executions(made) == []
 
 
-def test_created_import_is_csv_only_when_told(emulator: Any, task: Any) -> None:
+def test_created_import_is_csv_only_when_told(emulator: Emulator, task: Any) -> None:
     """There is no source whose name could say so."""
     options: dict[str, Any] = {}
     creating = task(

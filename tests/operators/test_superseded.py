@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException
 from one_task import MemoryStore, importing, once, write_profiles
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 from airflow_bulk.runs.failures import TaskStopped
 
@@ -22,7 +23,7 @@ class SupersededAfterCommit(MemoryStore):
 
 
 def test_a_superseded_try_cancels_nothing_that_it_cannot_match(
-    emulator: Any, task: Any, tmp_path: Path
+    emulator: Emulator, task: Any, tmp_path: Path
 ) -> None:
     """What a newer try sends is unmatched, too, in the older one's eyes."""
     source = tmp_path / "profiles.ndjson"
@@ -42,7 +43,9 @@ def test_a_superseded_try_cancels_nothing_that_it_cannot_match(
     assert emulator.held() == once(lines)
 
 
-def test_a_superseded_try_cancels_nothing_at_its_deadline(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_superseded_try_cancels_nothing_at_its_deadline(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     emulator.settings(start_delay=1000)
@@ -59,7 +62,7 @@ def test_a_superseded_try_cancels_nothing_at_its_deadline(emulator: Any, task: A
     assert [each["status"] for each in emulator.executions(made["id"])] == ["PENDING"]
 
 
-def test_without_a_marker_a_clear_is_the_answer(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_without_a_marker_a_clear_is_the_answer(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """The message sends a person to look and to clear; the clear must then do something."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 10)
@@ -73,7 +76,9 @@ def test_without_a_marker_a_clear_is_the_answer(emulator: Any, task: Any, tmp_pa
     assert emulator.held() == once(lines)
 
 
-def test_waiting_for_a_source_costs_no_time_of_the_work(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_waiting_for_a_source_costs_no_time_of_the_work(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
     """The deadline counts from the first submission, not from the first try that found no file."""
     source = tmp_path / "profiles.ndjson"
     one = task(importing(source, timeout=3600))
@@ -88,7 +93,7 @@ def test_waiting_for_a_source_costs_no_time_of_the_work(emulator: Any, task: Any
 
 
 def test_stopped_before_the_first_call_of_a_try(
-    emulator: Any, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cancels then was prepared before: a connection may not be read any more, its lock may be held."""
     source = tmp_path / "profiles.ndjson"

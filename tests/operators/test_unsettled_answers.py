@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from one_task import importing, once, profile
 
+from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 
 
@@ -20,7 +21,7 @@ def write_equal_lines(path: Path, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_overlapping_parts_of_one_size(emulator: Any, task: Any, tmp_path: Path, workers: int) -> None:
+def test_overlapping_parts_of_one_size(emulator: Emulator, task: Any, tmp_path: Path, workers: int) -> None:
     """Two parts of as many lines, both without an answer, could never be told apart again."""
     source = tmp_path / "profiles.ndjson"
     lines = write_equal_lines(source, 800)
@@ -30,7 +31,7 @@ def test_overlapping_parts_of_one_size(emulator: Any, task: Any, tmp_path: Path,
     assert emulator.held() == once(lines)
 
 
-def test_a_page_of_a_proxy_is_not_asked_for_ever(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_page_of_a_proxy_is_not_asked_for_ever(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
     lines = write_equal_lines(source, 10)
     emulator.fault("html_answer", path=r"/executions$", method="POST", when="before")
@@ -43,7 +44,7 @@ def test_a_page_of_a_proxy_is_not_asked_for_ever(emulator: Any, task: Any, tmp_p
     assert emulator.held() == once(lines)
 
 
-def test_a_long_pause_is_left_to_airflow(emulator: Any, task: Any, tmp_path: Path) -> None:
+def test_a_long_pause_is_left_to_airflow(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """A worker must not sleep for a day because the platform said so."""
     source = tmp_path / "profiles.ndjson"
     lines = write_equal_lines(source, 10)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from airflow import settings
+from airflow.sdk import conf
 
 from airflow_bulk.extract_load import BatchDefinitionError, BatchGraph, compile_batch, load_definition
 
@@ -66,7 +66,8 @@ def _import_as_dags_do(folder: Path) -> None:
     Airflow appends a bundle's root to ``sys.path``. Which bundle the file will be in is not known here: the DAG folder,
     and *folder* for a file outside of it.
     """
-    for place in (settings.DAGS_FOLDER, str(folder)):
+    dags = Path(conf.get("core", "dags_folder")).expanduser()
+    for place in (str(dags), str(folder)):
         if place not in sys.path:
             sys.path.append(place)
 

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 
 import msgspec
 
-from airflow_bulk.documents.errors import SourceError
+from airflow_bulk.documents.source.parts import SourceError
 
 
 class RejectFile:

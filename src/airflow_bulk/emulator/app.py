@@ -79,6 +79,12 @@ def build(world: World, connections: Connections) -> Gateway:
     app.state.centrapay = CentrapayStore(world)
     for router in ROUTERS:
         app.include_router(router)
+    _answer_errors(app)
+    return Gateway(app, world, connections)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Answer errors as the platforms do."""
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
@@ -103,5 +109,3 @@ def build(world: World, connections: Connections) -> Gateway:
     async def gone(_: Request, error: ClientDisconnect) -> Response:
         # Nobody is there to read it.
         return Response(status_code=400)
-
-    return Gateway(app, world, connections)

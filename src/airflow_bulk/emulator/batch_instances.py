@@ -97,7 +97,7 @@ class BatchInstances:
         return [_shown(row) for row in rows], total
 
     def update(self, instance_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Put a whole instance: what the body leaves out is gone (section 8 [navigator]).
+        """Put a whole instance: what the body leaves out is gone (section 8 [seen]).
 
         :raises Refused: 404; 400 when a rule is broken or another object's id is sent.
         """

@@ -52,7 +52,7 @@ class Outcome:
     """What a body held.
 
     :param lines: lines that were judged.
-    :param number_of_lines: lines as the platform counts them (section 4.3).
+    :param number_of_lines: lines as the platform counts them (mediarithmics.md section 4.3).
     :param failures: lines that failed.
     :param message: the ``error.message`` of section 4.6.
     """

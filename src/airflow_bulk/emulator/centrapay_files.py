@@ -116,7 +116,7 @@ def _lines(text: str) -> list[tuple[dict[str, Any], str | None]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            # The seed's own example of such an error.
+            # The vendor's own example of such an error.
             unclosed = line.count("{") > line.count("}")
             found.append(({}, "No closing bracket found" if unclosed else "EMULATOR_NOT_JSON"))
             continue

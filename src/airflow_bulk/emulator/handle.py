@@ -28,8 +28,8 @@ class EmulatorError(RuntimeError):
     """The emulator did not start, or refused what a test asked of it."""
 
 
-class Clock:
-    """The emulator's clock."""
+class EmulatorClock:
+    """The emulator's clock, as a test drives it."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -65,7 +65,7 @@ class Emulator:
 
     def __init__(self, state: Path, *, owned: bool, options: dict[str, Any]) -> None:
         self.state = state
-        self.clock = Clock(self)
+        self.clock = EmulatorClock(self)
         self._owned = owned
         self._options = options
         self._process: subprocess.Popen[str] | None = None

@@ -74,7 +74,7 @@ class World:
         self.bodies.mkdir(mode=0o700, exist_ok=True)
 
     def knows(self, credential: str) -> bool:
-        """Whether this is the account's token, raw or with ``api:`` before it (section 1.2)."""
+        """Whether this is the account's token, raw or with ``api:`` before it (mediarithmics.md section 1.2)."""
         token = credential.strip().removeprefix("api:")
         return hmac.compare_digest(token.encode(), self.account.token.encode())
 

@@ -1,6 +1,6 @@
-"""Extract/load definitions: read from files, checked whole, turned into a graph. Pure: no Airflow, no network.
+"""Extract/load definitions are read from files, checked as a whole, and turned into a graph. No Airflow, no network.
 
-The facts are extract_load.md; its section 6 is the heart.
+The facts stand in extract_load.md, those about the graph in its section 6.
 """
 
 from airflow_bulk.extract_load.graph import BatchGraph, compile_batch

@@ -1,8 +1,8 @@
-"""Carries a plan out: updates, creates, deletes, then the references that had to wait for a create.
+"""Apply a plan to the destination: updates, creates, deletes, then the references that had to wait for a create.
 
-One write at a time, so that at most one is in doubt when a worker dies; ``permit`` is asked before each, and a
-superseded try gets none. What was written already is found again by the next try, which reads the destination
-first: nothing is created twice. extract_load.md section 2.2 e to g.
+Records are written one at a time, so that at most one write is in doubt when a worker dies. ``permit`` is called before
+each write; it raises in a superseded try. The next try reads the destination first, and so finds what was written
+already: nothing is created twice. extract_load.md section 2.2 e to g.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _RESERVED = (DESTINATION_ID,)
 
 
 class BadAnswer(Exception):
-    """A destination stored something else than it was asked to."""
+    """A destination stored another record than the one that was sent."""
 
 
 class OutsideScope(Exception):
-    """A record was created that no later reading finds: whoever tries again creates it again."""
+    """A record was created that no later reading finds, so that another try would create it again."""
 
 
 @dataclass
 class Applied:
     """What an apply did.
 
-    :param kept_orphans: records without a counterpart that stay.
-    :param would_delete: the same number, when a refusal alone kept them.
+    :param kept_orphans: how many records without a counterpart stay.
+    :param would_delete: the same number, where deletions are on and were refused.
     :param deletions_refused: why orphans were kept; ``None`` if they were deleted, or there were none.
-    :param second_writes: updates for references to records created in the same apply.
-    :param unresolved_references: references to records that neither side knows; their fields are null.
+    :param second_writes: how many updates filled references to records that the same apply created.
+    :param unresolved_references: how many references name records that neither side knows; their fields are null.
     """
 
     created: int = 0
@@ -56,7 +56,7 @@ class Applied:
 
 @dataclass
 class Outcome:
-    """What an apply did, and what is at the destination afterwards (in scope only)."""
+    """What an apply did, and which records in scope the destination holds afterwards."""
 
     applied: Applied
     records: list[Record] = field(default_factory=list)
@@ -75,7 +75,7 @@ def carry_out(
     """Write the changes of *plan*.
 
     :param refused: why orphans are kept, from :func:`airflow_bulk.extract_load.deletions.refusal`.
-    :param permit: called before each write; raising stops the apply there.
+    :param permit: called before each write; when it raises, the apply stops.
     :raises TooManyDeletions: before the first write.
     """
     if refused is None:
@@ -144,7 +144,7 @@ class _Writer:
             self._done.deleted += 1
 
     def _fix_references(self, pending: list[Pair], records: list[Record]) -> None:
-        """Fill the references that waited for a create of this very apply (section 2.2 f)."""
+        """Fill the references to records that this apply itself has created (section 2.2 f)."""
         name = self._mapping.match_fields[0]
         known = {str(record.get(name)): record.get(DESTINATION_ID) for record in records}
         known |= {str(pair.current.get(name)): pair.current.get(DESTINATION_ID) for pair in pending}

@@ -1,7 +1,7 @@
 """All simple cycles of a small directed graph, each once, without recursion.
 
 Johnson's algorithm ("Finding all the elementary circuits of a directed graph", 1975): time grows with the number
-of cycles found, so a caller who stops early pays only for what it took.
+of cycles found, so a caller who stops early spends no time on the cycles that follow.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def simple_cycles(graph: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...
 
 
 def _trimmed(graph: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the graph without nodes that can be on no cycle, because nothing comes in or goes out."""
+    """Return the graph without the nodes that no edge leads to, or none leaves: they are on no cycle."""
     left = {node: [next_ for next_ in after if next_ in graph] for node, after in graph.items()}
-    for _ in range(2):  # once forward, once backward
+    for _ in range(2):  # once for edges that leave, once for edges that arrive
         before = _reversed(left)
         bare = [node for node, after in left.items() if not after]
         while bare:

@@ -1,7 +1,7 @@
-"""A batch definition as records: jobs read one by one, every fault noted with its job's index.
+"""Read a batch definition job by job; every fault is noted with the index of its job.
 
-Facts: extract_load.md sections 1.1, 1.2, 5 and 6.7. What the server drops without a word is an error here
-where it could change what runs, else a warning.
+Facts: extract_load.md sections 1.1, 1.2, 5 and 6.7. Where the server ignores a part without an error, this
+module reports an error if that part could change what runs, else a warning.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _BATCH_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class ExtractJob:
-    """One extract job, its bounds inherited.
+    """One extract job; bounds that it does not give come from the batch.
 
     :param index: 0-based index in the definition as written.
     :param since: lower bound of time in the data: ISO text, a template, ``window``, or ``None``.
     :param updated_since: lower bound of the time of change: as *since*, or ``watermark``.
-    :param nested: it comes out of a nested job of the older format, of which several may name one extract.
+    :param nested: the job was part of a nested job of the older format; several of those may name one extract.
     """
 
     index: int
@@ -59,7 +59,7 @@ class ExtractJob:
 class LoadJob:
     """One load job; *extract*, *load* and *load_result* are the names it requires, each once.
 
-    :param nested: it comes out of a nested job of the older format, of which several may name one load.
+    :param nested: the job was part of a nested job of the older format; several of those may name one load.
     """
 
     index: int
@@ -87,7 +87,7 @@ class LoadJob:
 
 @dataclass(frozen=True, slots=True)
 class DefinedBatch:
-    """A definition as read; its jobs in the order written, which has no meaning."""
+    """A definition as read, with its jobs in the order of the file; that order has no meaning."""
 
     extracts: tuple[ExtractJob, ...] = ()
     loads: tuple[LoadJob, ...] = ()
@@ -99,7 +99,7 @@ class DefinedBatch:
 
 
 def read_batch(definition: Mapping[str, Any], faults: Faults) -> DefinedBatch:
-    """Return the batch that *definition* describes; what cannot be read is noted in *faults* and left out."""
+    """Return the batch that *definition* describes; a part that cannot be read is noted in *faults* and left out."""
     batch, jobs = current_jobs(definition, faults)
     faults.check_keys(batch, _BATCH_KEYS, "the batch")
     inherited = {key: _bound(batch, key, "the batch", faults) for key in _BOUND_WORDS}

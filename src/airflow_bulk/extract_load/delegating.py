@@ -1,8 +1,8 @@
-"""A definition as the batch server takes it: its own fields alone, the newest format, times as ISO text.
+"""Turn a definition into what the batch server takes: only its own fields, the newest format, times as ISO text.
 
-What only the expanded mode knows (mappings, ``window``, ``watermark``) has no meaning there. Fields of the older
-formats (extract_load.md section 1.3) would be dropped without a word, and loads would no longer wait, so they are
-converted here.
+Mappings, ``window`` and ``watermark`` have a meaning only where the batch runs as tasks. The server would ignore the
+fields of older formats (extract_load.md section 1.3), and its loads would not wait for their extracts, so this module
+converts them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BOUNDS = ("since", "updated_since")
 def server_definition(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return the batch to send.
 
-    :param definition: templates rendered.
+    :param definition: the definition, its templates rendered.
     :raises ValueError: an id, which the server assigns; a bound that no server knows; a value that is no time; an
         older format that cannot be converted.
     """
@@ -61,7 +61,7 @@ def _merged(written: Iterable[WrittenJob], batch: Mapping[str, Any]) -> list[dic
 
 
 def _united(required: list[Any], index: int) -> Any:
-    """Return requirements that name what all of *required* name; a single value goes as it is."""
+    """Return requirements with all names of all *required*; a single value is returned unchanged."""
     if len(required) == 1:
         return required[0]
     names: dict[str, list[Any]] = {}

@@ -1,7 +1,7 @@
 """How many objects an apply may delete at its destination: ``"off"``, a share, a number, or all.
 
-The server deleted without asking (extract_load.md section 2.3); here a deletion has to be asked for, and is refused
-where an orphan may only look like one.
+The server deletes whatever has no counterpart (extract_load.md section 2.3). Here deletions are off unless the DAG asks
+for them, and they are refused where a record may lack its counterpart for another reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DeletionLimit:
         return self.count == 0 or self.share == 0
 
     def allows(self, deletions: int, existing: int) -> bool:
-        """Tell whether *deletions* of *existing* objects in scope are within the limit."""
+        """Return whether so many *deletions*, of *existing* objects in scope, are within the limit."""
         if self.count is not None and deletions > self.count:
             return False
         return self.share is None or deletions <= self.share * existing
@@ -40,7 +40,7 @@ class DeletionLimit:
 def read_deletions(value: object) -> DeletionLimit:
     """Read the ``deletions`` option: ``"off"``, ``"10%"``, ``25`` or ``"all"``.
 
-    :raises ValueError: for anything else, so that a slip never deletes.
+    :raises ValueError: for anything else, so that a typing mistake never deletes.
     """
     if value == "off" or value is False:  # YAML reads a bare off as false
         return DeletionLimit("off", count=0)
@@ -65,7 +65,7 @@ class Feed:
     """What is known about an extract that feeds a load.
 
     :param node: its logical name.
-    :param records: how many records it brought.
+    :param records: how many records it has.
     :param bounded: it was limited by ``since`` or ``updated_since``.
     """
 
@@ -75,11 +75,11 @@ class Feed:
 
 
 class TooManyDeletions(ValueError):
-    """An apply would delete more than it may. Nothing was written; a retry meets the same records."""
+    """An apply would delete more than it may. Nothing was written; a retry would find the same records."""
 
 
 def refusal(limit: DeletionLimit, feeds: Sequence[Feed], unrequired: Sequence[str]) -> str | None:
-    """Return why orphans are kept whatever their number, or ``None`` if they may go.
+    """Return why no orphan may be deleted, whatever their number; ``None`` if orphans may be deleted.
 
     :param unrequired: extracts of the batch that feed the load but that it does not require.
     """

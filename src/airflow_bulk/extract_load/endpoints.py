@@ -1,6 +1,6 @@
-"""What an extract/load batch asks of the two systems it stands between.
+"""The protocols of the two systems of an extract/load batch: the source and the destination.
 
-Anything with these methods will do: the package has REST and SQL sources, and REST and document-import
+Any object with these methods can be used. The package has REST and SQL sources, and REST and document-import
 destinations.
 """
 
@@ -17,22 +17,22 @@ DESTINATION_ID = "id"
 
 
 class UnfilterableBound(ValueError):
-    """A bound was given that a source cannot filter by. Nothing was read; a retry meets the same source."""
+    """A source cannot filter by a bound that was given. Nothing was read; a retry would fail in the same way."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Where records come from."""
+    """The system from which records are read."""
 
     def extract(
         self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
     ) -> Iterator[Record]:
         """Read the records of one object.
 
-        :param since: only records whose own time is not before this.
-        :param updated_since: only records changed at or after this.
+        :param since: read only records whose own time is not before this.
+        :param updated_since: read only records that were changed at this time or later.
         :param grain: the report's grain, if any.
-        :raises UnfilterableBound: a bound was given that this source cannot filter by; never a silent full read.
+        :raises UnfilterableBound: this source cannot filter by a bound that was given; it then reads nothing.
         """
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
@@ -41,7 +41,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class Destination(Protocol):
-    """Where records go. A record's own id stands in :data:`DESTINATION_ID`."""
+    """The system to which records are written. A record's own id stands in :data:`DESTINATION_ID`."""
 
     def snapshot(self, name: str) -> Iterator[Record]:
         """Read all records of one object."""

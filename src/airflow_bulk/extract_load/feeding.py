@@ -1,7 +1,7 @@
-"""Which extracts feed which load: mappings of the definition and of the DAG against the jobs that there are.
+"""Which extracts feed which load: the mappings of the definition and of the DAG are matched with the jobs.
 
-A feeding extract that a load does not require is the server's worst trap (extract_load.md section 2.3): its data
-may not be there yet, and what it would have matched then looks orphaned.
+An extract that feeds a load, but that the load does not require, is dangerous on the server (extract_load.md section
+2.3): its data may be missing when the load runs, and then the records that it would have matched look like orphans.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def resolve_mappings(
     read_only: frozenset[str],
     faults: Faults,
 ) -> dict[str, LoadMapping]:
-    """Return load object -> its mapping with `feeds` filled in; loads whose feeds cannot be told are left out.
+    """Return load object -> its mapping with `feeds` filled in; loads with unknown feeds are left out.
 
-    :param given: the DAG's mappings, over those of the definition; ``None``: nobody needs them all, so that
-        a load without one is no problem.
+    :param given: the DAG's mappings, which replace those of the definition; with ``None`` a load without a mapping is
+        no problem.
     """
     raw = {**batch.mappings, **(given or {})}
     extracts, load_names = Names(job.object for job in batch.extracts), Names(loads)
@@ -69,7 +69,7 @@ def _feeds(job: LoadJob, mapping: LoadMapping, extracts: Names, faults: Faults) 
 
 
 def _check_references(job: LoadJob, mapping: LoadMapping, loads: Names, faults: Faults) -> None:
-    """A reference is looked up in the other load's result or snapshot, so that one has to be there."""
+    """A reference is looked up in the result or the snapshot of the other load, so the batch must have that load."""
     there = {job.object, *job.load, *job.load_result}
     for field, name in mapping.references.items():
         if name in there:
@@ -90,7 +90,7 @@ def warn_of_missing_feeds(
     read_only: frozenset[str],
     faults: Faults,
 ) -> None:
-    """Warn of feeding extracts in the batch that a load does not require, and of loads that nothing feeds."""
+    """Warn of extracts that feed a load which does not require them, and of loads that no extract feeds."""
     present = {job.object for job in batch.extracts}
     for job in sorted(loads.values(), key=lambda job: job.index):
         if job.object in read_only or job.object not in mappings:

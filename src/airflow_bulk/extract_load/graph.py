@@ -1,8 +1,8 @@
 """A batch as a graph: what runs before what.
 
-extract_load.md section 6: every extract job is one node, every load job two. ``snapshot`` reads what is there,
-``apply`` writes; ``required_objects.load`` waits for snapshots, ``.load_result`` for applies, ``.extract`` for
-extracts. Extracts and snapshots never wait, so every cycle consists of applies alone.
+extract_load.md section 6: every extract job is one node, every load job two: ``snapshot`` reads what the destination
+holds, ``apply`` writes. ``required_objects.load`` waits for snapshots, ``.load_result`` for applies, ``.extract`` for
+extracts. Extracts and snapshots never wait, so every cycle consists of applies only.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class BatchGraph:
 
     :param nodes: logical names, e.g. ``extract:ProfitAndLoss@daily``, ``snapshot:accounts``, ``apply:accounts``.
     :param edges: ``(before, after)`` pairs of logical names.
-    :param warnings: what is legal but odd, in words.
-    :param order: the nodes, each after all that it waits for; depends on names alone, not on the order of jobs.
+    :param warnings: sentences about what is allowed but probably a mistake.
+    :param order: the nodes, each after all nodes that it waits for; depends only on names, not on the order of jobs.
     :param extracts: extract node -> its job.
     :param loads: load object -> its job.
-    :param mappings: load object -> how its records are made, as far as it is known, with `feeds` resolved.
+    :param mappings: load object -> its mapping, where one is known, with `feeds` filled in.
     :param read_only: the load objects of this batch that are never written.
     :param batch: the definition as read.
     """
@@ -49,7 +49,7 @@ class BatchGraph:
     batch: DefinedBatch
 
     def upstream(self, node: str) -> frozenset[str]:
-        """Return what *node* waits for."""
+        """Return the nodes that *node* waits for."""
         return frozenset(before for before, after in self.edges if after == node)
 
 
@@ -64,9 +64,9 @@ def compile_batch(
 
     :param definition: the batch, from :func:`load_definition` or a dict.
     :param read_only: load objects that are read and never written (extract_load.md section 6.8).
-    :param mappings: load object -> :class:`LoadMapping` (or dict), over those in the definition. When given, even if
-        empty, a load for which nobody says what feeds it is a problem.
-    :param strict: what would be ignored is a problem, not a warning.
+    :param mappings: load object -> :class:`LoadMapping` (or dict); these replace the definition's own. When given, even
+        if empty, a load with unknown feeds is a problem.
+    :param strict: a part that has no effect is a problem, not a warning.
     :raises BatchDefinitionError: with every fault of the definition.
     """
     if not isinstance(definition, Mapping):
@@ -120,7 +120,7 @@ def _extract_nodes(jobs: Iterable[ExtractJob], faults: Faults) -> dict[str, Extr
 
 
 def _check_duplicate_loads(jobs: Iterable[LoadJob], faults: Faults) -> None:
-    """Names that differ by case alone hit the same endpoint (extract_load.md section 6.5): duplicates."""
+    """Names that differ only in case have the same endpoint (extract_load.md section 6.5): they are duplicates."""
     by_endpoint: dict[str, list[LoadJob]] = defaultdict(list)
     for job in jobs:
         by_endpoint[job.object.lower()].append(job)
@@ -158,7 +158,7 @@ def _united(jobs: Iterable[LoadJob]) -> dict[str, LoadJob]:
 
 
 def _effective(job: LoadJob, read_only: frozenset[str], faults: Faults) -> LoadJob:
-    """Drop what a job cannot wait for: anything if it is read-only, its own result always."""
+    """Drop the requirements that a job cannot wait for: all if it is read-only, and always its own result."""
     if job.object in read_only and job.requires:
         faults.ignored(
             "ignored-requirements",

@@ -1,6 +1,6 @@
-"""What each destination object is made of, as data: the server had this as code for each type.
+"""From which source fields each destination object is made, as data; the server has code for each type instead.
 
-A mapping is plain data or importable names, so that it can stand in a YAML file beside the jobs.
+A mapping is plain data or importable names, so that it can stand in a YAML file with the jobs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Record = dict[str, Any]
 Fields = Mapping[str, str] | Callable[..., "Record | None"]
 Scope = Mapping[str, Any] | Callable[[Record], bool]
 
-# extract_load.md section 2.2 [source]
+# extract_load.md section 2.2 [seen]
 _TRANSACTIONS = ("Bill", "CreditMemo", "Invoice", "Payment", "Purchase", "SalesReceipt")
 FEEDING_TABLE: dict[str, tuple[str, ...]] = {
     "accounts": ("Account",),
@@ -35,16 +35,17 @@ class LoadMapping:
 
     :param feeds: the source objects that become records of this destination object; one name or several.
         ``None``: the feeding table of extract_load.md section 2.2, else the one extract that the load requires.
-    :param match_on: the destination's field (or fields) that tells which record is which. A single field that
+    :param match_on: the destination's field (or fields) by which a record is recognised. A single field that
         *fields* does not fill holds the source record's id.
-    :param fields: destination field -> source field, dots reaching inside (``CustomerRef.value``); or a callable
-        ``(record, object) -> dict | None`` where ``None`` leaves the record out and object is ``Name`` or ``Name@grain``; or its dotted path.
-        ``None``: fields of the same name, all but the source's id and ``MetaData``.
+    :param fields: destination field -> source field, with dots for nested fields (``CustomerRef.value``); or a callable
+        ``(record, object) -> dict | None`` where ``None`` leaves the record out and object is ``Name`` or
+        ``Name@grain``; or its dotted path.
+        ``None``: all fields under the same names, but for the source's id and ``MetaData``.
     :param references: destination field that holds a SOURCE id -> the load object where its new id is found. *fields*
-        fills the field; where it does not, what the destination holds there stays.
+        fills the field; where *fields* does not fill it, the destination keeps its value.
     :param scope: destination field -> value (or a list of values), or a callable ``(record) -> bool``, or its dotted
-        path: records outside are neither matched, changed nor deleted.
-    :param source_id: the field with the source record's id.
+        path: records outside the scope are neither matched, changed nor deleted.
+    :param source_id: the field that holds the source record's id.
     """
 
     feeds: Sequence[str] | str | None = None
@@ -61,7 +62,7 @@ class LoadMapping:
 
     @property
     def feeding(self) -> tuple[str, ...] | None:
-        """The feeding source objects, always as a tuple; ``None`` if the feeding table shall tell."""
+        """The source objects that feed this one, as a tuple; ``None``: the feeding table names them."""
         if self.feeds is None:
             return None
         return (self.feeds,) if isinstance(self.feeds, str) else tuple(self.feeds)
@@ -96,7 +97,7 @@ def read_mapping(value: object) -> LoadMapping:
 
 
 def default_feeds(load: str, required_extracts: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the source objects that feed *load* when no mapping names them; ``None`` if that cannot be told."""
+    """Return the source objects that feed *load* when no mapping names them; ``None`` if they are unknown."""
     if load in FEEDING_TABLE:
         return FEEDING_TABLE[load]
     return tuple(required_extracts) if len(required_extracts) <= 1 else None
@@ -128,5 +129,5 @@ def _imported(value: Any) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:
-        # Whatever the module does when it is loaded is a fault of the mapping that names it.
+        # Any error that the module raises when it is loaded is a fault of the mapping that names it.
         raise ValueError(f"cannot import {value!r}: {type(error).__name__}: {error}") from error

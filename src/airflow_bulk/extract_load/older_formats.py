@@ -1,8 +1,8 @@
-"""Older batch formats, turned into the newest; what cannot be turned is a problem that says how to.
+"""Convert older batch formats into the newest; a part that cannot be converted is a problem that says what to write.
 
 extract_load.md section 1.3: jobs that nest one ``extract`` and one ``load``, a single ``required_object``,
-``required_objects`` as a plain list, connections written ``source.connection.id``. Nothing is dropped here: a
-part that is faulty goes on as it was written, so that its reader reports it under the job's own index.
+``required_objects`` as a plain list, connections written ``source.connection.id``. Nothing is
+dropped here: a faulty part is passed on as it was written, so that its reader reports it under the job's own index.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from airflow_bulk.extract_load.problems import Faults
 
 _SIDES = {"extract": "source", "load": "destination"}
-#: What a part says and a nested job cannot, since it would not say for which of its two parts.
+#: Keys of a part that must not stand beside the two parts: it would not be clear for which part they are meant.
 _PART_KEYS = ("object", "grain", "since", "updated_since", "connection_id", "allowDelete")
 _NESTED_KEYS = (*_SIDES, "required_objects", "required_object")
 
@@ -25,9 +25,9 @@ class WrittenJob:
 
     :param index: 0-based index in the definition as written.
     :param fields: the job's fields.
-    :param required: all that was written as its ``required_objects``, in the newest form or faulty as it was; the
-        job requires what they name together.
-    :param nested: it comes out of a nested job; several of those may name one object.
+    :param required: everything that was written as its ``required_objects``, in the newest form, or unchanged where it
+        is faulty; the job requires all objects that they name.
+    :param nested: the job was part of a nested job; several of those may name one object.
     """
 
     index: int
@@ -80,7 +80,7 @@ def _written(
 
 
 def _requirements(index: int, part: Mapping[str, Any], faults: Faults) -> Iterator[Any]:
-    """Give requirements their newest form; what is faulty goes on as it is."""
+    """Give requirements their newest form; faulty ones are passed on unchanged."""
     single = part.get("required_object")
     if isinstance(single, str) and single:
         faults.warn("older format (required_object) was converted to required_objects.extract", index)
@@ -101,7 +101,7 @@ def _requirements(index: int, part: Mapping[str, Any], faults: Faults) -> Iterat
 
 
 def _unnested(index: int, job: Mapping[str, Any], faults: Faults) -> Iterator[WrittenJob]:
-    """One extract job and one load job that requires it."""
+    """Return one extract job and one load job that requires it."""
     _check_beside(index, job, faults)
     extract, load = job.get("extract"), job.get("load")
     required = tuple(_requirements(index, job, faults))
@@ -110,7 +110,7 @@ def _unnested(index: int, job: Mapping[str, Any], faults: Faults) -> Iterator[Wr
         own = tuple(_requirements(index, part, faults))
         yield WrittenJob(index, _fields("extract", part), own if load is not None else own + required, True)
         name = part.get("object")
-        if isinstance(name, str) and name.strip():  # else its reader says what is wrong with it
+        if isinstance(name, str) and name.strip():  # else its reader reports what is wrong with it
             required = ({"extract": [name]}, *required)
     if load is not None:
         part = _part(index, "load", load, faults)
@@ -122,7 +122,7 @@ def _unnested(index: int, job: Mapping[str, Any], faults: Faults) -> Iterator[Wr
 
 
 def _check_beside(index: int, job: Mapping[str, Any], faults: Faults) -> None:
-    """What stands beside the two parts must not get lost."""
+    """Report what stands beside the two parts: it must not get lost."""
     beside = _without_old_connections(job)
     for key in _PART_KEYS:
         if key in beside:
@@ -147,7 +147,7 @@ def _part(index: int, kind: str, part: object, faults: Faults) -> Mapping[str, A
 
 
 def _fields(kind: str, part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a part's fields, all but those that are turned elsewhere here."""
+    """Return the fields of a part, without those that another function here converts."""
     side = _SIDES[kind]
     fields = _without_old_connections(part)
     for key in ("required_object", f"{side}_connection_id", *(["allowDelete"] if kind == "load" else [])):
@@ -163,7 +163,7 @@ def _take_connections(
     """Find the one connection of each side, wherever the older formats wrote it."""
     for kind, side in _SIDES.items():
         key = f"{side}_connection_id"
-        plain = definition.get(key)  # its reader says so if it is no text
+        plain = definition.get(key)  # its reader reports it if it is no text
         found: dict[str, list[int]] = {plain: []} if isinstance(plain, str) and plain else {}
         places: list[tuple[tuple[int, ...], Any]] = [((), _path(definition, side))]
         for index, job in nested.items():
@@ -193,7 +193,7 @@ def _take_connections(
 
 
 def _without_old_connections(place: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy without the older forms of a connection's id; one that cannot be read stays."""
+    """Return a copy without the older forms of a connection's id; a form that cannot be read stays."""
     old = {f"{side}.connection.id" for side in _SIDES.values()}
     old |= {side for side in _SIDES.values() if _inner(place, side, "connection", "id") is not None}
     return {key: value for key, value in place.items() if key not in old}

@@ -1,4 +1,4 @@
-"""What has to change at the destination: wanted records against those that are there.
+"""What has to change at the destination: wanted records are compared with the records that it holds.
 
 extract_load.md section 2.2 b to d: reduce to the scope, match each wanted record with the first still unmatched
 one, update what differs, create what has no counterpart, and call the rest orphans.
@@ -23,7 +23,7 @@ ReferenceTables = Mapping[str, Mapping[str, Any]]
 class Pair:
     """A wanted record and its counterpart.
 
-    :param wanted: the record as it shall be, references resolved as far as they can be.
+    :param wanted: the record as it shall be, with the references that could be resolved.
     :param current: the record as it is.
     :param pending: field -> source id of references within this load that are not known yet.
     """
@@ -47,8 +47,8 @@ class ApplyPlan:
     :param unchanged: pairs that are equal.
     :param orphans: records in scope that no wanted record matches.
     :param existing: how many records in scope there are.
-    :param out_of_scope: how many records are left alone.
-    :param unresolved: references to records that nobody knows; their fields become null.
+    :param out_of_scope: how many records are outside the scope, and stay as they are.
+    :param unresolved: how many references name unknown records; their fields become null.
     """
 
     creates: list[tuple[Record, dict[str, str]]] = field(default_factory=list)
@@ -73,7 +73,7 @@ def make_plan(
 
     :param load: the load object, also its own name in *tables*.
     :param tables: for each referenced load object but *load* itself, source id -> destination id.
-    :param deleting: orphans will go, so nothing may go on referring to them.
+    :param deleting: orphans will be deleted, so no record may keep a reference to them.
     :raises MappingFailed: the mapping makes records outside its own scope.
     """
     in_scope = scope_of(mapping)
@@ -100,7 +100,7 @@ def make_plan(
         if not counterparts:
             plan.creates.append((resolved, pending))
             continue
-        for name in mapping.match_fields:  # equal as text; 7 there and "7" here is no difference
+        for name in mapping.match_fields:  # compared as text: 7 there and "7" here are equal
             resolved.pop(name, None)
         pair = Pair(resolved, counterparts.popleft(), pending)
         (plan.updates if pair.differs else plan.unchanged).append(pair)
@@ -111,7 +111,7 @@ def make_plan(
 def _resolve(
     load: str, mapping: LoadMapping, entry: Wanted, tables: ReferenceTables, to_come: set[str]
 ) -> tuple[Record, dict[str, str], int]:
-    """Return the record with its references resolved, those that wait for a create, and how many are lost."""
+    """Return the record with resolved references, those that wait for a create, and how many are unknown."""
     resolved = dict(entry.record)
     pending: dict[str, str] = {}
     lost = 0
@@ -130,7 +130,7 @@ def _resolve(
 
 
 def _check_scope(load: str, mapping: LoadMapping, wanted: Mapping[Key, Wanted]) -> None:
-    """A record made outside its own scope is not found by the next run, which would create it again."""
+    """Refuse records outside the mapping's own scope: the next run would not find them, and create them again."""
     if not isinstance(mapping.scope, Mapping):
         return
     in_scope = scope_of(mapping)
@@ -144,7 +144,7 @@ def _check_scope(load: str, mapping: LoadMapping, wanted: Mapping[Key, Wanted]) 
 
 
 def scope_of(mapping: LoadMapping) -> Callable[[Record], bool]:
-    """Return the test that tells whether a record is in the mapping's scope."""
+    """Return the function that says whether a record is in the mapping's scope."""
     scope = mapping.scope
     if scope is None:
         return lambda record: True

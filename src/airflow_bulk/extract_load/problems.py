@@ -1,7 +1,7 @@
-"""What is wrong with a batch definition: every fault at once, each with its job, its name and a hint.
+"""The faults of a batch definition: all of them in one error, each with its job, its name and a hint.
 
-The server stores bad definitions without a word and then waits for ever (extract_load.md section 6.7);
-here they end before a task exists.
+The server stores bad definitions without an error, and then waits for ever (extract_load.md section 6.7). Here a bad
+definition is an error before a task exists.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 _NAMES_SHOWN = 20
-_SEARCHES = 200  # a near miss costs a pass over all names; a wholly wrong definition must not cost minutes
+#: Hints are searched for so often at most: each costs a pass over all names.
+_SEARCHES = 200
 
-#: What the server adds by itself; a definition that was read back from it holds these.
+#: Fields that the server adds; a definition that was read from the server holds them.
 _SERVER_KEYS = {
     "id",
     "_id",
@@ -78,9 +79,9 @@ class BatchDefinitionError(ValueError):
 
 
 class Names:
-    """The names that exist, searched for the one that was probably meant.
+    """The names that exist, to find the one that was probably meant.
 
-    :param names: the names, case as written.
+    :param names: the names, in the case of the definition.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -90,7 +91,7 @@ class Names:
         self._found: dict[str, str | None] = {}
 
     def near(self, name: str) -> str | None:
-        """Return the name closest to *name*: equal but for case and blanks, else alike; else ``None``."""
+        """Return the name closest to *name*: equal but for case and blanks, else similar; else ``None``."""
         if name not in self._found:
             close = self._folded.get(_fold(name))
             if close is None and len(self._found) < _SEARCHES:
@@ -115,14 +116,14 @@ def _fold(name: str) -> str:
 
 
 def meant(near: str | None) -> str:
-    """The near miss as an end of a sentence; empty without one."""
+    """Return the name that was probably meant, as the end of a sentence; empty where there is none."""
     return f" (did you mean {near!r}?)" if near else ""
 
 
 class Faults:
-    """Collects what is wrong (problems) and what is odd (warnings) while a definition is read.
+    """Collects problems and warnings while a definition is read.
 
-    :param strict: what would be ignored is an error, not a warning.
+    :param strict: a part that has no effect is a problem, not a warning.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
@@ -135,7 +136,7 @@ class Faults:
         self.problems.append(Problem(code, message, tuple(jobs), **parts))
 
     def warn(self, message: str, *jobs: int) -> None:
-        """Note something legal but odd."""
+        """Note something that is allowed but probably a mistake."""
         self.warnings.append(str(Problem("warning", message, tuple(jobs))))
 
     def ignored(self, code: str, message: str, *jobs: int, **parts: Any) -> None:
@@ -146,7 +147,7 @@ class Faults:
             self.warn(message, *jobs)
 
     def check_keys(self, part: Mapping[str, Any], known: tuple[str, ...], where: str, *index: int) -> None:
-        """Note unknown keys: the server drops them, and one that is nearly a known key drops what it meant."""
+        """Note unknown keys: the server ignores them, also one that is a misspelled known key."""
         for key in part:
             if key in known or key in _SERVER_KEYS:
                 continue

@@ -1,7 +1,7 @@
-"""Batch definitions from files: YAML or JSON beside the DAG, never from the network.
+"""Read batch definitions from YAML or JSON files beside the DAG, never from the network.
 
-A DAG file is parsed every few seconds and must not depend on anything but the disk. To use a definition
-that lives on a server, save it first: ``airflow bulk batch snapshot``.
+Airflow parses a DAG file every few seconds, so a definition must come from the disk. To use a definition that is stored
+on a server, save it first: ``airflow bulk batch snapshot``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Definition(dict[str, Any]):
-    """A definition as its file says it.
+    """A definition as it stands in its file.
 
     :param content: the batch.
     :param source: the file's name, for messages.
@@ -35,7 +35,7 @@ class Definition(dict[str, Any]):
 
 
 class _StrictLoader(_Loader):  # type: ignore[misc]
-    """YAML that refuses a key given twice instead of keeping the last one."""
+    """A YAML loader that refuses a key that is given twice; the usual one keeps the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -56,7 +56,7 @@ def load_definition(path: str | os.PathLike[str]) -> Definition:
     """Read a batch definition from a YAML or JSON file.
 
     :param path: the file; a relative path starts at the folder of the file that calls this function (the DAG file).
-    :raises BatchDefinitionError: it is not YAML or JSON, or holds no batch.
+    :raises BatchDefinitionError: the text is not YAML or JSON, or holds no batch.
     :raises FileNotFoundError: there is no such file.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(path)):
@@ -78,7 +78,7 @@ def read_text(text: str, *, source: str, is_json: bool) -> Definition:
 
     :param source: the file's name, for messages.
     :param is_json: JSON, else YAML.
-    :raises BatchDefinitionError: it is not YAML or JSON, or holds no batch.
+    :raises BatchDefinitionError: the text is not YAML or JSON, or holds no batch.
     """
     try:
         content = json.loads(text, object_pairs_hook=_no_twice) if is_json else yaml.load(text, _StrictLoader)  # noqa: S506

@@ -1,7 +1,7 @@
-"""Task ids for the nodes of a batch: readable in the UI, and never two nodes under one id.
+"""Task ids for the nodes of a batch: readable in the UI, and no two nodes with one id.
 
 Airflow allows letters, digits, ``-``, ``_`` and ``.``, at most 250 characters with the group's prefix
-(extract_load.md section 6.2), while object names may hold blanks and anything else.
+(extract_load.md section 6.2), while object names may hold blanks and any other character.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _LONGEST = 120  # leaves room for the ids of the groups around it
 def task_ids(nodes: Iterable[str]) -> dict[str, str]:
     """Return the task id of each node, e.g. ``extract:ProfitAndLoss@daily`` -> ``extract_ProfitAndLoss__daily``.
 
-    Nodes whose readable ids would be equal all get a short hash of their own name, so that an id depends
-    on no order.
+    Where the readable ids of several nodes would be equal, each of these nodes gets a short hash of its own name. So an
+    id does not depend on the order of the nodes.
     """
     slugs = {node: _slug(node) for node in nodes}
     taken = Counter(slugs.values())
     ids = {node: slug if taken[slug] == 1 else f"{slug}-{_mark(node)}" for node, slug in slugs.items()}
-    if len(set(ids.values())) != len(ids):  # a name that reads like another one's id with its hash
+    if len(set(ids.values())) != len(ids):  # one readable id equals another's id with its hash
         ids = {node: f"{slug}-{_mark(node)}" for node, slug in slugs.items()}
     return ids
 

@@ -1,7 +1,7 @@
 """The lower bounds of a batch: ``since`` (time in the data) and ``updated_since`` (time of change).
 
-All value forms of extract_load.md section 5 become one: ISO 8601 text in UTC. Templates and the words
-``window`` and ``watermark`` stay as they are until the run that knows what they stand for.
+All forms of a value (extract_load.md section 5) become one: ISO 8601 text in UTC. Templates and the words ``window``
+and ``watermark`` stay unchanged until a task runs, which replaces them by a time.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime, timedelta
 
-#: How far before a watermark an extract begins: changes may become visible at the source a little after the time they
-#: carry.
+#: How long before a watermark an extract begins: a change may become visible at the source a little after its own time.
 DEFAULT_OVERLAP = timedelta(minutes=5)
 WINDOW = "window"
 WATERMARK = "watermark"
 _MILLISECONDS_FROM = 10**11  # extract_load.md section 5 [assumed]
-_FIRST_LIKELY_SECOND = 10**8  # March 1973; digits below are rather a date without its dashes
+_FIRST_LIKELY_SECOND = 10**8  # March 1973; smaller numbers are probably dates without dashes
 
 
 def read_time(value: object) -> datetime | None:
     """Return the instant that *value* names, in UTC; ``None`` for no bound.
 
     :param value: ISO 8601 date or date-time, Unix seconds or (above 10^11) milliseconds as number or digits,
-        a date or datetime, ``None`` or an empty string. Without a zone UTC is meant.
-    :raises ValueError: for anything else. The message names the value.
+        a date or datetime, ``None`` or an empty string. A time without a zone is UTC.
+    :raises ValueError: for anything else; the message names the value.
     """
     if value is None:
         return None
@@ -70,7 +69,7 @@ def to_text(instant: datetime) -> str:
 
 
 def is_template(value: object) -> bool:
-    """Tell whether *value* is a Jinja template, readable only in a run."""
+    """Return whether *value* is a Jinja template, which can be read only when a task runs."""
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
@@ -100,7 +99,7 @@ def odd_digits(value: object) -> str | None:
 def restart_of_grain(since: datetime | None, grain: str | None) -> datetime | None:
     """Widen *since* as the server does: a ``monthly`` report restarts in January, day kept.
 
-    extract_load.md section 2.1 [source]. Any other grain changes nothing.
+    extract_load.md section 2.1 [seen]. Any other grain changes nothing.
     """
     if since is None or grain != "monthly":
         return since

@@ -1,6 +1,6 @@
-"""Source records become the records that the destination shall hold.
+"""Turn source records into the records that the destination shall hold.
 
-No message here quotes a record: what it says is the object, and how many and which in order.
+No message here quotes a record: a message names the object, and the number of the record.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
 
 Key = tuple[str, ...]
-_NOT_DATA = "MetaData"  # the source's own notes about a record
+_NOT_DATA = "MetaData"  # what the source adds to a record about the record itself
 
 
 class MappingFailed(ValueError):
-    """A mapping does not fit the records it was given. Nothing was written; a retry meets the same records."""
+    """A mapping does not fit the records. Nothing was written; a retry would find the same records."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ def wanted_records(
 ) -> dict[Key, Wanted]:
     """Return what *load* shall hold, by matching key.
 
-    A record that a source lists twice (pages shift while records change) counts once, the later one.
+    A record that a source lists twice (pages shift while records change) counts once: its later copy.
 
     :param extracted: source object (``Name``, or ``Name@grain``) -> its records.
     :raises MappingFailed: a record without a value to match on, two records with one value, a failing callable.
@@ -65,7 +65,7 @@ def wanted_records(
 def made_records(
     load: str, mapping: LoadMapping, name: str, records: Iterable[Record]
 ) -> Iterator[tuple[int, Record, Record]]:
-    """Yield ``(number from 1, source record, what the mapping makes of it)``, left-out records not among them.
+    """Yield ``(number from 1, source record, record of the mapping)``, without the records that the mapping leaves out.
 
     :raises MappingFailed: a failing callable; nothing of the record is quoted.
     """
@@ -73,7 +73,7 @@ def made_records(
     for number, source in enumerate(records, 1):
         try:
             record = make(source)
-        except Exception as error:  # noqa: BLE001 - whatever a user's callable raises; its text may quote the record
+        except Exception as error:  # noqa: BLE001 - a user's callable may raise anything, and quote the record
             raise MappingFailed(
                 f"load {load}: fields fails on record {number} of extract {name} ({type(error).__name__})"
             ) from None
@@ -147,5 +147,5 @@ def key_of(record: Record, fields: Iterable[str]) -> Key | None:
 
 
 def _text(value: Any) -> str | None:
-    """Ids are integers here and text there (extract_load.md section 8): compare them as text."""
+    """Return an id as text: ids are integers on one side and text on the other (extract_load.md section 8)."""
     return None if value is None or value == "" else str(value)

@@ -1,7 +1,6 @@
-"""A call is a value: what to ask, whether it may be repeated, how to read the answer.
+"""A call is a value: the request, whether it may be repeated, and how to read the answer.
 
-The platforms write calls; ``hooks/transport.py`` is the only place that carries them out, once
-synchronously and once asynchronously.
+The modules of the platforms make calls; only ``hooks/transport.py`` sends them, on a worker or on an event loop.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ class Reply(NamedTuple):
 
     :param status: HTTP status code.
     :param headers: header names in lower case.
-    :param body: the bytes as they came.
+    :param body: the bytes of the body, unchanged.
     """
 
     status: int
@@ -29,9 +28,9 @@ class Reply(NamedTuple):
 
 
 class AnswerProblem(NamedTuple):
-    """What an answer says went wrong, already free of personal data.
+    """What went wrong, as an answer says it, without personal data.
 
-    :param meaning: what this status means at this platform, where that is not what it usually means.
+    :param meaning: what this status means at this platform, where it has another meaning than usual.
     """
 
     status: int
@@ -45,14 +44,16 @@ class Call(Generic[T]):
 
     :param method: HTTP method.
     :param path: path below the connection's base URL.
-    :param what: the call in words for messages, as after "could not".
-    :param parse: turns a good answer into the record; raises ``ValueError`` kin on one it cannot read.
-    :param problem: what a bad answer says, or None for a good one. Its ``message`` goes to logs, without personal data
-        (:func:`airflow_bulk.platforms.errors.reduce_message`); what a status means need not be said: the transport knows.
+    :param what: the call in words, for messages: what stands after "could not".
+    :param parse: turns a good answer into the record; raises a ``ValueError`` (or a subclass) when it cannot.
+    :param problem: returns what a bad answer says, or None for a good one. Its ``message`` goes to logs, so it holds no
+        personal data (:func:`airflow_bulk.platforms.errors.reduce_message`); what a status means need not be said: the
+        transport knows.
     :param query: query parameters; None values are left out.
     :param json: request body, sent as JSON; None sends no body.
-    :param repeatable: may be sent again when nobody knows whether it was carried out.
-    :param when_lost: for a call that is not: what a retry does then; empty for "it looks first".
+    :param repeatable: whether the call may be sent again when it is not known whether it was carried out.
+    :param when_lost: for a call that is not repeatable: what a retry does after a lost answer; empty means that the
+        retry looks first.
     """
 
     method: str
@@ -66,9 +67,9 @@ class Call(Generic[T]):
     when_lost: str = ""
 
     def then(self, read: Callable[[T], U]) -> Call[U]:
-        """Return the same call, whose record is read further.
+        """Return the same call with another result.
 
-        :param read: makes of the record what the new call returns.
+        :param read: turns the record of this call into the result of the new one.
         """
         parse = self.parse
         return dataclasses.replace(self, parse=lambda reply: read(parse(reply)))  # type: ignore[arg-type, return-value]

@@ -1,6 +1,7 @@
-"""Calls whose order depends on their answers, written once and carried out by a worker or on an event loop.
+"""Calls whose order depends on their answers, written once and sent by a worker or on an event loop.
 
-A sequence is a generator: it yields calls, gets each answer back, and has each platform error thrown in.
+A call sequence is a generator: it yields calls, and gets back the answer to each, or the platform's error as an
+exception.
 """
 
 from __future__ import annotations
@@ -16,33 +17,33 @@ T = TypeVar("T")
 CallSequence = Generator[Call[Any], Any, T]
 
 
-def run_calls(steps: CallSequence[T], send: Callable[[Call[Any]], Any]) -> T:
-    """Carry steps out with ``send`` and return what they return."""
+def run_calls(calls: CallSequence[T], send: Callable[[Call[Any]], Any]) -> T:
+    """Send the calls of a sequence with ``send``; return what the sequence returns."""
     try:
-        call = next(steps)
+        call = next(calls)
         while True:
             try:
                 answer = send(call)
             except PlatformError as error:
-                call = steps.throw(error)
+                call = calls.throw(error)
             else:
-                call = steps.send(answer)
+                call = calls.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result
 
 
-async def arun_calls(steps: CallSequence[T], asend: Callable[[Call[Any]], Awaitable[Any]]) -> T:
-    """:func:`run_calls` on the event loop."""
+async def arun_calls(calls: CallSequence[T], asend: Callable[[Call[Any]], Awaitable[Any]]) -> T:
+    """Do what :func:`run_calls` does, on the event loop."""
     try:
-        call = next(steps)
+        call = next(calls)
         while True:
             try:
                 answer = await asend(call)
             except PlatformError as error:
-                call = steps.throw(error)
+                call = calls.throw(error)
             else:
-                call = steps.send(answer)
+                call = calls.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result

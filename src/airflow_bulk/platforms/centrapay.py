@@ -1,8 +1,8 @@
 """Centrapay batches and the assets they load: records, statuses and calls.
 
-EXPERIMENTAL, as the seed marks both operations: they may change or vanish (centrapay.md section 1).
-Facts: centrapay.md; a fact marked [assumed] there is a constant here. A batch's URL is a secret: it is
-sent, and never read back.
+EXPERIMENTAL, as an older page of the vendor marks both operations: they may change or vanish (centrapay.md section 1).
+Facts: centrapay.md; a fact marked [assumed] there is a constant here. A batch's URL is a secret: it is sent to
+Centrapay, and never read from an answer.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
-#: Section 2 [docs]: live and test share it, the credentials decide.
+#: Section 2 [documented]: live and test accounts share this URL; the credentials decide which it is.
 BASE_URL = "https://service.centrapay.com"
-#: Section 7 [docs]: for each calling account, whatever it does.
+#: Section 7 [documented]: requests a minute of each calling account, all calls together.
 REQUESTS_PER_MINUTE = 200.0
 
-#: Section 5 [docs]. Anything else is unknown: kept as text, and waited for with a warning [assumed].
+#: Section 5 [documented]. Another status is unknown: it is kept as text, and the task waits and warns [assumed].
 COMPLETE, ERROR = "complete", "error"
 STATUSES = ("created", "copied", "chunked", COMPLETE, ERROR)
 
 FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"
-#: Section 6: the types that are current. Others pass with a warning, so that a new one needs no release [assumed].
+#: Section 6: the current types. Another type is accepted with a warning, so that a new type needs no release of ours
+#: [assumed].
 BATCH_TYPES = (FARMLANDS, TICKETEK, ONBOARD)
-#: Section 6: JSON Lines, but for the one that is CSV with a header.
+#: Section 6: the type whose file is CSV with a header; the files of the others are JSON Lines.
 CSV_TYPES = (ONBOARD,)
-#: Section 8 [docs]: the asset type of Farmlands, by the liveness of the account.
+#: Section 8 [documented]: the asset type of Farmlands, by the liveness of the account.
 FARMLANDS_ASSETS = {False: "farmlands.nzd.main", True: "farmlands.nzd.test"}
 
-#: Section 3: a revision of 2022 spelled it with a second S; both are read [docs][history].
+#: Section 3: a revision of 2022 spelled it with a second S; both are read [documented].
 LIVENESS = frozenset({"LIVENESS_MISMATCH", "LIVENESS_MISSMATCH"})
 
-#: The batch that the test button asks for; nobody has it.
+#: The id of a batch that does not exist: the test button of a connection asks for it.
 MADE_UP_BATCH = "airflowProviderBulkTest"
 
 _UNKNOWN_ROUTE = "an unknown route or method, not a missing object: check the base URL of the connection"
@@ -58,7 +59,7 @@ WHEN_LOST = "A batch may exist all the same; nothing is posted again by itself."
 
 
 class CentrapayBatchError(msgspec.Struct, frozen=True, kw_only=True):
-    """One error of a batch (section 4). ``index`` is an offset whose base is not documented: never computed with."""
+    """One error of a batch (section 4). ``index`` is an offset with an undocumented base: it is only shown."""
 
     message: str = ""
     external_id: str | None = None
@@ -68,10 +69,10 @@ class CentrapayBatchError(msgspec.Struct, frozen=True, kw_only=True):
 class CentrapayBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch as last seen (section 4). Its URL is left out on purpose.
 
-    :param count: records, as far as the platform says; None where it says nothing.
-    :param error_count: errors counted; None where it says nothing.
-    :param errors: perhaps fewer than were counted.
-    :param unreadable: names of counts that hold no whole number from 0 up.
+    :param count: records as the platform counts them; None where it does not say.
+    :param error_count: errors as the platform counts them; None where it does not say.
+    :param errors: the errors that the platform lists, perhaps fewer than it counts.
+    :param unreadable: names of the counts that do not hold a whole number from 0 up.
     """
 
     id: str
@@ -86,7 +87,7 @@ class CentrapayBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An asset (section 8); amounts are cents, as texts of any size."""
+    """An asset (section 8). Amounts are in cents, as texts with any number of digits."""
 
     id: str = ""
     account_id: str = ""
@@ -103,7 +104,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A page of assets; ``next_page_key`` is absent on the last one (section 7 [docs])."""
+    """A page of assets; ``next_page_key`` is absent on the last one (section 7 [documented])."""
 
     items: list[Asset]
     next_page_key: str | None = None
@@ -112,7 +113,7 @@ class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class _RawError(msgspec.Struct, rename="camel"):
     message: Any = ""
     external_id: Any = None
-    ref: Any = None  # [history 2022]
+    ref: Any = None  # the name of 2022 [documented]
     index: Any = None
 
 
@@ -128,14 +129,14 @@ class _RawBatch(msgspec.Struct, rename="camel"):
     errors: Any = None
 
 
-class _Failure(msgspec.Struct):
+class _CentrapayErrorBody(msgspec.Struct):
     error: Any = None
     message: Any = None
 
 
-# As text: a number with a fraction would else come as a float, and lose digits.
+# Numbers with a fraction are read as text: as floats they would lose digits.
 _batch = msgspec.json.Decoder(_RawBatch, float_hook=str)
-_errors = msgspec.json.Decoder(_Failure)
+_errors = msgspec.json.Decoder(_CentrapayErrorBody)
 _asset = msgspec.json.Decoder(Asset, strict=False)
 _assets = msgspec.json.Decoder(AssetPage, strict=False)
 
@@ -151,14 +152,14 @@ def whole(value: object) -> int:
         )
     except InvalidOperation:
         raise ValueError("no number") from None
-    # A huge exponent would make an endless integer.
+    # A number with a huge exponent would become an integer of billions of digits.
     if not number.is_finite() or number < 0 or number.adjusted() > 18 or number != number.to_integral_value():
         raise ValueError("no whole number from 0 up")
     return int(number)
 
 
 def read_batch(body: bytes) -> CentrapayBatch:
-    """Read a batch: whatever else is odd about it, its id is not lost.
+    """Read a batch; where other fields cannot be read, the id is returned all the same.
 
     :raises msgspec.DecodeError: no JSON object with an id.
     """
@@ -168,7 +169,7 @@ def read_batch(body: bytes) -> CentrapayBatch:
     unreadable: list[str] = []
 
     def read(*names: str) -> int | None:
-        # Section 4: current docs contradict themselves between count and totalCount.
+        # Section 4: the current documentation names this field both count and totalCount.
         for name in names:
             value = getattr(raw, "".join(f"_{c.lower()}" if c.isupper() else c for c in name))
             if value is not None:
@@ -212,16 +213,16 @@ def _read_errors(value: object) -> tuple[CentrapayBatchError, ...]:
 
 
 def snapshot(batch: CentrapayBatch) -> RemoteSnapshot:
-    """Return what a batch means to who waits (section 5).
+    """Return the state of a batch for those who wait for it (section 5).
 
-    What is not over counts as going: no batch can be cancelled. Accepted records are those counted without those
-    in error [assumed: whether ``count`` holds the failed ones is not stated].
+    A batch that is not over is GOING and never PENDING, since no batch can be cancelled. Accepted are the records
+    counted but for those in error [assumed: the documentation does not say whether ``count`` holds the failed ones].
     """
     remote_status = {COMPLETE: RemoteStatus.SUCCEEDED, ERROR: RemoteStatus.FAILED}.get(
         batch.status, RemoteStatus.GOING
     )
     failed = batch.error_count
-    # The list may hold fewer than were counted, and is all there is where nothing was.
+    # The list may hold fewer errors than were counted; where nothing was counted, the list is all there is.
     failed = max(failed or 0, len(batch.errors)) if batch.errors else failed
     counted = remote_status is RemoteStatus.SUCCEEDED and batch.count is not None
     return RemoteSnapshot(
@@ -238,7 +239,7 @@ def snapshot(batch: CentrapayBatch) -> RemoteSnapshot:
 
 
 def said(text: str) -> str:
-    """Reduce a platform's text to its kind: a URL in it may be signed, and prose may quote a record."""
+    """Reduce a platform's text to its kind: the text may hold a signed URL or quote a record."""
     return reduce_message(re.sub(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://\S+", "*", text))
 
 
@@ -246,9 +247,9 @@ def said(text: str) -> str:
 
 
 def expiry(url: str) -> float | None:
-    """Seconds since 1970 at which a signed URL stops working; None where it does not say.
+    """Return the time at which a signed URL stops working, in seconds since 1970; None where the URL does not say.
 
-    Read as the large object stores write it: S3 (both generations), Google, Azure.
+    The parameters of the large object stores are read: S3 (both generations), Google, Azure.
     """
     until = _expiry(url)
     return until if until is not None and 0 < until < _YEAR_9999 else None
@@ -272,19 +273,19 @@ def _expiry(url: str) -> float | None:
     return None
 
 
-#: What a person can still read as a date.
+#: The latest time that is shown as a date.
 _YEAR_9999 = 253_370_764_800.0
 
 
 def clock_time(seconds: float) -> str:
-    """Seconds since 1970 as a person reads them, in UTC."""
+    """Return seconds since 1970 as a date and time in UTC, for messages."""
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def bare(url: str) -> str:
-    """A URL without what may be secret in it: neither query nor fragment nor password."""
+    """Return a URL without the parts that may be secret: query, fragment and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -293,9 +294,9 @@ def bare(url: str) -> str:
 
 
 def _problem(forbidden: str) -> Any:
-    """Make the reader of bad answers (section 7); the body may be empty, HTML or anything else.
+    """Return a function that reads bad answers (section 7); their body may be empty, HTML or anything else.
 
-    :param forbidden: what 403 means for this call: it stands for what is missing, too.
+    :param forbidden: what 403 means for this call; Centrapay also answers 403 where the object does not exist.
     """
 
     def problem(reply: Reply) -> AnswerProblem | None:
@@ -304,7 +305,7 @@ def _problem(forbidden: str) -> Any:
         try:
             failure = _errors.decode(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            failure = _Failure()
+            failure = _CentrapayErrorBody()
         message = said(str(failure.message)) if failure.message else ""
         meaning = {403: forbidden, 404: _UNKNOWN_ROUTE}.get(reply.status, "")
         if message in LIVENESS:
@@ -322,7 +323,7 @@ def _id(value: str) -> str:
 
 
 def create_batch(body: Mapping[str, Any]) -> Call[CentrapayBatch]:
-    """Create a batch (section 3). Not repeatable: no idempotency key is documented, and no list to look in."""
+    """Create a batch (section 3). Not repeatable: neither an idempotency key nor a list of batches is documented."""
     return Call(
         "POST",
         "/api/batches",
@@ -357,7 +358,7 @@ def get_asset_summary(asset_id: str) -> Call[Asset]:
 
 
 def get_asset_by_external_id(asset_type: str, external_id: str) -> Call[Asset]:
-    """Get an asset by the id that its issuer gave it (section 8): tells whether a record was loaded."""
+    """Get an asset by the id that its issuer gave it (section 8); it exists when its record was loaded."""
     path = f"/api/assets/{_id(asset_type)}/external-id/{_id(external_id)}"
     return _asset_call(path, f"read the {asset_type} asset with external id {external_id}")
 

@@ -1,8 +1,8 @@
-"""What can go wrong at a platform, in words that say what a retry will do.
+"""The errors of a platform; each says what a retry of the task will do.
 
-Input errors (``ValueError`` and kin) come before anything was sent; the errors here come after.
-A message names the object, what happened and what a retry of the task does. It never holds a
-token, a header or line content: the platform's own text passes :func:`reduce_message` first.
+Errors of the input (``ValueError`` and its subclasses) are raised before anything is sent; the errors here are raised
+after that. A message names the object, what happened and what a retry of the task does. It never holds a token, a
+header or line content: the platform's own text passes through :func:`reduce_message` first.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 
 _REDUCTIONS = (
-    # A document line that a message repeats, whole or cut short: to the end of the message's line.
+    # A document line that a message repeats, whole or cut short, up to the end of the line of the message.
     re.compile(r"[{\[].*"),
-    # What a saved error says after its kind (mediarithmics.md section 4.6).
+    # The text of a stored error after its kind (mediarithmics.md section 4.6).
     re.compile(r"(?<=:)[^\n]*?(?=\bError id\b)"),
     re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),  # uuids
     re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+"),  # mail addresses
@@ -25,8 +25,8 @@ _REDUCTIONS = (
 def reduce_message(text: str, limit: int = 200) -> str:
     """Reduce a platform's message to its kind: whatever could identify a person becomes ``*``.
 
-    Uuids, addresses, quoted text, repeated lines, hashes and digits are replaced, and blanks folded (design
-    section 4).
+    Uuids, addresses, quoted text, repeated lines, hashes and digits are replaced, and blanks folded
+    (ARCHITECTURE.md section 4).
 
     :param text: the message as the platform sent it.
     :param limit: at most this many characters are kept.
@@ -71,9 +71,9 @@ class Refused(PlatformError):
 
 
 class TryLater(PlatformError):
-    """429, a passing 5xx, an answer nobody can read, or no connection: still so after our own retries.
+    """429, 5xx, an answer that cannot be read, or no connection; repeating the call did not help.
 
-    :param retry_after: seconds the platform asked for, if it did.
+    :param retry_after: seconds after which the platform wants the next call, if it said so.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class TryLater(PlatformError):
 
 
 class FateUnknown(PlatformError):
-    """A call that creates was sent, and nothing tells whether it was carried out. Look before acting again."""
+    """A call that creates was sent, and it is not known whether it was carried out. Look before creating again."""
 
 
-#: What waiting and retries cannot mend.
+#: Errors that neither waiting nor a retry can mend.
 LASTING = (Forbidden, NotFound, Refused)

@@ -16,9 +16,9 @@ from airflow_bulk.platforms.errors import reduce_message
 
 T = TypeVar("T")
 
-#: Resources; their paths are singular (section 1 [docs]).
+#: Resources; their paths are singular (section 1 [documented]).
 RESOURCES = ("batch", "connection", "tenant")
-#: Fields of a connection whose values are secrets; GET returns them in clear (section 1.4 [docs]).
+#: Fields of a connection whose values are secrets; GET returns them in clear (section 1.4 [documented]).
 SECRETS = frozenset(
     {
         *("oauth_consumer_key", "oauth_consumer_secret", "oauth_access_key", "oauth_access_secret"),
@@ -26,18 +26,18 @@ SECRETS = frozenset(
     }
 )
 MASK = "***"
-#: Statuses of the optional extension (section 4 [assumed]); the faithful server has none.
+#: Statuses of the optional extension (section 4 [assumed]); a server without the extension stores none.
 RUNNING, FAILED = "running", frozenset({"failed", "stopped"})
-#: `id` is a MongoDB object id (section 1 [seed]).
+#: `id` is a MongoDB object id (section 1 [documented]).
 _ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
 
 
 class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A stored batch (section 1.1).
 
-    :param finished_at: set when the run ended, in success or not; ``None`` while it runs, or for ever.
-    :param status: only where the server has the extension; the faithful one says nothing.
-    :param errors: as *status*.
+    :param finished_at: set when the run ended, well or not; ``None`` while the run lasts, which may be for ever.
+    :param status: only where the server has the extension.
+    :param errors: likewise.
     :param raw: the whole object as the server sent it.
     """
 
@@ -56,7 +56,7 @@ class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure(self) -> str | None:
-        """What went wrong, if the server tells; ``None`` is no proof of success."""
+        """What went wrong, if the server says so; ``None`` is no proof of success."""
         names = ", ".join(sorted(map(str, self.errors))[:20]) if isinstance(self.errors, Mapping) else ""
         if self.status in FAILED:
             return f"status {self.status}{f', errors in {names}' if names else ''}"
@@ -85,7 +85,7 @@ def get_object(resource: str, identifier: str, prefix: str = "") -> Call[dict[st
 
 
 def create_object(resource: str, body: Mapping[str, Any], prefix: str = "") -> Call[dict[str, Any]]:
-    """POST a new object. Of a batch this starts the run (section 2); never repeated blindly.
+    """POST a new object. The POST of a batch starts its run (section 2), so it is never repeated without a look.
 
     :raises ValueError: *body* has an id: the server assigns it.
     """
@@ -115,7 +115,7 @@ def delete_object(resource: str, identifier: str, prefix: str = "") -> Call[dict
 
 
 def as_batch(raw: dict[str, Any]) -> ServerBatch:
-    """Read a batch out of what the server sent; unknown fields stay in ``raw``."""
+    """Read a batch from the server's answer; unknown fields stay in ``raw``."""
     identifier = raw.get("id") or raw.get("_id")
     if not isinstance(identifier, str):
         raise ValueError("the answer is no batch: it has no id")  # noqa: TRY004
@@ -138,17 +138,17 @@ def get_batch(identifier: str, prefix: str = "") -> Call[ServerBatch]:
 
 
 def failed_end(batch_id: str, failure: str) -> str:
-    """Say that a finished batch failed, as its server tells."""
+    """Return the message for a finished batch of which the server says that it failed."""
     return f"Batch {batch_id} is finished, but failed: {failure}. A retry cannot change that."
 
 
 def finished_end(batch_id: str) -> str:
-    """Say what a finished batch without a known failure is worth."""
+    """Return the message for a finished batch without a known failure."""
     return f"Batch {batch_id} is finished. A server without the optional status does not tell success from failure."
 
 
 def masked(value: Any) -> Any:
-    """Return a copy of what the server sent with every secret replaced."""
+    """Return a copy of the server's answer, with every secret replaced."""
     if isinstance(value, Mapping):
         return {key: MASK if key in SECRETS and item else masked(item) for key, item in value.items()}
     return [masked(item) for item in value] if isinstance(value, list) else value

@@ -17,7 +17,7 @@ from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.extract_load import problem
 
 Record = dict[str, Any]
-#: Rows of a QuickBooks query page (section 2.1 [source]).
+#: Rows of a QuickBooks query page (section 2.1 [seen]).
 PAGE_SIZE = 500
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -35,7 +35,7 @@ class PageOfJson(NamedTuple):
 def count_query(name: str, bounds: Mapping[str, datetime | None]) -> str:
     """Return the count query of an object (section 2.1).
 
-    :param bounds: field -> lower bound; all of them hold at once.
+    :param bounds: field -> lower bound; a record must keep all bounds.
     """
     return f"select count(*) from {_checked(name)}{_where(bounds)}"  # noqa: S608 - no SQL; names are checked
 
@@ -92,7 +92,7 @@ def json_page(
 
 
 def object_path(name: str, record_id: object = None) -> str:
-    """Return the path of a destination object: lower-cased in the URL (section 2.2 [source])."""
+    """Return the path of a destination object: lower-cased in the URL (section 2.2 [seen])."""
     path = f"/api/v1/{quote(name.lower(), safe='')}"
     return f"{path}.json" if record_id is None else f"{path}/{quote(str(record_id), safe='')}.json"
 
@@ -103,7 +103,7 @@ def list_records(name: str) -> Call[list[Record]]:
 
 
 def create_record(name: str, record: Record) -> Call[Record]:
-    """POST a new object; never repeated blindly."""
+    """POST a new object. Never repeated without a look."""
     return _exactly_200(
         "POST", object_path(name), f"create one of {name}", _record, json=record, repeatable=False
     )
@@ -126,7 +126,7 @@ def _exactly_200(method: str, path: str, what: str, parse: Any, **options: Any) 
 
 
 def _not_200(reply: Reply) -> AnswerProblem | None:
-    """Every call must answer exactly 200; 201 and 204 are errors, too (section 2.2 [source])."""
+    """Return what a bad answer says: only 200 is success, and 201 and 204 are errors, too (section 2.2 [seen])."""
     if reply.status == 200:
         return None
     return problem(reply) or AnswerProblem(reply.status, "only 200 is success here")

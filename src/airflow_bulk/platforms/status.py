@@ -1,4 +1,4 @@
-"""Where a piece of remote work stands, in words that all platforms share."""
+"""The state of remote work, in the same words for all platforms."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import msgspec
 
 
 class RemoteStatus(enum.StrEnum):
-    """What a status means for who waits."""
+    """What a status means for those who wait."""
 
-    PENDING = "pending"  # not begun: can still be cancelled, took nothing
-    GOING = "running"  # begun, or a status nobody knows
-    SUCCEEDED = "succeeded"  # over; it may still hold nothing but failed records
-    FAILED = "failed"  # over; nobody knows what was taken
-    CANCELED = "canceled"  # over; took nothing
+    PENDING = "pending"  # has not begun: it can still be cancelled, and has taken nothing
+    GOING = "running"  # has begun, or has a status that is not documented
+    SUCCEEDED = "succeeded"  # over; all its records may have failed all the same
+    FAILED = "failed"  # over; it is not known what was taken
+    CANCELED = "canceled"  # over, and has taken nothing
 
     @property
     def over(self) -> bool:
-        """Nothing more will happen."""
+        """Whether nothing more will happen."""
         return self not in (RemoteStatus.PENDING, RemoteStatus.GOING)
 
 
 class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of remote work as last seen.
+    """A piece of remote work, such as an execution, as last seen.
 
     :param id: its id on the platform; a decimal number where the order of two counts.
     :param remote_status: what its status means.
     :param status: the status as the platform wrote it.
-    :param lines: records it holds, good and bad; None while the platform has not said.
-    :param accepted: records taken; None while not said.
-    :param failed: records refused by the platform; None while not said.
-    :param created: seconds since 1970 of its creation; None when not said.
-    :param unknown: the status is in no source; the log then names it once.
+    :param lines: how many records it holds, good and bad; None while the platform has not said.
+    :param accepted: how many records the platform took; None while it has not said.
+    :param failed: how many records the platform refused; None while it has not said.
+    :param created: when it was created, in seconds since 1970; None where the platform does not say.
+    :param unknown: the status is neither documented nor seen before; the log then names it once.
     :param error_file: where its errors can be read, as the result names it; None where there are none.
-    :param doubtful_identifiers: the platform suspects the identifiers.
-    :param owner: the organisation it belongs to, for links.
+    :param doubtful_identifiers: the platform warns that the identifiers may be wrong.
+    :param owner: the organisation that it belongs to, for links.
     :param message: its error, reduced to its kind.
     """
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.documents.errors import SourceChanged, SourceError
+from airflow_bulk.documents.source.parts import SourceChanged, SourceError
 from airflow_bulk.platforms.errors import LASTING, PlatformError
 from airflow_bulk.runs.record import ClearUnclear, RecordLost
 
@@ -22,7 +22,7 @@ class DeadlinePassed(AirflowException):
 
 
 class TaskStopped(Exception):
-    """Raised in ``on_kill``: the simplest way to make ``execute`` end (airflow-crash-facts.md, section 3)."""
+    """Raised in ``on_kill``: the simplest way to make ``execute`` end (airflow.md section 3.2)."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Look before acting: what an earlier try, or a lost answer, may have left on the platform.
 
 Unreadable is not absent. If the look-up fails or two answers fit, the task fails, names the candidates
-and sends nothing again (design section 5.3; airflow-crash-facts.md section 9).
+and sends nothing again (ARCHITECTURE.md section 5.3; airflow.md section 4.3).
 """
 
 from __future__ import annotations
@@ -109,39 +109,68 @@ def create_once(
     stored = record.read(name)
     if stored is not None and stored.get("id"):
         return str(stored["id"]), stored
-    if stored is not None and look is None and (no_lookup.again or stored.get("undone")):
+    if stored is not None and look is None and _may_act_again(stored, record.max_tries, no_lookup):
         stored = None
-    elif stored is not None and look is None and no_lookup.cleared:
-        stored = stored if stored.get("max_tries", record.max_tries) == record.max_tries else None
     unsure = stored is not None
     if stored is None:
         stored = {**intent(), "max_tries": record.max_tries}
         record.write(name, stored)
+
+    def undone() -> None:
+        record.write(name, {**stored, "undone": True})
+
+    found = _find_or_act(name, stored, create, look, settle, no_lookup, unsure, undone)
+    stored = {**stored, "id": found}
+    record.write(name, stored)
+    return found, stored
+
+
+def _find_or_act(
+    name: str,
+    stored: dict[str, Any],
+    create: Callable[[dict[str, Any]], str],
+    look: Callable[[dict[str, Any]], list[str]] | None,
+    settle: float,
+    no_lookup: NoLookup,
+    unsure: bool,
+    undone: Callable[[], None],
+) -> str:
+    """Return the id of what an earlier act created, else of what is created now.
+
+    :param unsure: an earlier act may have been carried out: look first.
+    :param undone: records that the act was certainly not carried out.
+    """
     for _ in range(CREATIONS):
         if unsure:
             found = _found(look, stored, settle, no_lookup)
             if found is not None:
                 log.info("Found %s on the platform: an earlier act was carried out. Going on with it.", found)
-                break
+                return found
         try:
-            found = create(stored)
-            break
+            return create(stored)
         except FateUnknown as error:
             log.warning("%s", error)
             unsure = True
         except PlatformError:
             if look is None and not unsure:
-                record.write(name, {**stored, "undone": True})
+                undone()
             raise
-    else:
-        raise NotReconciled(
-            f"create {name}",
-            f"the answer was lost {CREATIONS} times, and nothing was found afterwards",
-            retry="A retry looks again before it creates.",
-        )
-    stored = {**stored, "id": found}
-    record.write(name, stored)
-    return found, stored
+    raise NotReconciled(
+        f"create {name}",
+        f"the answer was lost {CREATIONS} times, and nothing was found afterwards",
+        retry="A retry looks again before it creates.",
+    )
+
+
+def _may_act_again(stored: dict[str, Any], max_tries: int, no_lookup: NoLookup) -> bool:
+    """Whether an act that cannot be looked up is no reason to ask a person.
+
+    :param stored: the intent of the earlier act.
+    :param max_tries: of the task now; a clear raises it (airflow.md section 2.1).
+    """
+    if no_lookup.again or stored.get("undone"):
+        return True
+    return no_lookup.cleared and stored.get("max_tries", max_tries) != max_tries
 
 
 def _found(

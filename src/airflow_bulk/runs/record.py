@@ -1,7 +1,7 @@
 """What a task writes into Airflow's task state, and nothing else does.
 
 The store is durable: every write that returned survives SIGKILL, and a write of a try that has been
-superseded is refused (airflow-crash-facts.md sections 1 and 2). It has no list call, so every key is
+superseded is refused (airflow.md sections 1.2 and 1.3). It has no list call, so every key is
 computable: ``g<generation>.<name>``, parts in pages of 100. Nothing here is a secret or line content.
 """
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Parts in one value: about 20 kB, below the store's warning at 65,535 bytes (crash facts, section 5).
+#: Parts in one value: about 20 kB, below the store's warning at 65,535 bytes (airflow.md section 1.5).
 PAGE = 100
-#: No value may grow beyond this (design section 4).
+#: No value may grow beyond this (ARCHITECTURE.md section 4).
 LARGEST_VALUE = 60_000
 
 
@@ -69,7 +69,7 @@ class RecordedEnd(msgspec.Struct, kw_only=True):
 
 
 class EndMeaning(enum.Enum):
-    """What a recorded end means for the try that finds it (design section 5.5)."""
+    """What a recorded end means for the try that finds it (ARCHITECTURE.md section 5.5)."""
 
     NO_END = "none was recorded: begin, or go on"
     STANDS = "the recorded result is this try's, too"
@@ -189,7 +189,7 @@ class Record:
         if len(text) > LARGEST_VALUE:
             raise ValueError(f"task state {key} would hold {len(text)} bytes, more than {LARGEST_VALUE}")
         try:
-            # The default retention would delete intents and ends after 30 days (crash facts, section 2).
+            # The default retention would delete intents and ends after 30 days (airflow.md section 1.4).
             # What JSON reads back is what Airflow takes: it refuses a tuple.
             self._store.set(key, msgspec.json.decode(text), retention=NEVER_EXPIRE)
         except Exception as error:
@@ -292,7 +292,7 @@ class Record:
         return EndMeaning.JUDGE_AGAIN, end
 
     def _cleared(self, end: RecordedEnd) -> bool:
-        """Tell a clear from a retry (crash facts, section 2).
+        """Tell a clear from a retry (airflow.md section 2.2).
 
         A success that Airflow knows of is tried again only when it was cleared; one that it never heard of
         still has to be told, whoever begins the try.

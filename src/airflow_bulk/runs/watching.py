@@ -1,7 +1,7 @@
 """What a sensor sees of the thing it waits for, and since when it waits.
 
 Airflow counts a sensor's timeout over reschedules and their retries, anew for each try in poke mode, and not at all
-for deferrals. The task's state survives all of these (airflow-crash-facts.md section 2), so one start serves all. That
+for deferrals. The task's state survives all of these (airflow.md section 1.4), so one start serves all. That
 start is the one thing that a sensor writes into its task's state.
 """
 
@@ -24,7 +24,7 @@ KEY = "waiting_since"
 def waiting_since(context: Context) -> float:
     """Return the seconds since 1970 of the first look, and record them at the first look.
 
-    A clear begins anew: it changes ``max_tries``, and nothing else does (airflow-crash-facts.md section 2). Without a
+    A clear begins anew: it changes ``max_tries``, and nothing else does (airflow.md section 2.1). Without a
     task state, as in a test that calls ``poke`` by hand, waiting begins now.
     """
     now = time.time()

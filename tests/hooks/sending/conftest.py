@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.hooks.sending.pooling import (
-    line_of,
-)
-from tests.hooks.sending.sink import Sink, make_certificate
+from tests.hooks.sending.pooling import line_of
+from tests.hooks.sending.sink import Sink
 
 
 @pytest.fixture
@@ -24,12 +22,6 @@ def source(tmp_path) -> Path:
     path = tmp_path / "source.ndjson"
     path.write_bytes(b"".join(line_of(number) for number in range(1, 20_001)))
     return path
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    """A self-signed certificate of localhost, and its key."""
-    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from tests.hooks.sending.pooling import (
     target_of,
 )
 
-from airflow_bulk.documents.errors import SourceChanged, SourceError
 from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.documents.source.parts import SourceChanged, SourceError
 
 
 @ALL_WAYS

@@ -20,7 +20,6 @@ from tests.hooks.sending.sink import answer
 
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
-from airflow_bulk.hooks.sending.part_order import PartOrder
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Job, NotNow, SendingCut
 
 
@@ -197,7 +196,7 @@ def test_a_part_may_be_left_for_later(sink, source, workers):
 
 def test_a_lost_part_may_be_given_again_before_its_worker_is_done():
     """The other worker may be free first: what the first one says last is not about the second flight."""
-    gate, coordinator = Gate(), SendCoordinator(PartOrder([], None), 2.0)
+    gate, coordinator = Gate(), SendCoordinator([], None, 2.0)
     coordinator.gate = gate
     part = Part(index=4, file=0, start=0, length=10, lines=1, body=10, digest="d")
     for _ in range(2):

@@ -7,18 +7,13 @@ from collections import Counter
 
 import pytest
 import xxhash
-from tests.hooks.sending.sink import Sink, answer, make_certificate
+from tests.hooks.sending.sink import Sink, answer
 
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.hooks.sending.pool import SenderPool
 from airflow_bulk.hooks.sending.protocol import AnswerLost, Job, LineRules, SendingCut, Target
 from airflow_bulk.hooks.sending.upload_connection import BUFFER, LAST_BLOCK, UploadConnection, boot_time
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(params=["plain", "TLS"])

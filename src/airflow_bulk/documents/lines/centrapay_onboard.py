@@ -1,7 +1,7 @@
-"""Centrapay's business-onboard as CSV: the header, and one business, merchant and device a row.
+"""Centrapay's business-onboard as CSV: a header, then rows with one business, merchant and device each.
 
-Facts: centrapay.md section 6.3 [docs]. RFC 4180 quoting, UTF-8, and one row a line are [assumed], as for the other
-CSV of this house. Columns that are not documented are a hint, never a reason.
+Facts: centrapay.md section 6.3 [documented]. RFC 4180 quoting, UTF-8, and one row a line are [assumed], as for the
+CSV of mediarithmics. A column that is not documented is a hint, and no reason to refuse the file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ REQUIRED = (
     "externalMerchantId",
     "salesChannelId",
 )
-#: Needed when ``merchantType`` is ``physical``. The documentation's own example lacks ``merchantState``: only a hint.
+#: Needed when ``merchantType`` is ``physical``. The documentation's own example lacks ``merchantState``, so that its
+#: absence is only a hint.
 PHYSICAL = ("merchantStreet", "merchantCity")
 STATE = "merchantState"
-#: One of the two is needed; the table flags the serial number alone as well.
+#: One of the two columns is needed; the documentation's table marks only the serial number as required.
 DEVICES = ("deviceId", "deviceSerialNumber")
 MERCHANT_TYPES = ("physical", "e-commerce")
 COLUMNS = (
@@ -50,7 +51,7 @@ UNKNOWN_COLUMN = "a column that is not documented"
 
 
 def check_header(header: bytes, delimiter: str = ",") -> list[str]:
-    """Return the reasons for which the whole file is refused; they name known columns alone."""
+    """Return the reasons for which the whole file is refused; they name only known columns."""
     try:
         text = without_end(header).decode()
     except UnicodeDecodeError:
@@ -72,8 +73,8 @@ class OnboardReading:
     Every row is read completely: such files have some thousand rows, not millions.
 
     :param header: the header line.
-    :param delimiter: what separates the cells, one ASCII character.
-    :raises ValueError: :func:`check_header` has reasons against the header.
+    :param delimiter: the character between the cells; one ASCII character.
+    :raises ValueError: :func:`check_header` finds reasons against the header.
     """
 
     def __init__(self, header: bytes, delimiter: str = ",") -> None:
@@ -82,7 +83,7 @@ class OnboardReading:
         self._delimiter = delimiter
         self._pattern = cell_pattern(delimiter)
         cells = split(without_end(header).decode(), self._pattern, delimiter)
-        assert isinstance(cells, list)  # noqa: S101 - check_header was asked before
+        assert isinstance(cells, list)  # noqa: S101 - check_header was called before
         self._columns = cells
 
     def suspects(self, lines: list[bytes]) -> Iterable[int]:
@@ -115,7 +116,7 @@ class OnboardReading:
         return found
 
     def hints(self, line: bytes) -> Iterable[str]:
-        """All hints here are counted on every row."""
+        """Return no hints: all hints of this type are counted on every row."""
         return ()
 
     def warnings(self, lines: Iterable[bytes]) -> Iterable[str]:

@@ -13,12 +13,10 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from airflow_bulk.documents.lines import centrapay_onboard as business_onboard
-from airflow_bulk.documents.lines import csv_lines, faults
+from airflow_bulk.documents.lines import faults
 from airflow_bulk.documents.lines.faults import REFUSALS
 from airflow_bulk.documents.lines.formats import CSV, CSV_ONLY, FORMATS, NDJSON, mime_types
 from airflow_bulk.documents.lines.hints import hints
-from airflow_bulk.documents.lines.own_check import OwnReading
 from airflow_bulk.documents.lines.variants import general, variants
 
 _BLANKS = b" \t\r"
@@ -93,6 +91,8 @@ class LineChecker:
     ) -> None:
         self._reading: Reading | None = None
         if check and line_check:
+            from airflow_bulk.documents.lines.own_check import OwnReading
+
             self._reading = OwnReading(line_check)
         elif check:
             self._reading = _reading(document_type, mime_type, header, delimiter)
@@ -265,8 +265,12 @@ def _reading(document_type: str, mime_type: str, header: bytes | None, delimiter
         if header is None:
             raise ValueError("CSV lines cannot be read without their header")
         if document_type in CSV_ONLY:
-            return business_onboard.OnboardReading(header, delimiter)
-        return csv_lines.CsvReading(header, delimiter)
+            from airflow_bulk.documents.lines.centrapay_onboard import OnboardReading
+
+            return OnboardReading(header, delimiter)
+        from airflow_bulk.documents.lines.csv_lines import CsvReading
+
+        return CsvReading(header, delimiter)
     return NdjsonReading(document_type)
 
 

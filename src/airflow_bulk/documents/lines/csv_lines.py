@@ -1,8 +1,8 @@
-"""USER_SEGMENT as CSV: the header, and one command a row.
+"""USER_SEGMENT as CSV: a header, then one command a row.
 
-No source gives header, separator or quoting (mediarithmics.md section 6.2 [open]). Followed here [assumed]: a
-header of the property names, RFC 4180 quoting, UTF-8, an empty cell means that the property is absent. Each
-physical line is one command, so a line break inside a quoted cell is refused: parts are cut on lines.
+No source describes header, separator or quoting (mediarithmics.md section 6.2). This is [assumed]: the header holds the
+names of the properties, cells are quoted as in RFC 4180, the text is UTF-8, and an empty cell means that the property
+is absent. Each physical line is one command. So a line break inside a quoted cell is refused: parts are cut on lines.
 
 The rules of a row are those of the JSON line with the same properties.
 """
@@ -37,7 +37,7 @@ COLUMNS = (
     "expiration_ts",
     "data_bag",
 )
-# What every row needs, by groups of which one column is enough.
+# The columns that a header needs, in groups: one column of each group is enough.
 NEEDED = (
     ("operation",),
     ("user_account_id", "email_hash", "user_agent_id"),
@@ -52,9 +52,9 @@ def check_header(header: bytes, delimiter: str = ",") -> list[str]:
     """Return the reasons for which the whole file is refused.
 
     :param header: the first line, without BOM, with or without its line end.
-    :param delimiter: what separates the cells, one ASCII character.
-    :return: sentences that name known columns, and others by their position only; empty for a good header.
-    :raises ValueError: the delimiter is none.
+    :param delimiter: the character between the cells; one ASCII character.
+    :return: sentences that name known columns, and other columns only by their position; empty for a good header.
+    :raises ValueError: the delimiter cannot be used.
     """
     pattern = cell_pattern(delimiter)
     try:
@@ -85,8 +85,8 @@ class CsvReading:
     """The rules of USER_SEGMENT rows under one header.
 
     :param header: the header line.
-    :param delimiter: what separates the cells, one ASCII character.
-    :raises ValueError: ``check_header`` has reasons against the header.
+    :param delimiter: the character between the cells; one ASCII character.
+    :raises ValueError: ``check_header`` finds reasons against the header.
     """
 
     def __init__(self, header: bytes, delimiter: str = ",") -> None:
@@ -112,7 +112,7 @@ class CsvReading:
         return found
 
     def _other_pattern(self, line: bytes) -> bool:
-        """Whether another way to keep the rules takes the row; that one is tried first in the next block."""
+        """Whether the row keeps the rules in another way; that way is tried first in the next block."""
         for place, pattern in enumerate(self._rows):
             row = pattern.fullmatch(line)
             if row is not None and (
@@ -137,11 +137,11 @@ class CsvReading:
         return property_hints(DOCUMENT_TYPE, self._properties(cells)) if isinstance(cells, list) else ()
 
     def warnings(self, lines: Iterable[bytes]) -> Iterable[str]:
-        """Nothing is counted on every row."""
+        """Return nothing: no hint of this type is counted on every row."""
         return ()
 
     def _properties(self, cells: list[str]) -> dict[str, Raw]:
-        """Return the row as the JSON line with the same properties would give them."""
+        """Return the row as properties, as a JSON line with the same properties gives them."""
         return {name: _as_json(name, cell) for name, cell in zip(self._columns, cells, strict=True) if cell}
 
 
@@ -154,7 +154,7 @@ def _as_json(name: str, cell: str) -> Raw:
 def read_cells(
     line: bytes, columns: list[str], pattern: re.Pattern[str], delimiter: str
 ) -> tuple[list[str], list[str]]:
-    """Return the cells of a row, and the reasons for which it is no row under this header."""
+    """Return the cells of a row, and the reasons for which it does not fit the header."""
     if found := faults.byte_reasons(line):
         return [], found
     cells = split(without_end(line).decode(), pattern, delimiter)
@@ -166,15 +166,15 @@ def read_cells(
 
 
 def without_end(line: bytes) -> bytes:
-    """Return a line without its line end, of either kind."""
+    """Return a line without its line end, LF or CRLF."""
     return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 @functools.lru_cache(maxsize=8)
 def cell_pattern(delimiter: str) -> re.Pattern[str]:
-    """Return what one cell and the delimiter behind it look like.
+    """Return a regular expression for one cell and the delimiter behind it.
 
-    :raises ValueError: the delimiter is none.
+    :raises ValueError: the delimiter cannot be used.
     """
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
         raise ValueError(
@@ -186,7 +186,7 @@ def cell_pattern(delimiter: str) -> re.Pattern[str]:
 
 
 def split(text: str, pattern: re.Pattern[str], delimiter: str) -> list[str] | str:
-    """Cut a line into its cells (RFC 4180), or say why it cannot be done."""
+    """Cut a line into its cells (RFC 4180), or return why that is not possible."""
     if "\r" in text:
         return "a carriage return stands inside the line"
     if '"' not in text:
@@ -207,7 +207,7 @@ def split(text: str, pattern: re.Pattern[str], delimiter: str) -> list[str] | st
 
 def _header_cells(header: bytes, delimiter: str) -> list[str]:
     cells = split(without_end(header).decode(), cell_pattern(delimiter), delimiter)
-    assert isinstance(cells, list)  # noqa: S101 - check_header was asked before
+    assert isinstance(cells, list)  # noqa: S101 - check_header was called before
     return cells
 
 

@@ -1,8 +1,8 @@
-"""The complete reading of one line: every reason against it, in plain sentences.
+"""The complete reading of one line: it finds every reason against the line, in plain sentences.
 
-It reads the same structures that the fast reading decodes (``commands``), property by property and with the same
-decoder, so both take the same lines. A sentence may name a property that the platform knows; it never holds a
-value, nor a name that the platform does not know: those are the customer's data.
+It uses the same structures that the fast reading decodes, property by property and with the same decoder, so that both
+readings accept the same lines. A sentence may name a property that the platform knows. It never holds a value, nor a
+name that the platform does not know: those are the customer's data.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from airflow_bulk.documents.lines.mediarithmics import (
     read_special,
 )
 
-# What decoding one line may raise: not JSON or not of the type, bad UTF-8, or nested deeper than the stack goes
-# (about a thousand levels; the exact depth is the interpreter's).
+# What decoding one line may raise: no JSON or another type, bad UTF-8, or more levels than the stack allows (about a
+# thousand; the interpreter decides).
 REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# A line with a thousand broken events needs no thousand sentences.
+# The most reasons against one line: a line may hold a thousand broken events.
 MAX_REASONS = 50
 
 OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
@@ -50,7 +50,7 @@ def reasons(document_type: str, line: bytes) -> list[str]:
 
     :param document_type: one of ``formats.FORMATS``.
     :param line: a line that is not blank, without its newline.
-    :return: all reasons against the line; none: it is good.
+    :return: all reasons against the line; empty for a good line.
     """
     found = byte_reasons(line)
     if found:
@@ -69,7 +69,7 @@ def byte_reasons(line: bytes) -> list[str]:
     found = []
     if b"\n" in line:
         found.append("a command has to stand on one line, a line break was found inside")
-    # Only the raw byte: an escaped one is text like any other, and nobody says that the platform minds it.
+    # Only the raw byte is refused. An escaped NUL is text like any other: no source says that the platform refuses it.
     if b"\0" in line:
         found.append("the line holds a NUL byte")
     if not line.isascii():
@@ -83,7 +83,7 @@ def byte_reasons(line: bytes) -> list[str]:
 def property_reasons(document_type: str, properties: Mapping[str, Raw]) -> list[str]:
     """Return what is wrong with a command.
 
-    :param properties: the command's properties, each the JSON text of its value. Of a repeated name the last one
+    :param properties: the command's properties, each the JSON text of its value. Of a repeated name the last value
         counts, as in every JSON parser.
     """
     form = FORMATS[document_type]
@@ -94,7 +94,7 @@ def property_reasons(document_type: str, properties: Mapping[str, Raw]) -> list[
 
 
 def _why_no_object(line: bytes) -> str:
-    """Msgspec's messages name a place, never content; the common cases are said in words of this house."""
+    """Return a sentence for a message of msgspec, which names a place and never content."""
     try:
         ANY_JSON.decode(line)
     except msgspec.DecodeError as error:
@@ -108,7 +108,7 @@ def _why_no_object(line: bytes) -> str:
 
 
 def kind_of(raw: bytes) -> str:
-    """Say what a JSON value is, without saying the value."""
+    """Return what kind of value a JSON text is, without the value."""
     if raw == b'""':
         return "an empty string"
     return _KINDS.get(raw[:1], "a number")
@@ -125,7 +125,7 @@ def either(names: Iterable[str], word: str) -> str:
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
-# -- Structures as the complete reading needs them --------------------------------------------------------------
+# -- The structures, as the complete reading needs them --------------------------------------------------------------
 
 
 class LineProperty:
@@ -142,7 +142,7 @@ class LineProperty:
         self.required = field.required
         self.decode = msgspec.json.Decoder(field.type, dec_hook=read_special).decode
         self.description = next((meta.description for meta in metas if meta.description is not None), "")
-        # An identifier of another kind than the line's type says.
+        # The property is an identifier of another kind than the line's type names.
         self.second_identifier = NeverPresent in parts and not self.description
         self.never = NeverPresent in parts
         self.takes = {
@@ -150,7 +150,7 @@ class LineProperty:
         }
         self.listed = list in parts
         self.least = max((meta.min_length or 0 for meta in metas), default=0)
-        # What may be null is described as a whole.
+        # A value that may be null has a description for all its types together.
         self.inside = shape(commands) if commands and type(None) not in parts else None
 
     def faults(self, raw: Raw, where: str) -> Iterator[str]:
@@ -164,7 +164,7 @@ class LineProperty:
             yield f"{where} {self.description}" + self._instead(kind_of(value))
 
     def _instead(self, kind: str) -> str:
-        """Say what the value is instead, where that tells more than the rule itself."""
+        """Return what the value is instead, where that says more than the rule does."""
         return "" if self.never or kind in self.takes else f", but is {kind}"
 
     def _faults_of_list(self, value: bytes, where: str) -> Iterator[str]:
@@ -180,7 +180,7 @@ class LineProperty:
 
 
 class Shape:
-    """What an object may be: one of some commands, told apart by a tag, or a single one without."""
+    """The commands that an object may be: several with a tag that names the command, or a single one without a tag."""
 
     def __init__(self, commands: tuple[type[Struct], ...]) -> None:
         config = commands[0].__struct_config__
@@ -192,7 +192,7 @@ class Shape:
         self.commands = dict(zip(self.by_tag, commands, strict=True))
         first, *others = self.by_tag.values()
         names = [{(known.name, known.required, known.description) for known in other} for other in others]
-        # What can be judged although nobody knows which command was meant.
+        # What can be judged although the command is unknown.
         self._common = tuple(
             known
             for known in first
@@ -282,14 +282,15 @@ def _parts(kind: Any) -> Iterator[Any]:
 shape = functools.cache(Shape)
 
 
-# -- The rules that types cannot say ----------------------------------------------------------------------------
+# -- The rules that types cannot express ----------------------------------------------------------------------------
 
 
 def _exactly_one(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str]:
     names = [name for (name,) in choice.alternatives if name in properties]
     count = len(names)
     if "$user_identifiers" in names:
-        # Each entry is an identifier: a list of two is two, an empty one is none (section 12, question 9).
+        # Each entry is an identifier: a list of two holds two, an empty list holds none (mediarithmics.md section 12,
+        # question 9).
         entries = length(properties["$user_identifiers"])
         if names == ["$user_identifiers"] and entries is not None and 1 <= entries <= MAX_USER_IDENTIFIERS:
             return

@@ -1,6 +1,6 @@
 """Which commands a document type knows, in which mime types, and the rules over several of their properties.
 
-Sections named here are those of the mediarithmics fact sheet. The types of Centrapay's batches are at the end.
+Sections named here are those of mediarithmics.md. The types of Centrapay's batches are at the end.
 """
 
 from __future__ import annotations
@@ -11,8 +11,15 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET, Struct
 
-from airflow_bulk.documents.lines.centrapay import FARMLANDS, ONBOARD, TICKETEK, FarmlandsAccount, Ticket
-from airflow_bulk.documents.lines.centrapay_hints import account_warnings, ticket_warnings
+from airflow_bulk.documents.lines.centrapay import (
+    FARMLANDS,
+    ONBOARD,
+    TICKETEK,
+    FarmlandsAccount,
+    Ticket,
+    account_warnings,
+    ticket_warnings,
+)
 from airflow_bulk.documents.lines.mediarithmics import (
     MAX_USER_IDENTIFIERS,
     Account,
@@ -154,7 +161,7 @@ CSV_ONLY = (ONBOARD,)
 
 
 def mime_types(document_type: str) -> tuple[str, ...]:
-    """Mime types of a document type: of mediarithmics, CSV for USER_SEGMENT alone (section 2.1 [seed][docs]).
+    """Mime types of a document type: of mediarithmics, CSV for USER_SEGMENT alone (section 2.1 [documented]).
 
     :raises ValueError: the document type is unknown.
     """

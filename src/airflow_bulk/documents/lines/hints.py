@@ -1,7 +1,7 @@
-"""What a line may be, but was probably not meant to be. A hint is never a reason to refuse a line.
+"""Hints: what the rules allow in a line, but what is probably a mistake. A hint is never a reason to refuse a line.
 
-Unknown properties belong here, since activities are customisable and the platform may learn new ones (section 5
-of the mediarithmics fact sheet [assumed]). A hint is a kind: it never names what is the customer's.
+Unknown properties are hints, since activities are customisable and the platform may add properties (mediarithmics.md
+section 5 [assumed]). A hint names a kind of mistake, and never the customer's data.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ ONE_ASSOCIATED = "association of a single identifier"
 TWO_SEGMENTS = "segment_id and segment_technical_name on one line"
 MERGE_WITHOUT_EFFECT = "merge_objects has no effect without force_replace false"
 
-# Section 6.1: these are known [docs][sdk]; others exist.
+# Section 6.1: these properties are known [documented][seen]; others exist.
 ACTIVITY_TYPES = frozenset({"SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER"})
 ACTIVITY_TYPE_PREFIX = "USER_SCENARIO"
-# Free content beside the known properties: an unknown name is nothing to hint at.
+# Objects with free content beside the known properties: an unknown name is no hint there.
 CUSTOMISABLE = frozenset({Object, UpsertedChoice, DeletedChoice})
-# Known, but nothing is said about their form (section 6.1 [sdk][docs]).
+# Known properties whose form is not documented (section 6.1 [seen][documented]).
 UNTYPED: dict[type[Struct], frozenset[str]] = {
     Activity: frozenset({"$site_id", "$app_id", "$session_duration", "$topics"})
 }
 
 
 def hints(document_type: str, line: bytes) -> Iterator[str]:
-    """Return the kinds of hints on a good line; a bad one has reasons instead.
+    """Return the kinds of hints on a good line.
 
-    :param line: a line that was found good.
+    :param line: a line against which there is no reason.
     """
     try:
         yield from property_hints(document_type, faults.OBJECT.decode(line))
@@ -64,7 +64,7 @@ def property_hints(document_type: str, properties: Mapping[str, Raw]) -> Iterato
 
 
 def _unknown(shape: faults.Shape, properties: Mapping[str, Raw]) -> bool:
-    """Whether an object, or one inside it, has a property that nobody knows."""
+    """Whether an object, or an object inside it, has an unknown property."""
     tag = shape.tag(properties)
     if tag is None:
         return False
@@ -87,7 +87,7 @@ def _value(properties: Mapping[str, Raw], name: str) -> bytes:
 
 
 def _reserved(command: type[Struct], name: str) -> bool:
-    """Whether a name is the platform's to give: activities take any, but theirs begin with a dollar sign."""
+    """Whether only the platform gives such names: an activity may have any property, but theirs begin with a dollar."""
     return command is not Activity or name.startswith("$")
 
 

@@ -1,11 +1,11 @@
 """The commands that a line of the mediarithmics bulk API can be, as structures.
 
-A line is a command: one JSON object. The types say most of the rules; ``formats`` has the few that types cannot
-say. Both readings of a line, the fast one (``variants``) and the complete one (``faults``), are made from these
-structures, so neither holds a rule of its own.
+A line is a command: one JSON object. The types express most of the rules; ``formats`` has the few rules that types
+cannot express. Both readings of a line, the fast one (``variants``) and the complete one (``faults``), are made from
+these structures, so neither has rules of its own.
 
-Sections named here are those of the mediarithmics fact sheet. Its mark [assumed] means that no source says it:
-such rules are the constants at the top, easy to change.
+Sections named here are those of mediarithmics.md. A rule with the mark [assumed] is in no source: such rules are the
+constants at the top, easy to change.
 """
 
 from __future__ import annotations
@@ -18,38 +18,40 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Text = Annotated[str, Meta(min_length=1, description="has to be a non-empty string")]
 AnyText = Annotated[str, Meta(description="has to be a string")]
 # Section 5: ids are strings in the tables, compartment_id is a number in one of them; ids that the platform gave
-# (digits, section 1.7) are taken as both [assumed]. An account's id is its owner's and a string [docs].
+# (digits, section 1.7) may be either [assumed]. An account's id is the customer's, and a string [documented].
 PlatformId = (
     Annotated[str, Meta(min_length=1, description="has to be a non-empty string or an integer")]
     | Annotated[int, Meta(ge=0)]
 )
 Flag = Annotated[bool, Meta(description="has to be true or false")]
 
-# Section 1.7: all times are integers, milliseconds since 1970 in UTC [seed]; not before 1970 is [assumed].
+# Section 1.7: all times are integers, milliseconds since 1970 in UTC [documented]; not before 1970 is [assumed].
 Milliseconds = Annotated[
     int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (milliseconds)")
 ]
-# Section 6.4: quoted in the docs' sample, a number in the console's model: both are taken [docs][navigator].
+# Section 6.4: quoted in the documentation's sample, a number in the console's model: both are accepted
+# [documented][seen].
 ChoiceTime = (
     Annotated[
         str, Meta(pattern=r"^[0-9]+\Z", description="has to be milliseconds, an integer or quoted digits")
     ]
     | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 )
-# Sections 6.1 and 6.2: minutes, 0 means never [docs]; that a negative one is a mistake is [assumed].
+# Sections 6.1 and 6.2: minutes, 0 means never [documented]; that a negative one is a mistake is [assumed].
 Minutes = Annotated[int, Meta(ge=0, le=2**63 - 1, description="has to be an integer of 0 or more (minutes)")]
-# Section 6.2: a number, 0 means never [docs].
+# Section 6.2: a number, 0 means never [documented].
 ExpiryTime = (
     Annotated[int, Meta(ge=0, description="has to be a number of 0 or more (milliseconds)")]
     | Annotated[float, Meta(ge=0)]
 )
 
-# Section 12, question 9: the tracking page encourages many, the bulk page allows one; one is allowed [assumed].
+# Section 12, question 9: the page on tracking recommends several, the page on bulk imports allows one; one is allowed
+# here [assumed].
 MAX_USER_IDENTIFIERS = 1
 # Section 6.6: the least length of `identifiers` is not stated; an empty list is refused [assumed].
 MIN_ASSOCIATED = 1
 
-# Section 6.5: device point ids are no identifiers that could be deleted [docs].
+# Section 6.5: a device point id cannot be deleted [documented].
 AgentButNoDevicePoint = Annotated[
     str,
     Meta(
@@ -68,11 +70,11 @@ Uuid = Annotated[
 
 
 class NeverPresent:
-    """A property that must not be there. No JSON value becomes one, so msgspec itself refuses it."""
+    """A property that must be absent. No JSON value can become this type, so msgspec refuses the property."""
 
 
 class JsonText:
-    """A string that holds a JSON text, ``data_bag`` of section 6.2 [docs]."""
+    """A string that holds a JSON text, ``data_bag`` of section 6.2 [documented]."""
 
 
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
@@ -100,11 +102,11 @@ def _dollar(name: str) -> str:
     return "$" + name
 
 
-# -- Profiles, choices, segments: sections 6.2 to 6.4 [docs] ----------------------------------------------------
+# -- Profiles, choices, segments: sections 6.2 to 6.4 [documented] ----------------------------------------------
 
 
 class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
-    # compartment_id alone is no identifier: it says where an account, or a profile, lives (section 5 [docs]).
+    # compartment_id alone is no identifier: it says where an account or a profile is (section 5 [documented]).
     user_account_id: Text | UnsetType = UNSET
     compartment_id: PlatformId | UnsetType = UNSET
     email_hash: Text | UnsetType = UNSET
@@ -112,7 +114,7 @@ class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
 
 
 class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
-    """Section 6.3 [docs]. Neither generation's strategy properties are required [assumed]."""
+    """Section 6.3 [documented]. Neither generation's strategy properties are required [assumed]."""
 
     user_profile: Object
     update_strategy: (
@@ -127,13 +129,13 @@ class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
 
 
 class DeleteProfile(_Identified, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.3 [docs]. A strategy here asks for a part, but all of the profile would go: refused."""
+    """Section 6.3 [documented]. A strategy asks to delete a part, but the whole profile would be deleted: refused."""
 
     update_strategy: Annotated[NeverPresent, Meta(description="is for UPSERT only")] | UnsetType = UNSET
 
 
 class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
-    """Section 6.4 [docs][navigator]; custom keys are allowed."""
+    """Section 6.4 [documented][seen]; custom keys are allowed."""
 
     processing_id: PlatformId
     choice_ts: ChoiceTime
@@ -141,28 +143,28 @@ class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
 
 
 class DeletedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
-    """Section 6.4, and question 23 of section 12: DELETE lines name the processing, too [docs]."""
+    """Section 6.4, and question 23 of section 12: DELETE lines name the processing, too [documented]."""
 
     processing_id: PlatformId
     choice_ts: ChoiceTime | UnsetType = UNSET
 
 
 class UpsertChoice(_Identified, gc=False, kw_only=True, tag="UPSERT"):
-    """Section 6.4 [docs]."""
+    """Section 6.4 [documented]."""
 
     force_replace: Flag
     user_choice: UpsertedChoice
 
 
 class DeleteChoice(_Identified, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.4 [docs]."""
+    """Section 6.4 [documented]."""
 
     user_choice: DeletedChoice
     force_replace: Flag | UnsetType = UNSET
 
 
 class _Membership(_Identified, gc=False, kw_only=True):
-    # Question 6 of section 12: the docs ask for the duration without exception, on DELETE lines, too.
+    # Question 6 of section 12: the documentation asks for the duration on all lines, DELETE lines included.
     expiration_duration: Minutes
     segment_id: PlatformId | UnsetType = UNSET
     segment_technical_name: Text | UnsetType = UNSET
@@ -171,15 +173,15 @@ class _Membership(_Identified, gc=False, kw_only=True):
 
 
 class UpdateSegment(_Membership, gc=False, kw_only=True, tag="UPDATE"):
-    """Section 6.2 [docs]: the operation is UPDATE, not UPSERT."""
+    """Section 6.2 [documented]: the operation is UPDATE, not UPSERT."""
 
 
 class DeleteSegment(_Membership, gc=False, kw_only=True, tag="DELETE"):
-    """Section 6.2 [docs]."""
+    """Section 6.2 [documented]."""
 
 
-# -- Deletions and associations: sections 6.5 to 6.8 [docs] -----------------------------------------------------
-# The type says which identifier the line holds; one of another kind beside it would be a second one.
+# -- Deletions and associations: sections 6.5 to 6.8 [documented] -----------------------------------------------
+# The type names the identifier that the line holds; an identifier of another kind would be a second one.
 
 
 class _Typed(Struct, gc=False, kw_only=True, tag_field="type"):
@@ -190,7 +192,7 @@ OfAnotherKind = Annotated[NeverPresent, Meta(description="")] | UnsetType
 
 
 class Account(_Typed, gc=False, kw_only=True, tag="USER_ACCOUNT"):
-    """A user account; without ``compartment_id`` that of the default compartment."""
+    """A user account; without ``compartment_id`` it is in the default compartment."""
 
     user_account_id: Text
     compartment_id: PlatformId | UnsetType = UNSET
@@ -209,7 +211,7 @@ class Email(_Typed, gc=False, kw_only=True, tag="USER_EMAIL"):
 
 
 class EmailWithAddress(Email, gc=False, kw_only=True, tag="USER_EMAIL"):
-    """The same in an association, where the address itself may stand beside its hash."""
+    """A hashed e-mail address in an association, where the address itself may stand beside its hash."""
 
     email: AnyText | UnsetType = UNSET
 
@@ -244,11 +246,11 @@ class Association(Struct, gc=False, kw_only=True):
     identifiers: Annotated[list[Account | EmailWithAddress | Agent], Meta(min_length=MIN_ASSOCIATED)]
 
 
-# -- Activities: section 6.1 [docs][sdk] ------------------------------------------------------------------------
+# -- Activities: section 6.1 [documented][seen] -----------------------------------------------------------------
 
 
 class EmailHash(Struct, gc=False, kw_only=True, rename=_dollar):
-    """``$email_hash`` of an activity (section 5 [docs])."""
+    """``$email_hash`` of an activity (section 5 [documented])."""
 
     hash: Text
     email: AnyText | UnsetType = UNSET
@@ -259,7 +261,7 @@ class _UserIdentifier(Struct, gc=False, kw_only=True, rename=_dollar, tag_field=
 
 
 class AccountIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_ACCOUNT"):
-    """An entry of ``$user_identifiers`` [docs][sdk]."""
+    """An entry of ``$user_identifiers`` [documented][seen]."""
 
     user_account_id: Text
     compartment_id: PlatformId | UnsetType = UNSET
@@ -268,7 +270,7 @@ class AccountIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_ACCOU
 
 
 class EmailIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_EMAIL"):
-    """An entry of ``$user_identifiers`` [docs][sdk]."""
+    """An entry of ``$user_identifiers`` [documented][seen]."""
 
     hash: Text
     email: AnyText | UnsetType = UNSET
@@ -277,7 +279,7 @@ class EmailIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_EMAIL")
 
 
 class AgentIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_AGENT"):
-    """An entry of ``$user_identifiers`` [docs][sdk]."""
+    """An entry of ``$user_identifiers`` [documented][seen]."""
 
     user_agent_id: Text
     user_account_id: OfAnotherKind = UNSET
@@ -288,7 +290,7 @@ UserIdentifier = AccountIdentifier | EmailIdentifier | AgentIdentifier
 
 
 class Event(Struct, gc=False, kw_only=True, rename=_dollar):
-    """An entry of ``$events`` [docs][sdk]."""
+    """An entry of ``$events`` [documented][seen]."""
 
     ts: Milliseconds
     event_name: Text
@@ -296,7 +298,7 @@ class Event(Struct, gc=False, kw_only=True, rename=_dollar):
 
 
 class Activity(Struct, gc=False, kw_only=True, rename=_dollar):
-    """Section 6.1. Activities are customisable: any other key is allowed [sdk]."""
+    """Section 6.1. Activities are customisable: any other key is allowed [seen]."""
 
     ts: Milliseconds
     type: Text

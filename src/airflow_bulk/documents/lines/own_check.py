@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 
-from airflow_bulk.documents.errors import LineCheckFailed
 from airflow_bulk.documents.lines.faults import byte_reasons
+from airflow_bulk.documents.source.parts import LineCheckFailed
 
 
 def load_check(name: str) -> Callable[[bytes], list[str]]:

@@ -1,11 +1,11 @@
-"""The fast reading of lines: decoders that take a line only if nothing is against it.
+"""The fast reading of lines: decoders that accept a line only if there is no reason against it.
 
-Rules over several properties ("exactly one identifier") cost nothing if the types say them. So for each way to
-keep such a rule there is one decoder: the chosen properties are required, the others are refused by msgspec
-itself. A file whose lines keep the rules all in one way costs one C-level pass.
+A rule over several properties ("exactly one identifier") costs no time if the types express it. So for each way to
+keep such a rule there is one decoder: it requires the chosen properties, and msgspec refuses the others. A file whose
+lines all keep the rules in one way is checked in one pass in C.
 
-A decoder here may refuse a good line (one of another variant, or an odd one). It must never take a bad one:
-what it refuses is read again, completely, by ``faults``.
+A decoder here may refuse a good line (a line of another variant, or an unusual one); ``faults`` then reads that line
+completely. A decoder must never accept a bad line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_bulk.documents.lines.mediarithmics import (
 
 
 class _Nothing(Struct, gc=False, kw_only=True, tag_field="type", tag="\0"):
-    # Beside a single tagged structure, so that msgspec insists on the tag.
+    # A second type beside a single tagged structure: so msgspec requires the tag.
     nothing: NeverPresent
 
 
@@ -41,7 +41,7 @@ def variants(document_type: str) -> tuple[msgspec.json.Decoder[Any], ...]:
 
 @functools.cache
 def general(document_type: str) -> msgspec.json.Decoder[Any]:
-    """Return the decoder for lines of mixed kinds: it takes what the types alone allow."""
+    """Return the decoder for lines of mixed kinds: it accepts what the types allow, without the rules over several."""
     return _decoder(FORMATS[document_type].commands, ())
 
 
@@ -72,6 +72,6 @@ def _required(kind: Any) -> Any:
     """Return the type as it is without UNSET."""
     parts = [part for part in kind.__args__ if part is not msgspec.UnsetType]
     if parts == [list[UserIdentifier]]:
-        # The list holds as many identifiers as it has entries.
+        # Each entry of the list is an identifier.
         return Annotated[list[UserIdentifier], Meta(min_length=1, max_length=MAX_USER_IDENTIFIERS)]
     return Union[tuple(parts)]  # noqa: UP007

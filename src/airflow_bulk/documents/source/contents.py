@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
-from airflow_bulk.documents.errors import SourceChanged, SourceError
 from airflow_bulk.documents.source.files import MAGIC, FoundFile, version_of
-from airflow_bulk.documents.source.parts import SourceFile
+from airflow_bulk.documents.source.parts import SourceChanged, SourceError, SourceFile
 
 SKIP = 1 << 20  # bytes read and dropped at a time when a compressed file is wound forward
 PACKED_WINDOW = 8 << 20  # bytes a GET of a compressed object fetches: read once, front to back

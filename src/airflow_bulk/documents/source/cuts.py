@@ -15,8 +15,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from airflow_bulk.documents.errors import SourceError
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceError
 from airflow_bulk.documents.source.reader import Block, SourceReader
 
 LEAST_PART_BYTES = 1_000

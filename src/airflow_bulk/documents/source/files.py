@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from airflow_bulk.documents.errors import NothingFound, SourceError, SourceMissing
-from airflow_bulk.documents.source.parts import SourceFile
+from airflow_bulk.documents.source.parts import NothingFound, SourceError, SourceFile, SourceMissing
 
 UNSENT = "Nothing was sent; a retry looks again."
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}

@@ -1,4 +1,4 @@
-"""Cron texts of batch instances: five fields, in UTC (mediarithmics.md section 8 [seed]; the zone is [assumed])."""
+"""Cron texts of batch instances: five fields, UTC (mediarithmics.md section 8 [documented]; the zone is [assumed])."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 
 
 class CronError(ValueError):
-    """A text is no cron schedule. Says why."""
+    """A text is not a cron schedule; the message says why."""
 
 
 def read_cron(text: str) -> str:
     """Return a cron text with single blanks.
 
-    :raises CronError: it has not five fields, one of them cannot be read, or it never fires.
+    :raises CronError: the text does not have five fields, a field cannot be read, or the schedule never fires.
     """
     fields = text.split()
     if len(fields) != len(FIELDS):
@@ -39,9 +39,9 @@ def next_fire(cron: str, after: datetime) -> datetime:
 
 
 def cron_warning(cron: str) -> str | None:
-    """Say what is odd about a schedule that fires every minute of some time, such as ``* * * 7 *``; else None.
+    """Return a warning for a schedule that fires every minute of some time, such as ``* * * 7 *``; else None.
 
-    The seed's own sample is that one: it means every minute of July (mediarithmics.md section 8).
+    That schedule is the vendor's own sample: it means every minute of July (mediarithmics.md section 8).
     """
     fields = cron.split()
     narrowed = [name for name, field in zip(FIELDS[1:], fields[1:], strict=True) if field not in ("*", "*/1")]

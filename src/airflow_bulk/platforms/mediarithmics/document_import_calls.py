@@ -1,4 +1,4 @@
-"""mediarithmics, document imports: the calls, and what sending needs of them.
+"""Document imports of mediarithmics: the calls, and the port by which files are uploaded.
 
 Facts: mediarithmics.md sections 1 to 4.
 """
@@ -33,17 +33,17 @@ _execution_page = msgspec.json.Decoder(Page[Execution])
 
 
 def imports_path(datamart_id: str) -> str:
-    """Path of a datamart's document imports."""
+    """Return the path of a datamart's document imports."""
     return f"/v1/datamarts/{quote(datamart_id, safe='')}/document_imports"
 
 
 def import_path(datamart_id: str, import_id: str) -> str:
-    """Path of one document import."""
+    """Return the path of one document import."""
     return f"{imports_path(datamart_id)}/{quote(import_id, safe='')}"
 
 
 def executions_path(datamart_id: str, import_id: str) -> str:
-    """Path of an import's executions; a file is uploaded by a POST to it (section 3)."""
+    """Return the path of an import's executions; a file is uploaded by a POST to it (section 3)."""
     return f"{import_path(datamart_id, import_id)}/executions"
 
 
@@ -162,10 +162,10 @@ def get_execution(datamart_id: str, import_id: str, execution_id: str) -> Call[E
 
 
 def cancel_execution(datamart_id: str, import_id: str, execution_id: str) -> Call[Execution]:
-    """Cancel an execution; works only while it is PENDING (section 4.7 [seed]).
+    """Cancel an execution; works only while it is PENDING (section 4.7 [documented]).
 
-    Repeatable: a second cancel finds it cancelled or refused. What a refusal looks like is not
-    documented, so callers decide by re-reading.
+    Repeatable: a second cancel finds the execution cancelled, or is refused. What a refusal looks like is not
+    documented, so callers read the execution again.
     """
     return Call(
         "POST",
@@ -181,7 +181,7 @@ def data_file(uri: str, *, access_token: str | None = None) -> Call[bytes]:
     """Fetch a file of the platform, such as an error file (section 4.5).
 
     :param uri: the ``mics://`` URI.
-    :param access_token: the query form of the credentials [navigator]; None sends the header, which
+    :param access_token: the credentials, to send as a query parameter [seen]; None sends them in the header, which
         keeps the token out of access logs [assumed].
     """
     return Call(
@@ -222,7 +222,7 @@ class DocumentImports:
         return found
 
     def upload(self, import_id: str, mime_type: str) -> UploadRequest:
-        """A POST of raw bytes with the bare mime type (section 3)."""
+        """Return the request: a POST of raw bytes, with the mime type and no parameters (section 3)."""
         headers = {"Content-Type": CONTENT_TYPES[mime_type], "Accept": "application/json"}
         return UploadRequest(executions_path(self.datamart_id, import_id), headers)
 
@@ -231,22 +231,22 @@ class DocumentImports:
         return snapshot(read_execution(reply.body))
 
     def problem(self, reply: Reply) -> AnswerProblem | None:
-        """What a bad answer says (section 1.5)."""
+        """Return what a bad answer says (section 1.5)."""
         return problem(reply)
 
     def list_executions(self, import_id: str) -> CallSequence[list[RemoteSnapshot]]:
-        """All executions of an import, newest first (section 4.7)."""
+        """List all executions of an import, newest first (section 4.7)."""
         found: list[RemoteSnapshot] = []
         offset: int | None = 0
         while offset is not None:
             page = yield list_executions(self.datamart_id, import_id, first_result=offset)
             found += [snapshot(one) for one in page.data]
             offset = page.next_offset(offset, PAGE_SIZE)
-        # One that others add meanwhile pushes the last of a page on to the next: it is still one.
+        # When another party adds an execution between two pages, the last one of a page stands on the next page, too.
         return list({one.id: one for one in found}.values())
 
     def get_execution(self, import_id: str, execution_id: str) -> Call[RemoteSnapshot]:
-        """One execution."""
+        """Get one execution."""
         return get_execution(self.datamart_id, import_id, execution_id).then(snapshot)
 
     def cancel_execution(self, import_id: str, execution_id: str) -> Call[Execution]:

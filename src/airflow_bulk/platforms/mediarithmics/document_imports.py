@@ -1,4 +1,4 @@
-"""mediarithmics, document imports: records and statuses; the calls are in ``mediarithmics_calls``.
+"""Document imports of mediarithmics: records and statuses; the calls are in ``document_import_calls``.
 
 Facts: mediarithmics.md sections 1 to 4. A fact marked [assumed] there is a constant here.
 """
@@ -15,13 +15,13 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
-#: Base URL; the vendor asks to keep it configurable (section 1.1 [docs]).
+#: Base URL; the vendor asks to keep it configurable (section 1.1 [documented]).
 BASE_URL = "https://api.mediarithmics.com"
 
-#: Content-Type of an upload by the import's mime type (section 3 [seed][navigator]).
+#: Content-Type of an upload by the import's mime type (section 3 [documented][seen]).
 CONTENT_TYPES = {"APPLICATION_X_NDJSON": "application/x-ndjson", "TEXT_CSV": "text/csv"}
 
-#: Section 2.1: the types the seed names, then those of other pages.
+#: Section 2.1: the types that the page on bulk imports names, then those of other pages.
 DOCUMENT_TYPES = (
     "USER_ACTIVITY",
     "USER_SEGMENT",
@@ -33,27 +33,27 @@ DOCUMENT_TYPES = (
     "USER_POINTS_DELETION",
     "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS",
 )
-#: Other spellings of a type that an import may have: the docs' own sample says it in the singular (section 12, row 7).
+#: Other spellings of a type: the documentation's own sample has the singular (section 12, row 7).
 SPELLINGS = {"USER_DEVICE_POINT_DELETION": "USER_DEVICE_POINTS_DELETION"}
-#: Types whose lines delete what cannot be brought back (sections 6.5, 6.7, 6.8).
+#: Types whose lines delete for good (sections 6.5, 6.7, 6.8).
 DELETIONS = ("USER_IDENTIFIERS_DELETION", "USER_DEVICE_POINTS_DELETION", "USER_POINTS_DELETION")
 PRIORITIES = ("LOW", "MEDIUM", "HIGH")
 
-#: Statuses (section 4.2 [navigator]); LOST as an end is [assumed]. Anything else is still going.
+#: Statuses (section 4.2 [seen]); that LOST is an end is [assumed]. With another status the execution is still going.
 SUCCEEDED = frozenset({"SUCCEEDED", "SUCCESS"})
 FAILED = frozenset({"FAILED", "LOST"})
 CANCELED = frozenset({"CANCELED", "CANCELLED"})
 PENDING = frozenset({"PENDING"})
 ENDED = SUCCEEDED | FAILED | CANCELED
-#: Statuses seen in any source; others are unknown, kept as text, and waited for with a warning.
+#: Statuses that a source names. Another status is unknown: it is kept as text, and the task waits and warns.
 KNOWN_STATUSES = (
     ENDED | PENDING | {"RUNNING", "WAITING_DEPENDENT_JOB", "SCHEDULED", "EXECUTOR_NOT_RESPONDING"}
 )
 
-#: Page size asked for when following a list; 500 is what the console asks (section 1.4 [navigator]).
+#: The page size with which lists are read; the console asks for 500 (section 1.4 [seen]).
 PAGE_SIZE = 500
 
-#: What the server names a file that arrived raw (section 3 [seed]) is not used: nothing depends on it.
+#: What the server names a file that arrived raw (section 3 [documented]) is not used: nothing depends on it.
 CANCEL_BODY = {"action": "CANCEL"}
 
 
@@ -107,27 +107,27 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     end_date: int | None = None
     organisation_id: str | int | None = None
     cancel_status: str | None = None
-    #: int, null, or text in an old console model: parse leniently (section 4.1 [navigator]).
+    #: An int, null, or text in an old model of the console: all three are read (section 4.1 [seen]).
     num_tasks: int | str | None = None
     completed_tasks: int | str | None = None
     erroneous_tasks: int | str | None = None
 
     @property
     def number_of_lines(self) -> int | None:
-        """Lines of the uploaded file; None while the platform has not counted them."""
+        """How many lines the uploaded file has; None while the platform has not counted them."""
         if self.parameters is not None and self.parameters.number_of_lines is not None:
             return self.parameters.number_of_lines
         return _count(self.num_tasks)
 
     @property
     def accepted(self) -> int | None:
-        """Lines taken; None while the platform has not said."""
+        """How many lines the platform took; None while it has not said."""
         said = self.result.total_success if self.result is not None else None
         return _count(self.completed_tasks) if said is None else said
 
     @property
     def failed(self) -> int | None:
-        """Lines refused by the platform (section 4.2: look at both fields); None while it has not said."""
+        """How many lines the platform refused (section 4.2: two fields count); None while it has not said."""
         said = self.result.total_failure if self.result is not None else None
         return _count(self.erroneous_tasks) if said is None else said
 
@@ -137,6 +137,12 @@ def _count(value: int | str | None) -> int | None:
         return None if value is None else int(value)
     except ValueError:
         return None
+
+
+class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """The envelope of one object (section 1.3)."""
+
+    data: T
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -152,46 +158,42 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     def next_offset(self, offset: int, asked: int) -> int | None:
         """Return the offset of the next page, or None at the end (section 1.4 [assumed]).
 
-        :param offset: the offset this page was asked with.
-        :param asked: the page size it was asked with.
+        :param offset: the offset with which this page was asked for.
+        :param asked: the page size with which this page was asked for.
         """
         size = len(self.data)
         if not size:
             return None
         if self.total is not None:
             return offset + size if offset + size < self.total else None
-        # The server may cap the page below what was asked: its own number decides.
+        # The server may return smaller pages than were asked for: its own number decides.
         page_size = self.max_results or self.max_result or asked
         return offset + size if size >= page_size else None
 
 
-class _Answer(msgspec.Struct, Generic[T]):
-    data: T
-
-
-class _Failure(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     status: str | None = None
     error: Any = None
     error_code: Any = None
     error_id: Any = None
 
 
-_import = msgspec.json.Decoder(_Answer[DocumentImport])
-_execution = msgspec.json.Decoder(_Answer[Execution])
-_failure = msgspec.json.Decoder(_Failure)
+_import = msgspec.json.Decoder(Envelope[DocumentImport])
+_execution = msgspec.json.Decoder(Envelope[Execution])
+_failure = msgspec.json.Decoder(_ErrorBody)
 
 
 def problem(reply: Reply) -> AnswerProblem | None:
     """Return what a bad answer says: HTTP 400 and above, or ``status: error`` under any code (section 1.5).
 
-    The body may be empty, HTML or anything else; that never fails here.
+    The body may be empty, HTML or anything else: no body makes this fail.
     """
     if reply.status < 300 and b'"error"' not in reply.body:
         return None
     try:
         failure = _failure.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        failure = _Failure()
+        failure = _ErrorBody()
     if reply.status < 300 and failure.status != "error":
         return None
     parts = [reduce_message(str(failure.error))] if failure.error else []
@@ -212,7 +214,7 @@ def read_execution(body: bytes) -> Execution:
 
 
 def import_console_url(base: str, organisation_id: str, datamart_id: str, import_id: str) -> str | None:
-    """Link to an import in the console, or None when a piece is missing (section 10 [navigator]).
+    """Return the link to an import in the console, or None when a part of it is missing (section 10 [seen]).
 
     ``import_id`` must be digits, or the console's route does not match.
     """
@@ -224,7 +226,7 @@ def import_console_url(base: str, organisation_id: str, datamart_id: str, import
 
 
 def remote_status(status: str) -> RemoteStatus:
-    """Return what a status means for who waits (section 4.2); one never seen is still going."""
+    """Return what a status means for those who wait (section 4.2); with an unknown status the work is still going."""
     if status in SUCCEEDED:
         return RemoteStatus.SUCCEEDED
     if status in FAILED:
@@ -248,7 +250,7 @@ def snapshot(execution: Execution) -> RemoteSnapshot:
         failed=execution.failed,
         created=execution.creation_date / 1000 if execution.creation_date is not None else None,
         unknown=status not in KNOWN_STATUSES,
-        # Present without failures, too: only to be trusted with some (section 4.4 [seed]).
+        # The field is there without failures, too; it has a meaning only where lines failed (section 4.4 [documented]).
         error_file=result.error_file_uri if execution.failed else None,
         doubtful_identifiers=bool(result.possible_issue_on_identifiers),
         owner=str(execution.organisation_id) if execution.organisation_id is not None else None,

@@ -1,6 +1,6 @@
-"""mediarithmics, integration batches: every call to plugins, versions, instances and executions.
+"""Integration batches of mediarithmics: every call to plugins, versions, instances and executions.
 
-Facts: mediarithmics.md sections 7 to 9. The records are in ``mediarithmics_batches``.
+Facts: mediarithmics.md sections 7 to 9. The records are in ``integration_batches``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from urllib.parse import quote
 import msgspec
 
 from airflow_bulk.platforms.call import Call, Reply
-from airflow_bulk.platforms.mediarithmics.document_imports import CANCEL_BODY, PAGE_SIZE, Page, problem
+from airflow_bulk.platforms.mediarithmics.document_imports import (
+    CANCEL_BODY,
+    PAGE_SIZE,
+    Envelope,
+    Page,
+    problem,
+)
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     IntegrationBatchExecution,
     IntegrationBatchInstance,
@@ -24,14 +30,10 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
 R = TypeVar("R")
 
 
-class _Answer(msgspec.Struct):
-    data: msgspec.Raw
-
-
 def _one(kind: type[R]) -> Callable[[Reply], R]:
-    decoder = msgspec.json.Decoder(kind)
-    envelope = msgspec.json.Decoder(_Answer)
-    return lambda reply: decoder.decode(envelope.decode(reply.body).data)
+    envelope: Any = Envelope
+    decoder: msgspec.json.Decoder[Envelope[R]] = msgspec.json.Decoder(envelope[kind])
+    return lambda reply: decoder.decode(reply.body).data
 
 
 def _page(kind: Any) -> Callable[[Reply], Page[Any]]:
@@ -75,7 +77,7 @@ def list_plugins(
     first_result: int = 0,
     max_results: int = PAGE_SIZE,
 ) -> Call[Page[Plugin]]:
-    """List plugins (filters of section 7.1 [navigator])."""
+    """List plugins (filters of section 7.1 [seen])."""
     query = {
         "plugin_type": plugin_type,
         "group_id": group_id,
@@ -99,7 +101,7 @@ def get_plugin_of_version(version_row_id: str) -> Call[Plugin]:
 
 
 def versions_path(plugin_id: str) -> str:
-    """Path of a plugin's versions."""
+    """Return the path of a plugin's versions."""
     return f"/v1/plugins/{_segment(plugin_id)}/versions"
 
 
@@ -156,7 +158,7 @@ INSTANCES = "/v1/integration_batch_instances"
 
 
 def instance_path(instance_id: str) -> str:
-    """Path of one instance."""
+    """Return the path of one instance."""
     return f"{INSTANCES}/{_segment(instance_id)}"
 
 
@@ -183,7 +185,7 @@ def list_instances(
     first_result: int = 0,
     max_results: int = PAGE_SIZE,
 ) -> Call[Page[IntegrationBatchInstance]]:
-    """List an organisation's instances (filters of section 8 [navigator])."""
+    """List an organisation's instances (filters of section 8 [seen])."""
     query = {
         "organisation_id": organisation_id,
         "group_id": group_id,
@@ -204,7 +206,7 @@ def get_instance(instance_id: str) -> Call[IntegrationBatchInstance]:
 
 
 def get_raw_instance(instance_id: str) -> Call[dict[str, Any]]:
-    """Get one instance with every field it has: a PUT takes the whole of it (section 8 [navigator])."""
+    """Get one instance with every field it has: a PUT needs the whole object (section 8 [seen])."""
     what = f"read integration batch instance {instance_id}"
     return Call("GET", instance_path(instance_id), what, _raw, problem)
 
@@ -216,7 +218,7 @@ def update_instance(instance_id: str, body: Mapping[str, Any]) -> Call[Integrati
 
 
 def delete_instance(instance_id: str) -> Call[None]:
-    """Delete an instance; what becomes of its executions is not documented (section 8)."""
+    """Delete an instance; what happens to its executions is not documented (section 8)."""
     what = f"delete integration batch instance {instance_id}"
     return Call("DELETE", instance_path(instance_id), what, lambda reply: None, problem)
 
@@ -224,7 +226,7 @@ def delete_instance(instance_id: str) -> Call[None]:
 def list_instance_properties(
     instance_id: str, *, first_result: int = 0, max_results: int = PAGE_SIZE
 ) -> Call[Page[Property]]:
-    """List the properties of an instance (section 7.3 [navigator])."""
+    """List the properties of an instance (section 7.3 [seen])."""
     return Call(
         "GET",
         f"{instance_path(instance_id)}/properties",
@@ -238,7 +240,7 @@ def list_instance_properties(
 def update_instance_property(
     instance_id: str, technical_name: str, body: Mapping[str, Any]
 ) -> Call[Property]:
-    """Put a whole property of an instance (section 7.3 [navigator])."""
+    """Put a whole property of an instance (section 7.3 [seen])."""
     return Call(
         "PUT",
         f"{instance_path(instance_id)}/properties/technical_name={_segment(technical_name)}",
@@ -253,12 +255,12 @@ def update_instance_property(
 
 
 def batch_executions_path(instance_id: str) -> str:
-    """Path of an instance's executions."""
+    """Return the path of an instance's executions."""
     return f"{instance_path(instance_id)}/executions"
 
 
 def batch_execution_path(instance_id: str, execution_id: str) -> str:
-    """Path of one execution (section 9 [seed; path assumed])."""
+    """Return the path of one execution (section 9 [documented; path assumed])."""
     return f"{batch_executions_path(instance_id)}/{_segment(execution_id)}"
 
 
@@ -338,6 +340,6 @@ def delete_batch_execution(instance_id: str, execution_id: str) -> Call[None]:
 
 
 def act_on_batch_execution(instance_id: str, execution_id: str) -> Call[Any]:
-    """Cancel as document imports are cancelled; batches share their job model (section 9 [assumed])."""
+    """Cancel by the call that cancels an upload; batches share the job model of imports (section 9 [assumed])."""
     path, what = batch_execution_path(instance_id, execution_id), f"cancel {_of(execution_id, instance_id)}"
     return Call("POST", f"{path}/action", what, lambda reply: None, problem, json=CANCEL_BODY)

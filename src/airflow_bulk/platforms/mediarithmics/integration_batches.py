@@ -1,6 +1,6 @@
-"""mediarithmics, integration batches: records, statuses and spellings of plugins, versions, instances, executions.
+"""Integration batches of mediarithmics: records, statuses and spellings of plugins, versions, instances, executions.
 
-The calls are in ``mediarithmics_batch_calls``. Facts: mediarithmics.md sections 7 to 9, conflicts 1 to 3 of
+The calls are in ``integration_batch_calls``. Facts: mediarithmics.md sections 7 to 9, conflicts 1 to 3 of
 section 12. A fact marked [assumed] there is a constant here.
 """
 
@@ -22,24 +22,24 @@ from airflow_bulk.platforms.mediarithmics.document_imports import (
 )
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
-#: Section 7.1 [seed]: the plugin type of integration batches.
+#: Section 7.1 [documented]: the plugin type of integration batches.
 PLUGIN_TYPE = "INTEGRATION_BATCH"
-#: Section 8 [seed].
+#: Section 8 [documented].
 ACTIVE, PAUSED = "ACTIVE", "PAUSED"
 CRON_STATUSES = (ACTIVE, PAUSED)
-#: Section 9 [seed]: someone asked for it, or the instance's own schedule made it.
+#: Section 9 [documented]: a person or a program asked for the run, or the instance's own schedule made it.
 MANUAL, CRON = "MANUAL", "CRON"
 
-#: Sizes as the seed spells them (section 8); the console says XL for the largest (conflict 2).
+#: Sizes as the documentation spells them (section 8); the console says XL for the largest (conflict 2).
 SIZES = ("LOW", "MEDIUM", "LARGE", "EXTRA_LARGE")
 SIZE_NAMES = ("ram_size", "cpu_size", "disk_size")
-#: How size fields are spelled on the wire: the seed's names, or the console's (conflict 2).
+#: How the fields of the sizes are spelled when sent: the documented names, or the console's (conflict 2).
 SIZE_FIELDS = ("seed", "execution_container")
 
 #: Ways to cancel an execution, in the order of section 9 [assumed]: none is documented (conflict 1).
 CANCEL_WAYS = ("put", "action", "delete")
 
-#: A human version: three numbers and an optional suffix (section 7.2 [docs]).
+#: A human version: three numbers and an optional suffix (section 7.2 [documented]).
 HUMAN_VERSION = re.compile(r"\d+\.\d+\.\d+(-\S+)?")
 
 
@@ -87,12 +87,12 @@ class Property(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
-    """An integration batch instance (section 8), sizes in whichever spelling came (conflict 2)."""
+    """An integration batch instance (section 8); its sizes have either spelling (conflict 2)."""
 
     id: str
     group_id: str = ""
     artifact_id: str = ""
-    #: The version's row id [navigator], or the human version as the seed's placeholder allows (conflict 3).
+    #: The version's row id [seen], or the human version as the documented placeholder allows (conflict 3).
     version_id: str | int | None = None
     version_value: str | None = None
     organisation_id: str | int | None = None
@@ -108,7 +108,7 @@ class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
     execution_container_disk_size: str | None = None
 
     def size(self, name: str) -> str | None:
-        """Return one of :data:`SIZE_NAMES` in the seed's spelling, from whichever field holds it."""
+        """Return the size of one of :data:`SIZE_NAMES` in the documented spelling, from the field that holds it."""
         value = getattr(self, name) or getattr(self, f"execution_container_{name}")
         return None if value is None else seed_size(value)
 
@@ -141,8 +141,8 @@ class IntegrationBatchSnapshot(RemoteSnapshot, frozen=True, kw_only=True):
     """A batch execution as last seen. Its "lines" are the tasks that the platform counts (section 9).
 
     :param execution_type: ``MANUAL``, ``CRON`` or what the platform said.
-    :param expected_start: seconds since 1970 when it is, or was, to start; None when not said.
-    :param started: seconds since 1970 of its start; None when not said.
+    :param expected_start: when the run is (or was) to start, in seconds since 1970; None when not said.
+    :param started: when the run started, in seconds since 1970; None when not said.
     """
 
     execution_type: str = ""
@@ -151,12 +151,12 @@ class IntegrationBatchSnapshot(RemoteSnapshot, frozen=True, kw_only=True):
 
     @property
     def ran(self) -> bool:
-        """Whether it is over and was not cancelled before it began."""
+        """Whether the run is over and was not cancelled before it began."""
         return self.remote_status.over and self.remote_status is not RemoteStatus.CANCELED
 
 
 def execution_body(organisation_id: str | None, execution_type: str, expected_start: int) -> dict[str, Any]:
-    """Return the body of an execution of either type: what the console sends (section 9 [navigator]).
+    """Return the body of an execution of either type: what the console sends (section 9 [seen]).
 
     :param organisation_id: left out when it is not known.
     :param expected_start: ms since 1970.
@@ -166,11 +166,11 @@ def execution_body(organisation_id: str | None, execution_type: str, expected_st
     return {**body, "status": "PENDING", "parameters": parameters}
 
 
-# What the platform spells in two ways.
+# Names that the platform spells in two ways.
 
 
 def seed_size(value: str) -> str:
-    """Return a size in the seed's spelling; unknown ones are kept."""
+    """Return a size in the documented spelling; an unknown size is returned unchanged."""
     return "EXTRA_LARGE" if value == "XL" else value
 
 
@@ -187,12 +187,12 @@ def size_body(sizes: Mapping[str, str], size_fields: str) -> dict[str, str]:
 
 
 def is_human_version(version: str) -> bool:
-    """Whether a version is meant as people write it (``1.0.0``), not as a row id (conflict 3)."""
+    """Whether a version is written as people write it (``1.0.0``), and is no row id (conflict 3)."""
     return HUMAN_VERSION.fullmatch(version) is not None
 
 
 def next_version(existing: Sequence[str], version: str) -> str:
-    """Return the next free version after ``version``: same first two numbers, the next third one.
+    """Return the next free version after ``version``: the first two numbers stay, the third one goes up.
 
     :param existing: human versions that are taken.
     """
@@ -206,7 +206,7 @@ def next_version(existing: Sequence[str], version: str) -> str:
 
 
 def batch_console_url(base: str, organisation_id: str, instance_id: str) -> str | None:
-    """Link to an instance in the computing console, or None when a piece is missing (section 10 [navigator])."""
+    """Return the link to an instance in the computing console, or None when a part is missing (section 10 [seen])."""
     if not (base and organisation_id and instance_id):
         return None
     return f"{base.rstrip('/')}/#/o/{organisation_id}/jobs/integration_batch_instances/{quote(instance_id, safe='')}"
@@ -248,10 +248,10 @@ def run_snapshot(execution: IntegrationBatchExecution) -> IntegrationBatchSnapsh
 def cron_runs(
     found: Sequence[IntegrationBatchSnapshot], start: float, end: float
 ) -> list[IntegrationBatchSnapshot]:
-    """Return the runs that the cron made for a window, cancelled ones left out: those never ran.
+    """Return the runs that the cron made for a window, without cancelled ones: those never ran.
 
-    :param start: seconds since 1970 from which they were to start.
-    :param end: until when, not included.
+    :param start: the window's beginning, in seconds since 1970: a run that was to start then belongs to the window.
+    :param end: the window's end: a run that was to start then does not belong to the window.
     """
     return [
         one
@@ -278,5 +278,5 @@ def run_report(instance_id: str, run: IntegrationBatchSnapshot) -> dict[str, Any
 
 
 def iso(seconds: float | None) -> str | None:
-    """A moment as text, in UTC; None stays None."""
+    """Return a time as text in UTC; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

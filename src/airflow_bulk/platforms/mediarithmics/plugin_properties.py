@@ -1,7 +1,7 @@
 """Typed properties of plugin versions and batch instances: one builder for every type (mediarithmics.md section 7.3).
 
-Builders check what they are given. A value may hold a template: its text is read again when the task runs.
-Values may be secrets, so neither reprs nor messages show them.
+The builders check the values. A value may hold a template: the rendered text is read when the task runs.
+Values may be secrets, so neither a repr nor a message shows a value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-#: Keys of ``value`` by property type; the first one is what makes sense of it (section 7.3).
+#: Keys of ``value`` by property type; the first key is the one that a value must have (section 7.3).
 VALUE_KEYS: dict[str, tuple[str, ...]] = {
     "STRING": ("value",),
     "PIXEL_TAG": ("value",),
@@ -30,14 +30,15 @@ VALUE_KEYS: dict[str, tuple[str, ...]] = {
     "NATIVE_TITLE": ("required_display",),
     "NATIVE_IMAGE": ("required_display",),
 }
-#: Section 7.3 [docs]: bound to the version; copied onto each instance; settable on one instance.
+#: Section 7.3 [documented]: the value belongs to the version; it is copied to each instance; it can be set on an
+#: instance.
 ORIGINS = ("PLUGIN_STATIC", "PLUGIN", "INSTANCE")
-#: Technical names that every version must have (section 7.2 [docs]).
+#: Technical names that every version must have (section 7.2 [documented]).
 REQUIRED = ("provider", "name")
 
 
 class PropertyError(ValueError):
-    """A property cannot be what it was declared as. Says which and why, never its value."""
+    """A declared property is wrong. The message names the property and the reason, never the value."""
 
 
 @dataclasses.dataclass
@@ -48,8 +49,8 @@ class PluginProperty:
     :param property_type: one of :data:`VALUE_KEYS`.
     :param value: the value object; its keys follow from the type. Never shown.
     :param origin: one of :data:`ORIGINS`.
-    :param writable: None follows from the origin, as in the vendor's samples.
-    :param deletable: None follows from the origin.
+    :param writable: with None the origin decides, as in the vendor's samples.
+    :param deletable: with None the origin decides.
     """
 
     #: Airflow renders these when the property stands in an operator's template field.
@@ -79,7 +80,7 @@ class PluginProperty:
         _read_value(self, rendered=False)
 
     def body(self) -> dict[str, Any]:
-        """Return the property as the platform takes it, texts of templates read as what the type asks for.
+        """Return the property as the platform takes it; rendered text becomes a value of the property's type.
 
         :raises PropertyError: a rendered value does not fit the type.
         """
@@ -96,18 +97,18 @@ class PluginProperty:
     def differences(
         self, found_type: str, found_origin: str | None, found_value: Mapping[str, Any] | None
     ) -> list[str]:
-        """Say in what a property on the platform differs from this one; never quotes a value."""
-        told = []
+        """Return how a property on the platform differs from this one, without any value."""
+        differences = []
         if found_type != self.property_type:
-            told.append(f"{self.technical_name}: type {found_type}, declared {self.property_type}")
+            differences.append(f"{self.technical_name}: type {found_type}, declared {self.property_type}")
         if found_origin is not None and found_origin != self.origin:
-            told.append(f"{self.technical_name}: origin {found_origin}, declared {self.origin}")
-        if not told and not self.same_value(found_value):
-            told.append(f"{self.technical_name}: another value")
-        return told
+            differences.append(f"{self.technical_name}: origin {found_origin}, declared {self.origin}")
+        if not differences and not self.same_value(found_value):
+            differences.append(f"{self.technical_name}: another value")
+        return differences
 
     def same_value(self, found: Mapping[str, Any] | None) -> bool:
-        """Whether a value on the platform holds what is declared; keys left out here are not compared."""
+        """Whether a value on the platform equals the declared one; keys that are not declared are not compared."""
         declared = {key: one for key, one in self.body()["value"].items() if one is not None}
         return all((found or {}).get(key) == one for key, one in declared.items())
 
@@ -147,7 +148,7 @@ def _text(value: Any) -> str:
     return value
 
 
-#: What the first key of a type must hold, and how that is called in a message.
+#: What the first key of a type must hold, and how a message calls that.
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "INT": (_whole, "a whole number"),
     "DOUBLE": (_number, "a number"),
@@ -159,9 +160,9 @@ _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 def _read_value(declared: PluginProperty, *, rendered: bool) -> dict[str, Any]:
-    """Return the value object with its first key read as its type asks for.
+    """Return the value object, with its first key as a value of the property's type.
 
-    :param rendered: templates were rendered, so text stands for what it spells; else text is text.
+    :param rendered: whether templates were rendered: then the text of a number or of a truth value becomes one.
     """
     key = VALUE_KEYS[declared.property_type][0]
     read, kind = _KINDS.get(declared.property_type, (_text, "a text"))
@@ -198,17 +199,17 @@ def pixel_tag_property(technical_name: str, value: str, **options: Any) -> Plugi
 
 
 def int_property(technical_name: str, value: int | str, **options: Any) -> PluginProperty:
-    """Declare an INT; text only as a template."""
+    """Declare an INT; a text must be a template."""
     return PluginProperty(technical_name, "INT", {"value": value}, **options)
 
 
 def double_property(technical_name: str, value: float | str, **options: Any) -> PluginProperty:
-    """Declare a DOUBLE; text only as a template."""
+    """Declare a DOUBLE; a text must be a template."""
     return PluginProperty(technical_name, "DOUBLE", {"value": value}, **options)
 
 
 def boolean_property(technical_name: str, value: bool | str, **options: Any) -> PluginProperty:
-    """Declare a BOOLEAN; text only as a template."""
+    """Declare a BOOLEAN; a text must be a template."""
     return PluginProperty(technical_name, "BOOLEAN", {"value": value}, **options)
 
 

@@ -8,25 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_bulk import arguments as read
-from airflow_bulk.arguments import ArgumentError, SendingOptions
+from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.judging import Tolerance
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload.arguments import read_tolerance
 
 log = logging.getLogger(__name__)
 
-#: Bytes of the file held in memory at a time while it is checked; no line may be longer.
-WINDOW = 16_000_000
 #: The longest that S3 and Google sign a URL for: seven days.
 LONGEST_SIGNED = 7 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CentrapayBatchArguments:
-    """What a batch task was asked for, every value proper. The URL is a secret: it is in no repr.
+    """The arguments of a batch task; every value has its own type and was checked. No repr shows the URL, a secret.
 
-    :param url_expires_in: seconds that the signed URL of ``file`` works.
-    :param checked: the type is known and lines are to be checked.
+    :param url_expires_in: how many seconds the signed URL of ``file`` works.
+    :param checked: whether the lines are checked: the type is known, and the check was not turned off.
     """
 
     batch_type: str
@@ -48,56 +46,22 @@ class CentrapayBatchArguments:
     def __repr__(self) -> str:
         return f"CentrapayBatchArguments({self.batch_type!r}, file={self.file!r})"
 
-    # What pass 1 asks (import_plan.SourceArguments).
-
-    @property
-    def source(self) -> tuple[str, ...]:
-        """The one file."""
-        return (self.file,) if self.file else ()
-
-    @property
-    def document_type(self) -> str:
-        """The rules of the records."""
-        return self.batch_type
-
     @property
     def mime_type(self) -> str:
-        """JSON Lines, or CSV with a header (centrapay.md section 6)."""
+        """The format of the file: JSON Lines, or CSV with a header (centrapay.md section 6)."""
         return "TEXT_CSV" if self.batch_type in api.CSV_TYPES else "APPLICATION_X_NDJSON"
 
     @property
-    def sending(self) -> SendingOptions:
-        """Nothing is sent from here: only how the file is read."""
-        return SendingOptions(
-            max_part_bytes=WINDOW, check=self.checked, check_extension=self.batch_type in api.BATCH_TYPES
-        )
-
-    @property
-    def line_check(self) -> str:
-        """The records' rules are known here."""
-        return ""
-
-    @property
     def rejects_content(self) -> str:
-        """A line that breaks a rule is in its file all the same: the position is enough."""
+        """What the file of rejected lines holds: positions, since the lines themselves stay in the batch's file."""
         return "position"
-
-    @property
-    def on_empty(self) -> str:
-        """A file without a record is no batch."""
-        return "fail"
-
-    @property
-    def max_deletions(self) -> int | None:
-        """No type deletes records."""
-        return None
 
 
 def read_arguments(given: Mapping[str, Any], url: str | None) -> CentrapayBatchArguments:
     """Read an operator's arguments after its templates were rendered.
 
     :param given: by the operator's own argument names.
-    :param url: rendered apart, since it is a secret.
+    :param url: the rendered URL; not among *given*, since it is a secret.
     :raises ArgumentError: naming the field.
     """
     batch_type = read.text("type", given["type"])

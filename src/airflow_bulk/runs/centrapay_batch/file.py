@@ -1,8 +1,7 @@
-"""The file of a Centrapay batch: checked here, then put behind a URL that Centrapay can fetch.
+"""The file of a Centrapay batch: the task checks it, and makes a signed URL by which Centrapay can fetch it.
 
-Centrapay fetches the file as it lies in its store, so nothing is taken out of it: a record that breaks a rule is told
-with its line number, and judged by Centrapay all the same. The URL is a secret; what could be read of it in a log is
-masked before it exists anywhere else.
+Centrapay fetches the file from its store, so no line can be left out: a record that breaks a rule is logged with its
+line number, and Centrapay judges it, too. The URL is a secret: it is masked in all logs before it is passed on.
 """
 
 from __future__ import annotations
@@ -12,18 +11,26 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
+from airflow_bulk.documents.source.parts import NothingFound, SourceError
+from airflow_bulk.documents.source.reader import LineRules
+from airflow_bulk.documents.source_check import SourceCheck
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload import plan as planning
+from airflow_bulk.runs.upload.progress import SendingProgress
 
 if TYPE_CHECKING:
-    from airflow_bulk.documents.source.files import FoundFile
-    from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.runs.centrapay_batch.arguments import CentrapayBatchArguments
 
 log = logging.getLogger(__name__)
 
-#: Characters from which on a value in a query is masked by itself: shorter ones would mask half of every log.
+#: How many bytes of the file are in memory at a time during the check; no line may be longer.
+WINDOW = 16_000_000
+#: The shortest value in a query that is masked by itself: masking shorter ones would hide half of every log.
 LEAST_SECRET = 12
 
 
@@ -43,30 +50,30 @@ def mask_url(url: str) -> None:
 
 
 class CentrapayFile:
-    """The file, or the URL, that a task was given.
+    """The file, or the URL, of a batch.
 
-    :param args: what was asked for.
+    :param args: the arguments of the task.
     """
 
     def __init__(self, args: CentrapayBatchArguments) -> None:
         self._args = args
         self._url = args.url
         self._found: FoundFile | None = None
-        self._pool: SenderPool | None = None
+        self._check: SourceCheck | None = None
 
     @property
     def url(self) -> str:
-        """The URL to send; made by :meth:`sign`."""
+        """The URL to send; :meth:`sign` makes it."""
         if self._url is None:
             raise RuntimeError("a file has a URL once it was signed")
         return self._url
 
     def check(self, name: str) -> planning.SourcePlan | None:
-        """Check the file's records and judge what was found; None where nothing was checked.
+        """Check the file's records and judge the result of the check; return None where nothing is checked.
 
-        :param name: of the file of rejected lines.
-        :raises SourceError: it cannot be used, or cannot be read to its end.
-        :raises AirflowFailException: more records break a rule than ``max_failures`` allows, or there is none.
+        :param name: the name of the file of rejected lines.
+        :raises SourceError: the file cannot be used, or cannot be read to its end.
+        :raises AirflowFailException: more records break a rule than ``max_failures`` allows, or the file has no record.
         """
         if self._args.file is None:
             return None
@@ -76,19 +83,27 @@ class CentrapayFile:
         plan = planning.fingerprint([found])
         rejects = planning.reject_file(self._args, name)
         try:
-            with planning.open_pool(self._args, [found], rejects) as pool:
-                self._pool = pool
-                gate = planning.CheckOnlyGate()
-                planning.check_all_before_sending(pool, gate)
-            plan.add_up(gate.parts)
+            check = self._check = SourceCheck(
+                [found],
+                LineRules(document_type=self._args.batch_type, mime_type=self._args.mime_type),
+                Layout(max_part_bytes=WINDOW),
+                rejects=rejects,
+                on_part=SendingProgress().checked,
+            )
+            with planning.before_sending():
+                check.run()
+            plan.add_up(check.parts)
             plan.rejects_uri = rejects.finish() if rejects is not None else ""
         finally:
-            self._pool = None
+            self._check = None
             if rejects is not None:
-                rejects.discard()  # does nothing to a finished file
-        planning.judge_plan(self._args, plan, gate.plan)
+                rejects.discard()  # a file that is finished stays
+        planning.judge_checked(self._args, plan, check.totals)
         if not plan.lines_read:
-            planning.nothing_to_send(self._args, f"{found.record.uri} holds no record.")
+            raise AirflowFailException(
+                f"{found.record.uri} holds no record. Nothing was sent, and a retry is left out: put records into the "
+                "file."
+            )
         if plan.rejected:
             log.warning(
                 "%d records break a rule and stay in the file: Centrapay judges them, too.", plan.rejected
@@ -96,7 +111,15 @@ class CentrapayFile:
         return plan
 
     def _one_file(self) -> FoundFile:
-        files = planning.find_source(self._args, may_be_empty=False)
+        try:
+            files = find_files(
+                self._args.file or "",
+                planning.open_path,
+                mime_type=self._args.mime_type,
+                check_extension=self._args.batch_type in api.BATCH_TYPES,
+            )
+        except NothingFound as error:
+            raise SourceError(f"{error} {UNSENT}") from None
         if len(files) != 1:
             raise ArgumentError("file", f"is {len(files)} files, and a batch takes one")
         record = files[0].record
@@ -115,7 +138,7 @@ class CentrapayFile:
     def sign(self) -> float | None:
         """Have the store make a URL, mask it, and return when it stops working, in seconds since 1970.
 
-        :raises ArgumentError: the store makes none, or the URL that was given is past its time.
+        :raises ArgumentError: the store makes no signed URL, or the URL that was given has expired.
         """
         if self._found is None:
             until = api.expiry(self.url)
@@ -140,6 +163,6 @@ class CentrapayFile:
         return api.expiry(url) or expires
 
     def cut(self) -> None:
-        """Stop checking at once; safe in a signal handler."""
-        if self._pool is not None:
-            self._pool.cut()
+        """Stop the check at once; may be called in a signal handler."""
+        if self._check is not None:
+            self._check.stop()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow_bulk.judging import NAMED, PastDeadline, Tolerance, share_of
+from airflow_bulk.judging import NAMED, PastDeadline, Tolerance
 from airflow_bulk.platforms.centrapay import ERROR, CentrapayBatch, said, snapshot
+from airflow_bulk.runs import wording
 
 log = logging.getLogger(__name__)
 
@@ -77,21 +78,23 @@ def _open_sum(batch: CentrapayBatch, lines: int | None) -> str:
 
 
 def _too_many(batch: CentrapayBatch, tolerance: Tolerance) -> str:
-    failed, count = snapshot(batch).failed or 0, batch.count or 0
-    if tolerance.allows(failed, count):
-        return ""
-    kinds = sorted({said(one.message) for one in batch.errors if one.message})
-    told = f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
-    return (
-        f"Batch {batch.id}: {failed} of {count} records failed ({share_of(failed, count)}), more than "
-        f"max_failures={tolerance}.{told} What was loaded stays loaded; a retry cannot change that."
+    return wording.too_many_failures(
+        f"Batch {batch.id}",
+        snapshot(batch).failed or 0,
+        batch.count or 0,
+        tolerance,
+        noun="records",
+        kinds=(said(one.message) for one in batch.errors if one.message),
+        more="What was loaded stays loaded.",
     )
 
 
-def say_late(batch_id: str, verdict: PastDeadline, timeout: float, since: str) -> str:
+def say_late(batch_id: str, verdict: PastDeadline, timeout: float, since: str, then: str) -> str:
     """Say that the deadline passed, and that the batch goes on."""
-    states = ", ".join(sorted(verdict.totals.executions))
-    return f"Batch {batch_id} was not over {timeout:g} s after {since} ({states}). It goes on: {NO_CANCEL.lower()}"
+    seen = ", ".join(sorted(verdict.totals.executions))
+    return wording.late(
+        f"Batch {batch_id}", timeout, since, f"It goes on: {NO_CANCEL.lower()}", seen=seen, then=then
+    )
 
 
 def tell_errors(batch: CentrapayBatch, errors_uri: str | None = None) -> None:

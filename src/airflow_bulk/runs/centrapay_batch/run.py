@@ -1,8 +1,7 @@
-"""The life of one Centrapay batch over all tries of its task: check, create, look, judge, end.
+"""The life of one Centrapay batch over all tries of its task: what Centrapay adds to the skeleton.
 
-``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8). Centrapay
-has neither an idempotency key nor a list of batches (centrapay.md section 3), so a creation whose answer was lost is
-never repeated by itself: the error says that a batch may exist, and which read can tell.
+Centrapay has neither an idempotency key nor a list of batches (centrapay.md section 3), so a creation whose answer was
+lost is never repeated by itself: the error says that a batch may exist, and which read can tell.
 """
 
 from __future__ import annotations
@@ -11,23 +10,23 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.exceptions import AirflowFailException
-
-from airflow_bulk import judging
-from airflow_bulk.judging import KeepWaiting, WaitingProgress
 from airflow_bulk.platforms import centrapay as api
+from airflow_bulk.runs import wording
 from airflow_bulk.runs.centrapay_batch import file as source
 from airflow_bulk.runs.centrapay_batch import judgement as words
-from airflow_bulk.runs.failures import DeadlinePassed, TaskStopped
+from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NoLookup, create_once
-from airflow_bulk.runs.record import EndMeaning, Record
+from airflow_bulk.runs.skeleton import RemoteRun
 from airflow_bulk.runs.upload import plan as planning
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.centrapay import CentrapayHook
+    from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
+    from airflow_bulk.platforms.status import RemoteSnapshot
     from airflow_bulk.runs.centrapay_batch.arguments import CentrapayBatchArguments
+    from airflow_bulk.runs.record import Record, RecordedEnd
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class FileFindings:
     expires: float | None = None
 
 
-class CentrapayBatchRun:
+class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     """One batch that a task asked for.
 
     :param args: what was asked for.
@@ -67,61 +66,35 @@ class CentrapayBatchRun:
         identity: str,
         push: Callable[[str, Any], None],
     ) -> None:
-        self.args = args
+        super().__init__(args, record)
         self.hook = hook
-        self.record = record
         self.batch_id: str | None = None
-        self.started = time.time()
         self.findings = FileFindings()
         self._identity = identity
         self._push = push
-        self._waiting = WaitingProgress(log)
+        self._batch: api.CentrapayBatch | None = None
+        self._errors_uri: str | None = None
         self._file = source.CentrapayFile(args)
         self._posting = False
 
-    def advance(self) -> KeepWaiting | dict[str, Any]:
-        """Do everything that can be done now; return the result, or when to look again."""
-        if self.args.dry_run:
-            self._check("dry")
-            log.info("Dry run: no batch was created.")
-            return self._result(None)
-        if self.batch_id is None:
-            result = self._recorded_end()
-            if result is not None:
-                return result
-            self.started, _ = self.record.started()
-            self._submit()
-        return self._look() if self.args.wait_for_completion else self._end(None)
-
-    def rules(self) -> judging.WaitingRules:
-        """What the waiting obeys."""
-        return judging.WaitingRules(
-            started=self.started,
-            deadline=self.started + self.args.timeout,
-            poll_interval=self.args.poll_interval,
-        )
+    def _rehearse(self) -> dict[str, Any] | None:
+        if not self.args.dry_run:
+            return None
+        self._check("dry")
+        log.info("Dry run: no batch was created.")
+        return self._result()
 
     # What earlier tries left.
 
-    def _recorded_end(self) -> dict[str, Any] | None:
-        """What a recorded end means for this try (design section 5.5)."""
-        meaning, end = self.record.recorded_end(
-            keep=self.args.on_clear == "keep",
-            # Nothing was processed: there is nothing to judge.
-            works_again=lambda end, cleared: cleared and end.result.get("status") == api.ERROR,
+    def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
+        """Nothing was processed: there is nothing to judge."""
+        return cleared and end.result.get("status") == api.ERROR
+
+    def _say_again(self, former: dict[str, Any]) -> str:
+        return (
+            f"The former batch is {former.get('batch_id')} ({former.get('status') or 'not waited for'}), and what it "
+            "loaded stays loaded. Creating another batch"
         )
-        if end is None or meaning is EndMeaning.JUDGE_AGAIN:
-            return None
-        if meaning is EndMeaning.STANDS:
-            return end.result
-        log.warning(
-            "Creating another batch, as generation %d. The former one is %s (%s); what it loaded stays loaded.",
-            self.record.generation + 1,
-            end.result.get("batch_id"),
-            end.result.get("status") or "not waited for",
-        )
-        self.record.next_generation()
-        return None
 
     # Submitting.
 
@@ -188,45 +161,41 @@ class CentrapayBatchRun:
 
     # Waiting and judging.
 
-    def _look(self) -> KeepWaiting | dict[str, Any]:
-        assert self.batch_id is not None  # noqa: S101
-        batch = self.hook.get_batch(self.batch_id)
-        verdict = judging.judge([api.snapshot(batch)], self.rules(), time.time())
-        if isinstance(verdict, KeepWaiting):
-            self._waiting.tell(verdict.totals, f"batch {batch.id} is {batch.status[:40]}", verdict.unknown)
-            return verdict
-        if isinstance(verdict, judging.PastDeadline):
-            late = words.say_late(batch.id, verdict, self.args.timeout, "its submission")
-            raise DeadlinePassed(
-                f"{late} The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
+    def _see(self) -> list[RemoteSnapshot]:
+        self._batch = self.hook.get_batch(str(self.batch_id))
+        return [api.snapshot(self._batch)]
+
+    def _waits_for(self, verdict: KeepWaiting) -> str:
+        status = self._batch.status if self._batch else ""
+        return f"batch {self.batch_id} is {status[:40]}"
+
+    def _late(self, verdict: PastDeadline) -> NoReturn:
+        raise DeadlinePassed(
+            words.say_late(
+                str(self.batch_id), verdict, self.args.timeout, "its submission", wording.LOOKS_AGAIN
             )
-        return self._end(batch)
+        )
+
+    def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
+        batch = self._batch
+        assert batch is not None  # noqa: S101
+        self._errors_uri = self._write_errors(batch)
+        words.tell_errors(batch, self._errors_uri)
+        reason = words.why_not_good(batch, self.args.tolerance, self.findings.lines)
+        if batch.status == api.ERROR:
+            reason += self._why_unreadable()
+        if reason and self._errors_uri:
+            reason += f" All listed errors: {self._errors_uri}."
+        return reason
 
     # Ends.
 
-    def _end(self, batch: api.CentrapayBatch | None) -> dict[str, Any]:
-        """Record the end, good or not; None where nobody waited."""
-        result = self._result(batch)
-        reason = ""
-        if batch is not None:
-            result["errors_uri"] = self._write_errors(batch)
-            words.tell_errors(batch, result["errors_uri"])
-            reason = words.why_not_good(batch, self.args.tolerance, self.findings.lines)
-            if batch.status == api.ERROR:
-                reason += self._why_unreadable()
-            if reason and result["errors_uri"]:
-                reason += f" All listed errors: {result['errors_uri']}."
-        self.record.write_end(good=not reason, result=result, reason=reason)
-        if reason:
-            raise AirflowFailException(reason)
-        if batch is not None:
-            log.info(
-                "Batch %s is complete: %s records counted, %s failed.",
-                batch.id,
-                batch.count,
-                batch.error_count,
-            )
-        return result
+    def _tell_end(self, result: dict[str, Any]) -> None:
+        batch = self._batch
+        assert batch is not None  # noqa: S101
+        log.info(
+            "Batch %s is complete: %s records counted, %s failed.", batch.id, batch.count, batch.error_count
+        )
 
     def _why_unreadable(self) -> str:
         """What a person can do about a file that Centrapay could not fetch or read."""
@@ -251,10 +220,10 @@ class CentrapayBatchRun:
         finally:
             file.discard()  # does nothing to a finished file
 
-    def _result(self, batch: api.CentrapayBatch | None) -> dict[str, Any]:
+    def _result(self) -> dict[str, Any]:
         counted = (
-            words.numbers(batch)
-            if batch is not None
+            words.numbers(self._batch)
+            if self._batch is not None
             else {
                 "batch_id": self.batch_id,
                 "status": None,
@@ -269,7 +238,7 @@ class CentrapayBatchRun:
             "lines_read": self.findings.lines,
             "lines_breaking_rules": self.findings.broken,
             "rejects_uri": self.findings.rejects_uri,
-            "errors_uri": None,
+            "errors_uri": self._errors_uri,
             "seconds": round(time.time() - self.started, 3),
         }
 
@@ -278,14 +247,10 @@ class CentrapayBatchRun:
 
     # Stopping.
 
-    def kill(self) -> None:
-        """Stop at once, for ``on_kill``: the batch itself goes on, and that is said.
-
-        :raises TaskStopped: always; it makes ``execute`` end.
-        """
+    def _stop(self) -> None:
+        """The batch itself goes on, and that is said."""
         self._file.cut()
         if self.batch_id is not None:
             log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, words.NO_CANCEL)
         elif self._posting:
             log.warning("A batch may have been created just now, and goes on then. %s", words.NO_CANCEL)
-        raise TaskStopped("The task was stopped.")

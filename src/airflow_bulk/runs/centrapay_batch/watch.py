@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.platforms.centrapay import snapshot
+from airflow_bulk.runs import wording
 from airflow_bulk.runs.centrapay_batch import judgement as words
 from airflow_bulk.runs.watching import Watch
 
@@ -54,8 +55,7 @@ class CentrapayBatchWatch(Watch):
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
-        late = words.say_late(self.batch_id, verdict, timeout, "the first look")
-        return f"{late} Airflow does not retry a sensor that timed out; clearing the task waits anew."
+        return words.say_late(self.batch_id, verdict, timeout, "the first look", wording.WAITS_ANEW)
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

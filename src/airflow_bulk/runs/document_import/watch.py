@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import arguments as read
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
-from airflow_bulk.judging import Tolerance, name_ids, share_of
+from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
+from airflow_bulk.runs import wording
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -142,24 +143,26 @@ class ImportWatch(Watch):
                 f"Document import {self.import_id}: the platform says SUCCEEDED without counting lines, so nobody "
                 f"knows how many failed: {name_ids(silent)}. Clear the task to look again; max_failures='100%' accepts it."
             )
-        if tolerance.allows(totals.failed, counted):
-            return ""
-        kinds = sorted({one.message for one in self._counting if one.message})
-        said = f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
-        return (
-            f"Document import {self.import_id}: {totals.failed} of {counted} lines failed "
-            f"({share_of(totals.failed, counted)}), more than max_failures={tolerance}.{said} "
-            "The accepted lines stay imported; a retry cannot change that."
+        return wording.too_many_failures(
+            f"Document import {self.import_id}",
+            totals.failed,
+            counted,
+            tolerance,
+            kinds=(one.message for one in self._counting),
+            more="The accepted lines stay imported.",
         )
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
         going = name_ids([*verdict.going, *verdict.pending])
-        left = f" Not over: {going}." if going else ""
-        return (
-            f"Document import {self.import_id} was not over {timeout:g} s after the first look ({verdict.totals}).{left} "
-            "Nothing was cancelled, since another party started it. Airflow does not retry a sensor that timed out; "
-            "clearing the task waits anew."
+        left = f"Not over: {going}. " if going else ""
+        return wording.late(
+            f"Document import {self.import_id}",
+            timeout,
+            "the first look",
+            f"{left}Nothing was cancelled, since another party started it.",
+            seen=str(verdict.totals),
+            then=wording.WAITS_ANEW,
         )
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:

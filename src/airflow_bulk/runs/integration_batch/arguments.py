@@ -18,13 +18,13 @@ from airflow_bulk.platforms.mediarithmics.plugin_properties import REQUIRED, Plu
 
 log = logging.getLogger(__name__)
 
-#: The console refuses past minutes (mediarithmics.md section 9 [navigator]): the current one is still good.
+#: The console refuses a start in a past minute (mediarithmics.md section 9 [seen]); the current minute is accepted.
 MINUTE = 60.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunArguments:
-    """What a run was asked for, every value proper.
+    """The arguments of a run; every value has its own type and was checked.
 
     :param expected_start: seconds since 1970, or None for now.
     """
@@ -81,13 +81,13 @@ def tolerance(value: object) -> Tolerance:
 
 
 def cancel_ways(value: object) -> tuple[str, ...]:
-    """Read the ways to cancel, in order."""
+    """Read the ways to cancel, in the order to try them."""
     ways = read.optional_texts("cancel_ways", value) or list(batches.CANCEL_WAYS)
     return tuple(read.choice("cancel_ways", way, batches.CANCEL_WAYS) for way in ways)
 
 
 def moment(field: str, value: object) -> float | None:
-    """Read a time as seconds since 1970; None and empty text are now. Without a zone it is UTC."""
+    """Read a time as seconds since 1970; None and empty text mean now. A time without a zone is UTC."""
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     text = read.optional_text(field, value)
@@ -116,10 +116,10 @@ def refuse_past(field: str, at: float, now: float | None = None) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """A plugin, a version and an instance as they are to be.
+    """A plugin, a version and an instance as they are declared.
 
-    :param properties: of the version; None leaves the version alone, which must then exist.
-    :param sizes: those that were given.
+    :param properties: of the version; None compares no properties, and the version must then exist.
+    :param sizes: the sizes that were given.
     """
 
     organisation_id: str | None
@@ -172,7 +172,7 @@ def version(value: object) -> str:
 
 
 def schedule(cron: object, cron_status: object) -> tuple[str | None, str | None]:
-    """Read cron and cron_status: together or neither (mediarithmics.md section 8 [seed])."""
+    """Read cron and cron_status: both or neither must be given (mediarithmics.md section 8 [documented])."""
     text = read.optional_text("cron", cron)
     status = read.optional_choice("cron_status", cron_status, batches.CRON_STATUSES)
     if (text is None) != (status is None):
@@ -190,7 +190,7 @@ def schedule(cron: object, cron_status: object) -> tuple[str | None, str | None]
 
 
 def sizes(given: Mapping[str, Any]) -> dict[str, str]:
-    """Read the sizes that were given, in either spelling; returned in the seed's."""
+    """Read the sizes that were given, in either spelling; return them in the documented spelling."""
     found = {}
     for name in batches.SIZE_NAMES:
         size = read.optional_choice(name, given[name], (*batches.SIZES, "XL"))
@@ -200,7 +200,7 @@ def sizes(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def declared(field: str, given: object) -> tuple[PluginProperty, ...]:
-    """Read declared properties, whose values templates may have filled."""
+    """Read declared properties; their values may come from templates."""
     if not isinstance(given, Sequence) or isinstance(given, str):
         raise ArgumentError(field, "must be a list of properties, such as string_property('name', 'nightly')")
     for one in given:
@@ -217,7 +217,7 @@ def declared(field: str, given: object) -> tuple[PluginProperty, ...]:
 
 
 def version_properties(given: object) -> tuple[PluginProperty, ...]:
-    """Read the properties of a version; ``provider`` and ``name`` must be there (section 7.2 [docs])."""
+    """Read the properties of a version; ``provider`` and ``name`` must be there (section 7.2 [documented])."""
     found = declared("plugin_properties", given)
     names = {one.technical_name for one in found}
     if missing := [name for name in REQUIRED if name not in names]:

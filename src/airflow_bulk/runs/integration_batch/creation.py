@@ -1,8 +1,8 @@
 """The execution of a batch run: created once over all tries of a task, and found again after a lost answer.
 
-An execution has no name and the platform no idempotency key (mediarithmics.md sections 1.6 and 9), so it cannot be
-asked for ours: the intent holds the newest execution before the act and each start that was asked for, and a later
-try looks for a newer MANUAL one with such a start.
+An execution has no name, and the platform has no idempotency key (mediarithmics.md sections 1.6 and 9), so the platform
+cannot be asked for this task's execution. So the intent holds the id of the newest execution before the POST and each
+start that was asked for, and a later try looks for a newer MANUAL execution with such a start.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Posts at most of one creation while the platform says that nothing was carried out.
+#: How often one creation is posted at most, while the platform says that it has done nothing.
 POSTS = 5
 
 
 class ExecutionCreation:
-    """Creates executions of one run, each once.
+    """Creates the executions of one run, each exactly once.
 
-    :param args: what was asked for.
-    :param hook: the platform.
-    :param record: the task's memory.
-    :param executions: those of the instance.
+    :param args: the arguments of the run.
+    :param hook: the hook of the platform.
+    :param record: the task's record.
+    :param executions: the executions of the instance.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class ExecutionCreation:
         self._hook = hook
         self._record = record
         self._executions = executions
-        #: The intent of a POST that may have been carried out, in memory: on_kill cannot read the task's state.
+        #: The intent of a POST that may have been carried out, in memory: on_kill cannot read the record.
         self.asked: dict[str, Any] | None = None
 
     def run(self, number: int) -> tuple[str, dict[str, Any]]:
         """Create an execution, or find the one that an earlier try created.
 
-        :param number: which of the run's executions, from 1.
-        :returns: its id, and the intent.
+        :param number: the number of the execution within the run, from 1.
+        :returns: the execution's id, and the intent.
         """
         name = f"execution.{number}"
         return create_once(
@@ -77,19 +77,19 @@ class ExecutionCreation:
         )
 
     def look_for(self, stored: dict[str, Any]) -> list[str]:
-        """The executions that an act with this intent may have made."""
+        """Return the executions that a POST with this intent may have made."""
         return fitting(stored, self._executions.look())
 
     def find_at_once(self, seconds: float) -> str | None:
-        """The one execution that a POST of this task has made, or None and a warning: for ``on_kill``, one look.
+        """Return the one execution that a POST of this task has made, for ``on_kill``; else None, and log a warning.
 
-        :param seconds: for all calls together.
+        :param seconds: the time for all calls together.
         """
         asked = self.asked
         if asked is None:
             return None
         until = time.monotonic() + seconds
-        # The newest alone: an instance lives for years.
+        # Only executions since the intent: an instance may have years of them.
         recent = IntegrationBatchExecutions(self._hook, self._args.instance_id, since=asked["created_after"])
         try:
             found = fitting(asked, run_calls(recent.listing(), lambda call: self._send_until(call, until)))
@@ -112,14 +112,14 @@ class ExecutionCreation:
         return self._hook.send(call, tries=1, timeout=max(0.1, until - time.monotonic()))
 
     def _look_again(self, stored: dict[str, Any]) -> list[str]:
-        """What an earlier try may have made; one that never came to its POST has made nothing."""
+        """Return what an earlier try may have made; a try that did not come to its POST has made nothing."""
         if not stored["posts"]:
             return []
         self.asked = stored
         return self.look_for(stored)
 
     def _intent(self) -> dict[str, Any]:
-        """What is needed to create the execution and to find it again."""
+        """Return the intent: what is needed to create the execution and to find it again."""
         instance = self._hook.get_batch_instance(self._args.instance_id)
         if instance.archived:
             raise ArgumentError(
@@ -127,7 +127,7 @@ class ExecutionCreation:
             )
         start = self._args.expected_start
         if start is not None and self._record.generation == 1 and not self._record.read("runs"):
-            # A run that a clear or a retry asks for once more starts now: its time has come and gone.
+            # A run that a clear or a retry asks for again starts now: its first start lies in the past.
             refuse_past("expected_start_date", start)
         known = self._executions.look()
         newest = max((one.id for one in known), key=id_order, default="0")
@@ -145,13 +145,13 @@ class ExecutionCreation:
     def _create(self, name: str, stored: dict[str, Any]) -> str:
         """Create the execution: one POST, and again only while the platform says that it did nothing.
 
-        Each POST comes after a write that returned, so a superseded try cannot begin one: a run of a batch cannot be
-        taken back.
+        Each POST follows a write to the record that returned, so a superseded try sends no POST: a run of a batch
+        cannot be undone.
         """
         for post in range(POSTS):
             now = int(time.time() * 1000)
             if stored["starts"][-1] < now - now % 60_000:
-                # Time has passed since the intent, and the platform refuses past minutes: ask for now, findable too.
+                # Time has passed since the intent, and the platform refuses past minutes: ask for a start now.
                 stored["starts"].append(now)
             stored["posts"] += 1
             self._record.write(name, stored)
@@ -164,7 +164,7 @@ class ExecutionCreation:
                     tries=1,
                 )
             except TryLater as error:
-                self.asked = before  # this one was not carried out
+                self.asked = before  # this POST was not carried out
                 if post == POSTS - 1:
                     raise
                 log.info("%s", error)
@@ -176,17 +176,17 @@ class ExecutionCreation:
 
 
 def _own_start(start: float) -> int:
-    """The start to ask for, in ms: as asked, and up to a second later.
+    """Return the start to ask for, in ms: the start that was given, or up to a second later.
 
-    It is all that tells this task's execution from another's on the instance, and others may be asked to start at the
-    same time: by a second task of the DAG, or in the console, at a full second. That the platform keeps the
-    milliseconds is [assumed]; its dates are said to have them (mediarithmics.md section 1.7).
+    Only the start tells this task's execution from others of the instance. Others may be to start at the same time:
+    a second task of the DAG asked for them, or a person in the console, at a full second. That the platform keeps the
+    milliseconds is [assumed]; its dates are documented to have them (mediarithmics.md section 1.7).
     """
     return int(max(start, time.time()) * 1000) + 1 + secrets.randbelow(999)
 
 
 def fitting(stored: dict[str, Any], found: Sequence[IntegrationBatchSnapshot]) -> list[str]:
-    """Those of a list that an act with this intent may have made."""
+    """Return those executions of a list that a POST with this intent may have made."""
     starts = set(stored["starts"])
     return [
         one.id

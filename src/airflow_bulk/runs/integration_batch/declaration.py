@@ -1,7 +1,7 @@
-"""Make a plugin, a version and an instance be as declared: find first, create exactly once, update the instance alone.
+"""Make a plugin, a version and an instance exist as declared: find them, create each exactly once, update the instance.
 
-Plugins and versions are create-only. A version that differs is never changed: instances that run on it would change
-with it, so the differences are told and the next version proposed.
+Plugins and versions are created and never changed: the instances that run on a version would change with it. Where a
+version differs, the error names the differences and proposes the next version.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 
 class DeclarationRun:
-    """One declaration against the platform.
+    """Compares one declaration with the platform, and creates or updates what differs.
 
-    :param declared: what is to be.
-    :param hook: the platform.
-    :param record: the task's memory: what was being created when a try ended.
-    :param settle: seconds to wait for an object to show after the answer to its creation was lost.
+    :param declared: the declaration.
+    :param hook: the hook of the platform.
+    :param record: the task's record, which holds what was being created when a try ended.
+    :param settle: seconds to wait until the platform lists an object whose creation got no answer.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class DeclarationRun:
         self.updated: list[str] = []
 
     def run(self) -> dict[str, Any]:
-        """Ensure all three; return their ids, what was created and what was updated."""
+        """Ensure all three objects; return their ids, what was created and what was updated."""
         if self._record.end() is not None:
-            # What was created then is found now; its ids in the record may be of objects that were deleted since.
+            # What an earlier run created is found by a look-up. The ids in the record may name objects deleted since.
             self._record.next_generation()
         plugin_id = self._plugin()
         version = self._version(plugin_id)
@@ -79,9 +79,9 @@ class DeclarationRun:
     def _once(
         self, what: str, find: Callable[[], list[str]], create: Callable[[], str], about: Mapping[str, Any]
     ) -> str:
-        """Create what is not there, exactly once over all tries.
+        """Create an object that does not exist, exactly once over all tries.
 
-        :param about: what the intent says; no property values, which may be secrets.
+        :param about: what the intent holds; never the values of properties, which may be secrets.
         """
         try:
             found, _ = create_once(
@@ -93,7 +93,7 @@ class DeclarationRun:
                 settle=self._settle,
             )
         except Refused:
-            # Somebody may have created it since we looked.
+            # Another party may have created the object since the look-up.
             others = find()
             if len(others) != 1:
                 raise
@@ -244,7 +244,7 @@ class DeclarationRun:
         return {"cron": declared.cron, "cron_status": declared.cron_status}
 
     def _update(self, found: IntegrationBatchInstance, version: PluginVersion) -> None:
-        """Put back what differs; what was not declared stays as it is."""
+        """Update the declared fields that differ; fields that are not declared stay as they are."""
         changes: dict[str, Any] = {}
         if str(found.version_id) not in (version.id, version.version_id):
             changes["version_id"] = version.id
@@ -254,7 +254,7 @@ class DeclarationRun:
         had = {name: found.size(name) or "LOW" for name in batches.SIZE_NAMES}
         wanted = {**had, **self.declared.sizes}
         if wanted != had:
-            # An instance that has the console's fields keeps them: two spellings at once could disagree.
+            # An instance with the console's names of fields keeps them: with both names it could contradict itself.
             console = found.execution_container_ram_size is not None
             spelling = "execution_container" if console else self.declared.size_fields
             changes |= batches.size_body(wanted, spelling)
@@ -266,7 +266,7 @@ class DeclarationRun:
     # Its properties.
 
     def _check_instance_properties(self, on_version: Mapping[str, Property]) -> None:
-        """Refuse properties that the version does not give its instances, before anything of the instance is sent."""
+        """Refuse properties that the version does not give to its instances, before anything is sent for the instance."""
         settable = {name: one for name, one in on_version.items() if one.origin != "PLUGIN_STATIC"}
         for one in self.declared.instance_properties:
             known = settable.get(one.technical_name)
@@ -301,7 +301,7 @@ class DeclarationRun:
 
 
 def _whole(current: Property, declared: PluginProperty) -> dict[str, Any]:
-    """The whole property object with the declared value (section 7.3 [navigator])."""
+    """Return the whole property object with the declared value (mediarithmics.md section 7.3 [seen])."""
     value = {**(current.value or {}), **declared.body()["value"]}
     return {
         "technical_name": declared.technical_name,

@@ -1,7 +1,7 @@
-"""The life of one MANUAL run of a batch instance over all tries of its task: start, re-attach, look, judge, end.
+"""The life of one MANUAL run of a batch instance over all tries of its task: what a batch run adds to the skeleton.
 
-``advance`` does all that can be done now and is the only entrance, as for an import (design section 5.8); how an
-execution is created once and found again is in ``batch_creation``.
+How an execution is created once and found again is in ``creation``; here stands how it is looked at and judged, and
+when another is started.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_bulk import judging
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
-from airflow_bulk.judging import KeepWaiting, WaitingProgress, name_ids, share_of
-from airflow_bulk.platforms.errors import NotFound, TryLater
+from airflow_bulk.judging import name_ids
+from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.mediarithmics.document_imports import remote_status
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     IntegrationBatchExecution,
@@ -26,13 +24,16 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     run_snapshot,
 )
 from airflow_bulk.platforms.status import RemoteStatus
-from airflow_bulk.runs.failures import DeadlinePassed, TaskStopped
+from airflow_bulk.runs import wording
+from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.integration_batch.creation import ExecutionCreation
-from airflow_bulk.runs.record import EndMeaning, Record, RecordedEnd
+from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+    from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
     from airflow_bulk.runs.integration_batch.arguments import RunArguments
+    from airflow_bulk.runs.record import Record, RecordedEnd
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +41,12 @@ log = logging.getLogger(__name__)
 STARTS_AGAIN = 3
 #: Poll intervals between two looks at an execution that is to start later.
 RARELY = 10
-#: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (crash facts, item 4).
-KILL_SECONDS = 3.5
-#: Share of them for looking for an execution whose id is not known yet.
+STARTS_NOTHING = "A retry starts nothing again; clear the task to run the batch."
+#: Share of the seconds of ``on_kill`` for looking for an execution whose id is not known yet.
 LOOKING = 0.4
-#: Seconds for cancelling where nothing hurries.
-CANCEL_SECONDS = 30.0
 
 
-class IntegrationBatchRun:
+class IntegrationBatchRun(RemoteRun["RunArguments"]):
     """One run that a task asked for.
 
     :param args: what was asked for.
@@ -65,66 +63,32 @@ class IntegrationBatchRun:
         *,
         push: Callable[[str, Any], None],
     ) -> None:
-        self.args = args
+        super().__init__(args, record)
         self.hook = hook
-        self.record = record
         self.execution_id: str | None = None
-        self.started = time.time()
         self.expected_start = args.expected_start or self.started
         self.created_after = 0.0
         self._push = push
-        self._waiting = WaitingProgress(log)
-        self._submitted = False
         self._executions = IntegrationBatchExecutions(hook, args.instance_id, cancel_ways=args.cancel_ways)
         self._creation = ExecutionCreation(args, hook, record, self._executions)
         self._intended: dict[str, Any] = {}
+        self._seen: IntegrationBatchSnapshot | None = None
         # What on_kill needs, in memory: the store and connections would deadlock there.
         self._live: str | None = None
-
-    def advance(self) -> KeepWaiting | dict[str, Any]:
-        """Do everything that can be done now; return the result, or when to look again."""
-        if not self._submitted:
-            result = self._recorded_end()
-            if result is not None:
-                return result
-            self.started, _ = self.record.started()
-            self.hook.prepare()  # on_kill may read no connection, and cancels what a later try finds before its first call
-            self._start()
-            self._submitted = True
-        return self._look()
 
     def rules(self) -> judging.WaitingRules:
         """What the waiting obeys; the deadline counts from the start that was asked for."""
         begun = max(self.started, self.expected_start)
-        return judging.WaitingRules(
-            started=self.started,
-            deadline=begun + self.args.timeout,
-            poll_interval=self.args.poll_interval,
-        )
+        return dataclasses.replace(super().rules(), deadline=begun + self.args.timeout)
 
     def until_start(self) -> float:
         """Seconds until it is to start; 0 afterwards."""
         return max(0.0, self.expected_start - time.time())
 
-    # Starting.
+    # What earlier tries left.
 
-    def _recorded_end(self) -> dict[str, Any] | None:
-        """What a recorded end means for this try (design section 5.5)."""
-        meaning, end = self.record.recorded_end(
-            keep=self.args.on_clear == "keep", works_again=self._works_again
-        )
-        if end is None or meaning is EndMeaning.JUDGE_AGAIN:
-            return None
-        if meaning is EndMeaning.STANDS:
-            return end.result
-        log.warning(
-            "Running the batch again, as generation %d. The former execution is %s (%s).",
-            self.record.generation + 1,
-            end.result.get("execution_id"),
-            end.result.get("status"),
-        )
-        self.record.next_generation()
-        return None
+    def _say_again(self, former: dict[str, Any]) -> str:
+        return f"The former execution is {former.get('execution_id')} ({former.get('status')}). Running the batch again"
 
     def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """An execution that did not succeed is not judged again: a clear runs another, and a retry where it may."""
@@ -132,6 +96,15 @@ class IntegrationBatchRun:
         if cleared:
             return stood is not RemoteStatus.SUCCEEDED
         return stood is RemoteStatus.FAILED and self.args.run_again_after_failure
+
+    def _open(self) -> None:
+        super()._open()
+        self.hook.prepare()  # on_kill may read no connection, and cancels what a later try finds before its first call
+
+    # Starting.
+
+    def _submit(self) -> None:
+        self._start()
 
     def _number(self) -> int:
         """Which of the run's executions is the present one, from 1: one that was cancelled is followed by another."""
@@ -151,57 +124,43 @@ class IntegrationBatchRun:
 
     # Waiting and judging.
 
-    def _look(self) -> KeepWaiting | dict[str, Any]:
-        try:
-            seen = self._snapshot()
-        except TryLater as error:
-            return self._wait_out(error)
-        if not self.args.wait_for_completion:
-            # Cancelled by an earlier try that was stopped before its end: nothing is there that would run.
-            return (
-                self._start_again(seen)
-                if seen.remote_status is RemoteStatus.CANCELED
-                else self._end(seen, "")
-            )
-        verdict = judging.judge([seen], self.rules(), time.time())
-        if isinstance(verdict, KeepWaiting):
-            self._waiting.tell(verdict.totals, verdict.why, verdict.unknown)
-            # Until it is to start, a look now and then is enough: somebody may have cancelled it.
-            rarely = min(self.until_start(), RARELY * self.args.poll_interval)
-            return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))
-        if isinstance(verdict, judging.PastDeadline):
-            raise self._late(seen)
-        if isinstance(verdict, judging.FailedBecause):
-            raise self._failed(seen)
-        if verdict.canceled:
-            return self._start_again(seen)
-        return self._end(seen, self._another_ran(seen) or self._too_many_failures(seen))
+    def _end_without_waiting(self) -> KeepWaiting | dict[str, Any]:
+        """Cancelled by an earlier try that was stopped before its end: nothing is there that would run."""
+        self._see()
+        return self._start_again() if self._last.remote_status is RemoteStatus.CANCELED else self._end()
 
-    def _wait_out(self, error: TryLater) -> KeepWaiting:
-        """An outage of the platform passes; only our own deadline ends the waiting."""
-        rules = self.rules()
-        if not self.args.wait_for_completion or time.time() >= (rules.deadline or 0.0):
-            raise error
-        log.warning("%s Waiting on.", error)
-        pause = max(judging.next_look(rules, time.time()), error.retry_after or 0.0)
-        return KeepWaiting(pause, judging.Totals(), "the platform cannot be asked")
+    def _paced(self, verdict: KeepWaiting) -> KeepWaiting:
+        """Until it is to start, a look now and then is enough: somebody may have cancelled it."""
+        rarely = min(self.until_start(), RARELY * self.args.poll_interval)
+        return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))
+
+    def _see(self) -> list[IntegrationBatchSnapshot]:
+        self._seen = self._snapshot()
+        return [self._seen]
+
+    @property
+    def _last(self) -> IntegrationBatchSnapshot:
+        """The execution as last seen."""
+        assert self._seen is not None  # noqa: S101
+        return self._seen
+
+    @property
+    def _thing(self) -> str:
+        return f"Execution {self.execution_id} of batch instance {self.args.instance_id}"
 
     def _snapshot(self) -> IntegrationBatchSnapshot:
         """The execution as the platform shows it; one that is gone counts as cancelled once a person has cleared the task.
 
-        A DELETE is one of the ways to cancel (conflict 1), and what it took away cannot be told from what somebody
-        deleted after it had run: only a person can say that the batch is to run again.
+        A DELETE is one of the ways to cancel (mediarithmics.md conflict 1), and what it took away cannot be told
+        from what somebody deleted after it had run: only a person can say that the batch is to run again.
         """
         execution_id = str(self.execution_id)
         try:
             seen = self._executions.get(execution_id)
         except NotFound:
             if not self._cleared():
-                raise NotFound(
-                    f"find execution {execution_id} of batch instance {self.args.instance_id}",
-                    "the platform does not know it any more",
-                    retry="A retry starts nothing again; clear the task to run the batch.",
-                    status=404,
+                raise wording.gone(
+                    f"execution {execution_id} of batch instance {self.args.instance_id}", STARTS_NOTHING
                 ) from None
             seen = _gone(execution_id)
         if seen.remote_status.over:
@@ -216,44 +175,42 @@ class IntegrationBatchRun:
         """Whether a person has cleared the task since the execution was last known to be there."""
         return bool(self._intended["max_tries"] != self.record.max_tries)
 
-    def _start_again(self, seen: IntegrationBatchSnapshot) -> KeepWaiting | dict[str, Any]:
+    def _canceled(self, verdict: Finished) -> KeepWaiting | dict[str, Any]:
+        return self._start_again()
+
+    def _start_again(self) -> KeepWaiting | dict[str, Any]:
         """A cancelled execution never ran (an earlier try's ``on_kill``, or somebody): start another, a few times."""
         number = self._number()
         if number > STARTS_AGAIN and not self._cleared():
-            reason = (
-                f"Execution {seen.id} of batch instance {self.args.instance_id} was cancelled, as {number - 1} before it."
-                " Nothing is started again; clear the task to run the batch."
+            return self._end(
+                f"{self._thing} was cancelled, as {number - 1} before it. Nothing is started again; clear the task to run "
+                "the batch."
             )
-            self._end(seen, reason)
-        log.warning("Execution %s was cancelled before it ran; starting another.", seen.id)
+        log.warning("Execution %s was cancelled before it ran; starting another.", self.execution_id)
         self.record.write("runs", {"number": number + 1})
         self._start()
-        return self._look()
+        return self._go_on()
 
-    def _late(self, seen: IntegrationBatchSnapshot) -> DeadlinePassed:
+    def _late(self, verdict: PastDeadline) -> NoReturn:
         """Cancel what still can be, and say what a retry will do."""
+        seen = self._last
         if self.args.cancel_on_kill and seen.remote_status is RemoteStatus.PENDING:
             self._cancel(seen.id, CANCEL_SECONDS)
             seen = self._cancelled(seen.id)
-        number = self._number()
+        number, then = self._number(), wording.LOOKS_AGAIN
         if seen.remote_status is not RemoteStatus.CANCELED:
             now = (
                 f"It ended {seen.status} just now."
                 if seen.remote_status.over
                 else f"It is {seen.status} and keeps running."
             )
-            next_try = "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
         elif number > STARTS_AGAIN:
-            now = f"It was cancelled, as {number - 1} before it."
-            next_try = "A retry starts nothing again; clear the task to run the batch."
+            now, then = f"It was cancelled, as {number - 1} before it.", STARTS_NOTHING
         else:
             # Written now: a DELETE leaves nothing behind that a later try could see.
             self.record.write("runs", {"number": number + 1})
-            now, next_try = "It was cancelled.", "A retry, or clearing the task, starts another."
-        return DeadlinePassed(
-            f"Execution {seen.id} of batch instance {self.args.instance_id} was not over {self.args.timeout:g} s after "
-            f"its start. {now} {next_try}"
-        )
+            now, then = "It was cancelled.", "A retry, or clearing the task, starts another."
+        raise DeadlinePassed(wording.late(self._thing, self.args.timeout, "its start", now, then=then))
 
     def _cancelled(self, execution_id: str) -> IntegrationBatchSnapshot:
         """What a cancel has left: it may have run in the meantime, and a DELETE leaves nothing."""
@@ -264,61 +221,46 @@ class IntegrationBatchRun:
         self._live = None if seen.remote_status.over else self._live
         return seen
 
-    def _failed(self, seen: IntegrationBatchSnapshot) -> Exception:
+    def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         again = self.args.run_again_after_failure
-        said = f" ({seen.message})" if seen.message else ""
-        reason = (
-            f"Execution {seen.id} of batch instance {self.args.instance_id} ended {seen.status}{said}. "
-            + (
+        return self._end(self._why_not_good(verdict), retried=again)
+
+    def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
+        seen, ended = self._last, f"{self._thing} ended {self._last.status}"
+        if seen.remote_status is RemoteStatus.FAILED:
+            then = (
                 "A retry runs the batch again."
-                if again
+                if self.args.run_again_after_failure
                 else "A retry does not run the batch again (run_again_after_failure); clearing the task does."
             )
-        )
-        self.record.write_end(good=False, result=self._result(seen), reason=reason)
-        return AirflowException(reason) if again else AirflowFailException(reason)
-
-    def _another_ran(self, seen: IntegrationBatchSnapshot) -> str:
-        """Nothing may be there that this task asked for besides: an answer lost long ago, come true late."""
-        if self._intended["posts"] < 2:
-            return ""
-        others = [one for one in self._creation.look_for(self._intended) if one != seen.id]
-        if not others:
-            return ""
-        return (
-            f"Execution {seen.id} of batch instance {self.args.instance_id} ended {seen.status}, but another with the "
-            f"start that this task asked for appeared after its answer was lost: {name_ids(others)}. The batch may have "
-            "run twice; a retry cannot change that. A longer settle waits longer for such a one."
-        )
-
-    def _too_many_failures(self, seen: IntegrationBatchSnapshot) -> str:
-        failed, total = seen.failed or 0, seen.lines or 0
-        if self.args.tolerance.allows(failed, total):
-            return ""
-        return (
-            f"Execution {seen.id} of batch instance {self.args.instance_id} ended {seen.status}, and {failed} of its "
-            f"{total} tasks failed ({share_of(failed, total)}), more than max_failures={self.args.tolerance}. "
-            "A retry cannot change that."
-        )
-
-    def _end(self, seen: IntegrationBatchSnapshot, reason: str) -> dict[str, Any]:
-        """Record the end, good or not."""
-        result = self._result(seen)
-        self.record.write_end(good=not reason, result=result, reason=reason)
-        self._live = None
-        if reason:
-            raise AirflowFailException(reason)
-        if self.args.wait_for_completion:
-            log.info(
-                "Execution %s of batch instance %s is over: %s.", seen.id, self.args.instance_id, seen.status
+            return f"{ended}{f' ({seen.message})' if seen.message else ''}. {then}"
+        if others := self._others(seen.id):
+            return (
+                f"{ended}, but another with the start that this task asked for appeared after its answer was lost: "
+                f"{name_ids(others)}. The batch may have run twice; a retry cannot change that. A longer settle waits "
+                "longer for such a one."
             )
-        return result
+        return wording.too_many_failures(
+            ended, seen.failed or 0, seen.lines or 0, self.args.tolerance, noun="tasks"
+        )
 
-    def _result(self, seen: IntegrationBatchSnapshot) -> dict[str, Any]:
+    def _others(self, ours: str) -> list[str]:
+        """What this task asked for besides, and must not be there: an answer lost long ago, come true late."""
+        if self._intended["posts"] < 2:
+            return []
+        return [one for one in self._creation.look_for(self._intended) if one != ours]
+
+    def _over(self) -> None:
+        self._live = None
+
+    def _tell_end(self, result: dict[str, Any]) -> None:
+        log.info("%s is over: %s.", self._thing, result["status"])
+
+    def _result(self) -> dict[str, Any]:
         return {
-            **run_report(self.args.instance_id, seen),
+            **run_report(self.args.instance_id, self._last),
             "seconds": round(time.time() - self.started, 3),
-            "console_url": self._console_url(seen.owner),
+            "console_url": self._console_url(self._last.owner),
         }
 
     def _console_url(self, organisation_id: str | None) -> str | None:
@@ -331,24 +273,17 @@ class IntegrationBatchRun:
         if self._executions.cancel_pending([execution_id], seconds):
             log.warning("Not cancelled, since only PENDING executions can be: %s.", execution_id)
 
-    def kill(self) -> None:
-        """Cancel what can be: for ``on_kill``, in the main thread, within Airflow's 5 seconds.
+    def _stop(self) -> None:
+        """Cancel only what this task itself started or found again.
 
-        Touches neither the task's state nor connections, whose locks the interrupted code may hold, and cancels only
-        what this task itself started or found again. Interrupted before the platform has answered a POST, it looks
-        once for what that has made.
-
-        :raises TaskStopped: always; it makes ``execute`` end.
+        Interrupted before the platform has answered a POST, it looks once for what that has made.
         """
-        if self.args.cancel_on_kill:
-            until = time.monotonic() + KILL_SECONDS
-            try:
-                ours = self._live or self._creation.find_at_once(KILL_SECONDS * LOOKING)
-                if ours is not None:
-                    self._cancel(ours, until - time.monotonic())
-            except Exception as error:  # noqa: BLE001  (whatever it is, the task has to end now)
-                log.warning("Could not cancel in time: %s.", type(error).__name__)
-        raise TaskStopped("The task was stopped.")
+        if not self.args.cancel_on_kill:
+            return
+        until = time.monotonic() + KILL_SECONDS
+        ours = self._live or self._creation.find_at_once(KILL_SECONDS * LOOKING)
+        if ours is not None:
+            self._cancel(ours, until - time.monotonic())
 
 
 def _gone(execution_id: str) -> IntegrationBatchSnapshot:

@@ -1,4 +1,4 @@
-"""Pause and resume the cron of a batch instance: a whole-instance PUT, read again (mediarithmics.md section 8)."""
+"""Pause and resume the cron of a batch instance: PUT the instance, and read it again (mediarithmics.md section 8)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def already_told(record: Record) -> dict[str, Any] | None:
-    """Return what an earlier try has recorded as its end; a clear begins anew, since pausing twice harms nobody."""
+def recorded_result(record: Record) -> dict[str, Any] | None:
+    """Return the end that an earlier try has recorded. A clear pauses again: to pause twice does no harm."""
     try:
         meaning, end = record.recorded_end()
     except ClearUnclear:
@@ -40,9 +40,9 @@ def already_told(record: Record) -> dict[str, Any] | None:
 
 
 def pause(hook: MediarithmicsHook, record: Record, instance_id: str) -> dict[str, Any]:
-    """Pause; return how many coming executions that cancelled.
+    """Pause the cron; return how many coming executions this cancelled.
 
-    What was coming is recorded before the act, so that a retry tells the same.
+    The coming executions are recorded before the pause, so that a retry returns the same numbers.
     """
     instance = _periodic(hook, instance_id)
     executions = IntegrationBatchExecutions(hook, instance_id)
@@ -75,7 +75,7 @@ def pause(hook: MediarithmicsHook, record: Record, instance_id: str) -> dict[str
 
 
 def resume(hook: MediarithmicsHook, instance_id: str) -> dict[str, Any]:
-    """Resume; the platform goes on from now and does not catch up (section 8 [assumed])."""
+    """Resume the cron; the platform does not make up for missed runs (section 8 [assumed])."""
     instance = _periodic(hook, instance_id)
     if instance.cron_status != ACTIVE:
         _set(hook, instance_id, ACTIVE)

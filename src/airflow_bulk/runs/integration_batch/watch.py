@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
-from airflow_bulk.judging import Tolerance, name_ids, share_of
+from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
     CRON,
     PAUSED,
@@ -21,6 +21,7 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     run_report,
 )
 from airflow_bulk.platforms.status import RemoteStatus
+from airflow_bulk.runs import wording
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -103,24 +104,26 @@ class IntegrationBatchWatch(Watch):
         it = f"Batch instance {self.instance_id}"
         if isinstance(verdict, judging.FailedBecause):
             return f"{it}: {verdict.reason}. A retry cannot help."
-        failed = verdict.totals.failed
-        total = sum(one.lines or 0 for one in self._counting)
-        if self.tolerance.allows(failed, total):
-            return ""
         ids = name_ids([one.id for one in self._counting if one.failed])
-        return (
-            f"{it}: {failed} of {total} tasks failed ({share_of(failed, total)}) in {ids}, more than "
-            f"max_failures={self.tolerance}. A retry cannot change that."
+        return wording.too_many_failures(
+            it,
+            verdict.totals.failed,
+            sum(one.lines or 0 for one in self._counting),
+            self.tolerance,
+            noun="tasks",
+            more=f"Executions with failed tasks: {ids}.",
         )
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
         going = name_ids([*verdict.going, *verdict.pending])
         what = f"Not over: {going}." if going else f"No run of its cron {self._window_told()} was there."
-        return (
-            f"Batch instance {self.instance_id}: waited {timeout:g} s since the first look. {what} Nothing was "
-            "cancelled, since its own cron started it. Airflow does not retry a sensor that timed out; clearing the "
-            "task waits anew."
+        return wording.late(
+            f"Batch instance {self.instance_id}",
+            timeout,
+            "the first look",
+            f"{what} Nothing was cancelled, since its own cron started it.",
+            then=wording.WAITS_ANEW,
         )
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:

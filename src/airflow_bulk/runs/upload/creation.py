@@ -1,6 +1,6 @@
 """Create an import exactly once over all tries: its name ends in a random word from the intent.
 
-The platform has no idempotency key, so the name carries ours and the look-up is exact (design section 5.1).
+The platform has no idempotency key, so the name carries ours and the look-up is exact (ARCHITECTURE.md section 5.1).
 """
 
 from __future__ import annotations

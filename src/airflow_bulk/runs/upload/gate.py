@@ -1,6 +1,6 @@
 """The gate between a pool and the record: what was checked, what may begin, what may finish, what came back.
 
-Intent before the POST, commit before its last block, outcome after (design section 5.2). Every method
+Intent before the POST, commit before its last block, outcome after (ARCHITECTURE.md section 5.2). Every method
 runs in the task's main thread. A write that fails raises out of the pool, which cuts every body.
 """
 
@@ -11,13 +11,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from airflow_bulk.documents.errors import SourceChanged
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.parts import Part, SourceChanged
+from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
     AnswerLost,
     CheckFindings,
-    FirstReject,
     Job,
     NotNow,
     SendingCut,
@@ -44,8 +43,6 @@ PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 #: Seconds without a byte that an upload is given at least: the answer comes after the whole body was read.
 LEAST_READ_TIMEOUT = 120.0
-#: First rejected lines kept for the log and the error message.
-FIRST_REJECTS = 10
 
 
 def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
@@ -66,21 +63,6 @@ def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
 
 class Overdue(Exception):
     """The task's own deadline has passed while parts were still to be sent."""
-
-
-class PlanTotals:
-    """What pass 1 has found so far."""
-
-    def __init__(self) -> None:
-        self.first: list[FirstReject] = []
-        self.reasons: Counter[str] = Counter()
-        self.hints: Counter[str] = Counter()
-
-    def add(self, findings: CheckFindings) -> None:
-        """Add one part's findings."""
-        self.first += findings.first[: FIRST_REJECTS - len(self.first)]
-        self.reasons.update(findings.reasons)
-        self.hints.update(findings.hints)
 
 
 class UploadGate:
@@ -108,7 +90,7 @@ class UploadGate:
         self._port = port
         self._credentials = credentials
         self.checked_parts: list[Part] = []
-        self.plan = PlanTotals()
+        self.plan = CheckTotals()
         self.progress = SendingProgress()
         self._recording = recording
         self._on_execution = on_execution

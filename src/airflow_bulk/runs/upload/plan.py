@@ -8,31 +8,33 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import xxhash
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_bulk.documents.errors import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
-from airflow_bulk.hooks.sending.pool import SenderPool
-from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, CheckFindings, Gate, LineRules, SendingCut
+from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
+from airflow_bulk.documents.source.reader import LineRules
+from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.judging import share_of
-from airflow_bulk.runs.upload.gate import PlanTotals
-from airflow_bulk.runs.upload.progress import SendingProgress, gigabytes
+from airflow_bulk.runs.upload.progress import gigabytes
 
 if TYPE_CHECKING:
-    from airflow_bulk.arguments import SendingOptions
     from airflow_bulk.documents.source.parts import Part
+    from airflow_bulk.hooks.sending.pool import SenderPool
+    from airflow_bulk.hooks.sending.protocol import Gate
     from airflow_bulk.judging import Tolerance
+    from airflow_bulk.runs.upload.arguments import UploadArguments
 
 log = logging.getLogger(__name__)
 
-#: Seconds from asking for the commit to the last block, at least (airflow-crash-facts.md section 9).
+#: Seconds from asking for the commit to the last block, at least (airflow.md section 4.3).
 COMMIT_WINDOW = 2.0
 #: Files whose fingerprints are kept one by one, so that a message can name the one that changed; and bytes at most.
 NAMED_FILES = 100
@@ -40,23 +42,7 @@ NAMED_BYTES = 40_000
 
 
 class SourceArguments(Protocol):
-    """What pass 1 has to know, whichever platform the source is for."""
-
-    @property
-    def source(self) -> tuple[str, ...]:
-        """Files, patterns or URIs."""
-
-    @property
-    def document_type(self) -> str:
-        """What a line is."""
-
-    @property
-    def mime_type(self) -> str:
-        """The format of the lines."""
-
-    @property
-    def sending(self) -> SendingOptions:
-        """How the source is cut and checked."""
+    """What judging a checked source takes, whether it is sent from here or fetched by the platform."""
 
     @property
     def tolerance(self) -> Tolerance:
@@ -69,18 +55,6 @@ class SourceArguments(Protocol):
     @property
     def rejects_content(self) -> str:
         """``line`` or ``position``."""
-
-    @property
-    def on_empty(self) -> str:
-        """``fail``, ``skip`` or ``ok``."""
-
-    @property
-    def line_check(self) -> str:
-        """``package.module:function`` for lines of another platform; empty for those known here."""
-
-    @property
-    def max_deletions(self) -> int | None:
-        """For types that delete: so many lines at most."""
 
 
 class SourcePlan(msgspec.Struct, kw_only=True):
@@ -119,7 +93,7 @@ class SourcePlan(msgspec.Struct, kw_only=True):
         return self.lines_read - self.rejected
 
 
-def find_source(args: SourceArguments, *, may_be_empty: bool) -> list[FoundFile]:
+def find_source(args: UploadArguments, *, may_be_empty: bool) -> list[FoundFile]:
     """Resolve the source; an empty list where it holds nothing and ``on_empty`` allows that.
 
     :param may_be_empty: False when parts of it were recorded: then nothing found is an error.
@@ -129,7 +103,7 @@ def find_source(args: SourceArguments, *, may_be_empty: bool) -> list[FoundFile]
     try:
         files = find_files(
             list(args.source),
-            _open_path,
+            open_path,
             mime_type=args.mime_type,
             check_extension=bool(args.sending.check_extension),
         )
@@ -141,7 +115,7 @@ def find_source(args: SourceArguments, *, may_be_empty: bool) -> list[FoundFile]
     return files
 
 
-def nothing_to_send(args: SourceArguments, why: str) -> None:
+def nothing_to_send(args: UploadArguments, why: str) -> None:
     """Do what ``on_empty`` says; returns only for ``"ok"``."""
     if args.on_empty == "skip":
         raise AirflowSkipException(f"{why} Nothing was sent (on_empty='skip').")
@@ -152,7 +126,11 @@ def nothing_to_send(args: SourceArguments, why: str) -> None:
     log.info("%s Nothing was sent (on_empty='ok').", why)
 
 
-def _open_path(uri: str) -> Any:
+def open_path(uri: str) -> Any:
+    """Return what opens an object of a store.
+
+    :raises SourceError: the provider of its scheme is not installed.
+    """
     from airflow.sdk import ObjectStoragePath
 
     path = ObjectStoragePath(uri)
@@ -187,7 +165,7 @@ def bytes_to_read(files: Sequence[FoundFile], recorded: Sequence[Part]) -> int:
     return sum(one.record.size for one in files) - sum(part.length for part in recorded)
 
 
-def still_the_same(args: SourceArguments, files: Sequence[FoundFile]) -> None:
+def still_the_same(args: UploadArguments, files: Sequence[FoundFile]) -> None:
     """Refuse a source that changed while it was checked: what was read may be half the old and half the new.
 
     A file that came meanwhile is none of ours: it was not found when the work began.
@@ -197,11 +175,14 @@ def still_the_same(args: SourceArguments, files: Sequence[FoundFile]) -> None:
     now = {one.record.uri: one.record for one in find_source(args, may_be_empty=False)}
     changed = [one.record.uri for one in files if now.get(one.record.uri) != one.record]
     if changed:
-        sent = "Parts may have left before (overlap=True)." if args.sending.overlap else "Nothing was sent."
         raise SourceError(
             f"{changed[0]}: has changed while it was checked ({len(changed)} of {len(files)} files); is it still being "
-            f"written? {sent} A retry reads it again."
+            f"written? {_what_was_sent(args)} A retry reads it again."
         )
+
+
+def _what_was_sent(args: UploadArguments) -> str:
+    return "Parts may have left before (overlap=True)." if args.sending.overlap else "Nothing was sent."
 
 
 def compare(recorded: SourcePlan, found: SourcePlan) -> None:
@@ -223,7 +204,7 @@ def compare(recorded: SourcePlan, found: SourcePlan) -> None:
     )
 
 
-def layout_of(args: SourceArguments, plan: SourcePlan | None) -> Layout:
+def layout_of(args: UploadArguments, plan: SourcePlan | None) -> Layout:
     """How the source is cut: as it was when an earlier try began, else as the arguments say.
 
     Parts that were recorded are ranges of the source; cut in another way, the rest would not follow on them.
@@ -246,7 +227,7 @@ def layout_of(args: SourceArguments, plan: SourcePlan | None) -> Layout:
 
 
 def open_pool(
-    args: SourceArguments,
+    args: UploadArguments,
     files: Sequence[FoundFile],
     rejects: RejectFile | None,
     layout: Layout | None = None,
@@ -255,6 +236,8 @@ def open_pool(
 
     :param layout: how it is cut; None: as the arguments say.
     """
+    from airflow_bulk.hooks.sending.pool import SenderPool  # a source that is only checked needs none
+
     sending = args.sending
     return SenderPool(
         files=files,
@@ -282,15 +265,18 @@ def reject_file(args: SourceArguments, identity: str, kind: str = "rejects") -> 
     """
     if args.rejects_path is None:
         return None
-    folder: Any = _open_path(args.rejects_path) if "://" in args.rejects_path else args.rejects_path
+    folder: Any = open_path(args.rejects_path) if "://" in args.rejects_path else args.rejects_path
     name = re.sub(r"[^A-Za-z0-9_.+:-]", "_", identity) + f".{kind}.ndjson"
     return RejectFile(folder, name, content="position" if args.rejects_content == "position" else "line")
 
 
-def judge_plan(args: SourceArguments, plan: SourcePlan, found: PlanTotals) -> None:
+def judge_checked(
+    args: SourceArguments, plan: SourcePlan, found: CheckTotals, sent: str = "Nothing was sent."
+) -> None:
     """Log what pass 1 found and refuse the whole source where it is not good enough.
 
-    :raises AirflowFailException: more rejected lines than ``max_failures``, or more deletions than allowed.
+    :param sent: what the error says of what has left.
+    :raises AirflowFailException: more rejected lines than ``max_failures``.
     """
     for kind, count in found.hints.most_common(20):
         log.info("Hint, %d times: %s", count, kind)
@@ -312,13 +298,20 @@ def judge_plan(args: SourceArguments, plan: SourcePlan, found: PlanTotals) -> No
     )
     if not args.tolerance.allows(plan.rejected, plan.lines_read):
         where = "; ".join(f"{one.uri} line {one.line}: {', '.join(one.reasons)}" for one in found.first[:3])
-        sent = "Parts may have left before (overlap=True)." if args.sending.overlap else "Nothing was sent."
         rejects = f" All of them: {plan.rejects_uri}." if plan.rejects_uri else ""
         raise AirflowFailException(
             f"{plan.rejected} of {plan.lines_read} lines ({share_of(plan.rejected, plan.lines_read)}) break a rule, "
             f"more than max_failures={args.tolerance}. {sent} First: {where}.{rejects} A retry cannot help until "
             "the source or max_failures is changed."
         )
+
+
+def judge_plan(args: UploadArguments, plan: SourcePlan, found: CheckTotals) -> None:
+    """Judge what is to be sent.
+
+    :raises AirflowFailException: more rejected lines than ``max_failures``, or more deletions than allowed.
+    """
+    judge_checked(args, plan, found, _what_was_sent(args))
     if args.max_deletions is not None and plan.lines_to_send > args.max_deletions:
         raise AirflowFailException(
             f"{plan.lines_to_send} deletions, more than max_deletions={args.max_deletions}. Nothing was sent; a "
@@ -341,50 +334,27 @@ def hint_small_parts(parts: Sequence[Part], worth: int) -> None:
         )
 
 
-class CheckOnlyGate:
-    """The gate of a pass that sends nothing (:class:`airflow_bulk.hooks.sending.protocol.Gate`).
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """Check a whole source while nothing is sent: the log says how long it took, an error that nothing was sent.
 
-    :ivar parts: the stretches that were checked.
-    :ivar plan: what was found in them.
-    """
-
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self.plan = PlanTotals()
-        self._progress = SendingProgress()
-
-    def checked(self, part: Part, findings: CheckFindings) -> None:
-        """Take a part's facts."""
-        self.parts.append(part)
-        self.plan.add(findings)
-        self._progress.checked(part)
-
-    def may_begin(self, part: Part) -> None:
-        """Nothing is sent."""
-        raise SendingCut("this pass sends nothing")
-
-    def may_finish(self, part: Part) -> None:
-        """Nothing is sent."""
-        raise SendingCut("this pass sends nothing")
-
-    def answered(self, part: Part, answer: Answer) -> None:
-        """Nothing was sent."""
-
-    def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
-        """Nothing was sent."""
-
-
-def check_all_before_sending(pool: SenderPool, gate: Gate) -> None:
-    """Check the whole source while nothing is sent.
-
-    :raises SourceError: it cannot be read to its end.
+    :raises SourceError: the source cannot be read to its end.
     """
     began = time.monotonic()
     try:
-        pool.run(pool.first_pass(), gate)
+        yield
     except SourceChanged:
         raise
     except SourceError as error:
         unsent = "" if "othing was sent" in str(error) else " Nothing was sent."
         raise type(error)(f"{error}{unsent}") from None
     log.info("Checked the source in %.1f s.", time.monotonic() - began)
+
+
+def check_all_before_sending(pool: SenderPool, gate: Gate) -> None:
+    """Check the whole source with the pool's workers while nothing is sent.
+
+    :raises SourceError: it cannot be read to its end.
+    """
+    with before_sending():
+        pool.run(pool.first_pass(), gate)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_bulk import judging
-from airflow_bulk.judging import Tolerance, name_ids, share_of
+from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.status import RemoteSnapshot
-from airflow_bulk.runs.record import EndMeaning, Record, RecordedPart, RecordedParts
+from airflow_bulk.runs import wording
+from airflow_bulk.runs.record import Record, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload.plan import SourcePlan
-
-if TYPE_CHECKING:
-    from airflow_bulk.runs.upload.arguments import UploadArguments
 
 log = logging.getLogger(__name__)
 
@@ -57,37 +55,24 @@ def make_result(
     }
 
 
-def recorded_end(record: Record, args: UploadArguments) -> dict[str, Any] | None:
-    """What a recorded end means for this try (design section 5.5).
+def with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
+    """Return a recorded result with the ids that it was too large to hold: the record's parts have them."""
+    if "execution_ids" in result:
+        return result
+    ids = [one.executions[-1] for one in RecordedParts(record).entries if one.executions]
+    return {"error_file_uris": [], **result, "execution_ids": ids}
 
-    :returns: the recorded result where it stands; None to go on, in the next generation after a cleared success.
-    :raises AirflowFailException: a retry after a failed judgement.
+
+def why_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    """Say why a finished import is not good; empty when it is.
+
+    :param thing: the import in words, with its id.
     """
-    meaning, end = record.recorded_end(keep=args.on_clear == "keep")
-    if end is None or meaning is EndMeaning.JUDGE_AGAIN:
-        return None
-    if meaning is EndMeaning.STANDS:
-        if "execution_ids" not in end.result:
-            ids = [one.executions[-1] for one in RecordedParts(record).entries if one.executions]
-            return {"error_file_uris": [], **end.result, "execution_ids": ids}
-        return end.result
-    log.warning(
-        "Cleared after a success: importing again, as generation %d. The former import is %s, and its lines stay "
-        "on the platform.%s",
-        record.generation + 1,
-        end.result.get("import_id"),
-        args.import_again_warning and f" {args.import_again_warning}",
-    )
-    record.next_generation()
-    return None
+    reason = _open_sum(thing, result, pairs) or _too_many_failures(thing, result, tolerance, pairs)
+    return f"{reason} {totals(result)}" if reason else ""
 
 
-def why_not_good(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
-    """Say why a finished import is not good; empty when it is."""
-    return _open_sum(result, pairs) or _too_many_failures(result, tolerance, pairs)
-
-
-def _open_sum(result: dict[str, Any], pairs: Pairs) -> str:
+def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
     """Everything is accounted for: read = rejected + accepted + failed."""
     left = result["lines_read"] - sum(
         result[key] for key in ("lines_rejected", "lines_accepted", "lines_failed")
@@ -105,26 +90,20 @@ def _open_sum(result: dict[str, Any], pairs: Pairs) -> str:
     where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
     return (
         f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
-        "the task asks the platform once more."
+        f"the task asks the platform once more. {thing}:"
     )
 
 
-def _too_many_failures(result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
-    bad = result["lines_rejected"] + result["lines_failed"]
-    read = result["lines_read"]
-    if tolerance.allows(bad, read):
-        return ""
-    said = _kinds(pairs)
-    return (
-        f"{bad} of {read} lines failed ({share_of(bad, read)}: {result['lines_rejected']} rejected before "
-        f"sending, {result['lines_failed']} failed on the platform), more than max_failures={tolerance}.{said} "
-        "The accepted lines stay imported; a retry cannot change that."
+def _too_many_failures(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    return wording.too_many_failures(
+        thing,
+        result["lines_rejected"] + result["lines_failed"],
+        result["lines_read"],
+        tolerance,
+        parts=f"{result['lines_rejected']} rejected before sending, {result['lines_failed']} failed on the platform",
+        kinds=(one.message for _, one in pairs),
+        more="The accepted lines stay imported.",
     )
-
-
-def _kinds(pairs: Pairs) -> str:
-    kinds = sorted({one.message for _, one in pairs if one.message})
-    return f" Kinds: {'; '.join(kinds[:3])}." if kinds else ""
 
 
 def totals(result: dict[str, Any]) -> str:
@@ -140,9 +119,8 @@ def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
     if result["rejects_uri"]:
         log.warning("%d rejected lines are in %s.", result["lines_rejected"], result["rejects_uri"])
     if result["lines_failed"]:
-        log.warning(
-            "%d lines failed on the platform, within max_failures.%s", result["lines_failed"], _kinds(pairs)
-        )
+        kinds = wording.named_kinds(one.message for _, one in pairs)
+        log.warning("%d lines failed on the platform, within max_failures.%s", result["lines_failed"], kinds)
 
 
 def where(entry: RecordedPart, plan: SourcePlan | None) -> str:
@@ -167,13 +145,4 @@ def say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> s
     return (
         f"Part {entry.part.index + 1} ({where(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
         f"{name_ids(entry.executions)}. It is not sent again; a retry cannot help, and clearing the task tries anew."
-    )
-
-
-def say_late(what: str, timeout: float, verdict: judging.PastDeadline, left: Sequence[str]) -> str:
-    """Say that the deadline passed, and what still runs."""
-    running = f"Still running: {name_ids(left)}." if left else "Nothing keeps running."
-    return (
-        f"The {what} was not over {timeout:g} s after its submission ({verdict.totals}). {running} "
-        "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
     )

@@ -16,7 +16,7 @@ import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
-from airflow_bulk.documents.errors import SourceChanged
+from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs.reconcile import Reconciliation

@@ -1,0 +1,209 @@
+"""What the checks of all parts found, in order; and the check of a whole source in one process.
+
+What this room promises: the parts come in order and without gaps, and a rejected line is told with its number in its
+file, whoever checked its part and whenever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_bulk.documents.inspection import Inspected, PartChecker, Row
+from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source.bodies import HoleKeeper, Spill
+from airflow_bulk.documents.source.cuts import Layout
+from airflow_bulk.documents.source.files import FoundFile
+from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.documents.source.reader import LineRules, SourceReader
+
+FIRST_REJECTS = 10  # rejected lines of a source that are told one by one
+
+
+class FirstReject(NamedTuple):
+    """One of the first rejected lines: where, and why. Never its content."""
+
+    uri: str
+    line: int
+    reasons: tuple[str, ...]
+
+
+class CheckFindings(NamedTuple):
+    """What the check of one part found beside the counts.
+
+    :param first: the first rejected lines, at most 10.
+    :param reasons: how many lines were rejected, by reason.
+    :param hints: kind -> how often seen (never a reason to refuse).
+    """
+
+    first: list[FirstReject]
+    reasons: dict[str, int]
+    hints: dict[str, int]
+
+
+class CheckTotals:
+    """The findings of all parts so far.
+
+    :ivar first: the first rejected lines, at most 10.
+    """
+
+    def __init__(self) -> None:
+        self.first: list[FirstReject] = []
+        self.reasons: Counter[str] = Counter()
+        self.hints: Counter[str] = Counter()
+
+    def add(self, findings: CheckFindings) -> None:
+        """Add one part's findings."""
+        self.first += findings.first[: FIRST_REJECTS - len(self.first)]
+        self.reasons.update(findings.reasons)
+        self.hints.update(findings.hints)
+
+
+class PartOrder:
+    """Numbers lines and hands facts on in the order of the parts.
+
+    A part that begins in the middle of a file learns its first line from the part before it: until that one is
+    checked, its rows wait here (:meth:`waiting` says how much), and so do its facts.
+
+    :param rejects: where reject rows go; None: nowhere.
+    :param take: given each part with its line number, and what its check found; in order, without gaps.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[FoundFile],
+        rejects: RejectFile | None,
+        take: Callable[[Part, CheckFindings], None],
+    ) -> None:
+        self._files, self._rejects, self._take = files, rejects, take
+        self._next = 0
+        self._line_behind = 1  # in the file in which the part before the next one ends
+        self._rows: dict[int, list[Row]] = {}
+        self._bytes: dict[int, int] = {}
+        self._found: dict[int, Inspected] = {}
+        self._known: dict[int, Part] = {}
+
+    def begin_pass(self, index: int, line_behind: int) -> None:
+        """Expect this part next; say in which line the one before it ends."""
+        self._next, self._line_behind = index, line_behind
+        self._rows.clear()
+        self._bytes.clear()
+        self._found.clear()
+
+    def recheck(self, part: Part) -> None:
+        """Expect a check of a part whose facts are known: its rows need not wait, and nobody is given its facts."""
+        self._known[part.index] = part
+
+    def waiting(self, index: int) -> int:
+        """Return about how many bytes of rows of a part wait here."""
+        return self._bytes.get(index, 0)
+
+    def rows(self, index: int, rows: list[Row]) -> None:
+        """Take reject rows."""
+        if index in self._known:
+            self._write(index, rows, self._known[index].line)
+        elif index == self._next:
+            self._write(index, rows, self._line_behind)
+        else:
+            self._rows.setdefault(index, []).extend(rows)
+            self._bytes[index] = self.waiting(index) + sum(200 + len(row.content or b"") for row in rows)
+
+    def checked(self, found: Inspected) -> None:
+        """Take what a check found, and hand on all that is in order now."""
+        if self._known.pop(found.part.index, None):
+            return
+        self._found[found.part.index] = found
+        while self._next in self._found:
+            self._hand_on(self._found.pop(self._next))
+
+    def _hand_on(self, found: Inspected) -> None:
+        before = self._line_behind
+        part = msgspec.structs.replace(found.part, line=found.first_line or before)
+        first = [
+            FirstReject(
+                self._files[row.file].record.uri, row.line + row.relative * before, tuple(row.reasons)
+            )
+            for row in found.first
+        ]
+        self._take(part, CheckFindings(first, found.reasons, found.hints))
+        self._line_behind = found.last_line + found.relative * before
+        self._next += 1
+        self._bytes.pop(self._next, None)
+        self._write(self._next, self._rows.pop(self._next, []), self._line_behind)
+
+    def _write(self, index: int, rows: list[Row], before: int) -> None:
+        if self._rejects is None:
+            return
+        for row in rows:
+            self._rejects.write(
+                source=self._files[row.file].record.uri,
+                line=row.line + row.relative * before,
+                part=index,
+                reasons=row.reasons,
+                offset=row.offset,
+                length=row.length,
+                raw=row.content,
+            )
+
+
+class SourceCheck:
+    """Checks every line of a source in this process. Nothing is sent.
+
+    :param files: what :func:`~airflow_bulk.documents.source.files.find_files` found, in order.
+    :param rules: what a line may be.
+    :param layout: how the source is cut: a longer line than a part is rejected.
+    :param rejects: where reject rows go; the caller finishes or discards it.
+    :param on_part: given each part as soon as it is checked.
+    :ivar parts: the parts that were checked, with their facts.
+    :ivar totals: what was found in them.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[FoundFile],
+        rules: LineRules,
+        layout: Layout,
+        *,
+        rejects: RejectFile | None = None,
+        on_part: Callable[[Part], None] | None = None,
+    ) -> None:
+        self._files, self._rules, self._layout = files, rules, layout
+        self._rejects, self._on_part = rejects, on_part
+        self._checker: PartChecker | None = None
+        self._stopped = False
+        self.parts: list[Part] = []
+        self.totals = CheckTotals()
+
+    def run(self) -> None:
+        """Read the source from its beginning to its end.
+
+        :raises SourceError: it cannot be read, or is not what it was when it was found.
+        :raises CheckStopped: :meth:`stop` was called.
+        """
+        order = PartOrder(self._files, self._rejects, self._take)
+        want = self._rejects.content if self._rejects else ""
+        with (
+            SourceReader(self._files, self._rules, self._layout.max_part_bytes) as reader,
+            contextlib.closing(Spill()) as spill,
+        ):
+            self._checker = PartChecker(order, reader, self._layout, HoleKeeper(0, spill.handle), want)
+            if self._stopped:
+                self._checker.stop()
+            while self._checker.check(Part(index=len(self.parts), file=0, start=0, length=0)):
+                pass
+
+    def stop(self) -> None:
+        """Stop for good. Safe in a signal handler."""
+        self._stopped = True
+        if self._checker is not None:
+            self._checker.stop()
+
+    def _take(self, part: Part, findings: CheckFindings) -> None:
+        self.parts.append(part)
+        self.totals.add(findings)
+        if self._on_part is not None:
+            self._on_part(part)
