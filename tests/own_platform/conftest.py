@@ -17,7 +17,7 @@ from depot_server import Depot
 def depot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Depot]:
     """A Depot of this test's own; its jobs are done at once."""
     with Depot.start() as started:
-        monkeypatch.setenv("AIRFLOW_CONN_DEPOT_DEFAULT", json.dumps(started.connection()))
+        monkeypatch.setenv("AIRFLOW_CONN_DEPOT_DEFAULT", started.connection_json())
         yield started
 
 

@@ -31,7 +31,7 @@ def has_sku(line: str) -> bool:
         record = json.loads(line)
     except ValueError:
         return False
-    return isinstance(record, dict) and bool(record.get("sku"))
+    return isinstance(record, dict) and bool(str(record.get("sku") or "").strip())
 
 
 class Job:
@@ -109,9 +109,9 @@ class Depot:
             yield depot
             server.shutdown()
 
-    def connection(self) -> dict[str, str]:
-        """The Airflow connection that reaches it."""
-        return {"conn_type": "http", "host": self.url, "password": self.key}
+    def connection_json(self) -> str:
+        """The Airflow connection that reaches it: the value of an ``AIRFLOW_CONN_...`` variable."""
+        return json.dumps({"conn_type": "http", "host": self.url, "password": self.key})
 
     # What a test asks and tells. ``name`` is a part of a load's name: a test sees its own loads alone.
 
@@ -311,7 +311,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = faults["status"]["code"], {"problem": "come again"}
         elif upload and load is not None:
             delay = faults.get("late", {}).get("seconds", 0.0)
-            answer = 201, {"job": self.depot.add_job(load, body, delay)}
+            answer = 200, {"job": self.depot.add_job(load, body, delay)}
         else:
             answer = self._ask(pieces, load, name)
         time.sleep(faults.get("slow", {}).get("answer_delay", 0.0))
@@ -325,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer every call but an upload."""
         with self.depot.lock:
             if pieces == ["loads"] and self.command == "POST":
-                return 201, {"load": self.depot.add_load(name).shown()}
+                return 200, {"load": self.depot.add_load(name).shown()}
             if pieces == ["loads"]:
                 return 200, self._page("loads", self.depot.named(self.query.get("name_contains", "")))
             if load is None or pieces[2:3] != ["jobs"]:

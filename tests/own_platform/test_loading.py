@@ -7,26 +7,29 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 import signal
 import threading
-import time
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 from one_task import Task, once
 
 from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.platforms.call import Call
+from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs.failures import TaskStopped
+from depot.api import DepotLoads
 from depot.hook import DepotHook
 from depot.lines import check_line
 from depot.operators import LoadIntoDepotOperator
 from depot_server import Depot
+from example_dags import load_dag_file
 from inline_dag import pulled, run_dag
 
 Loading = Callable[..., Task]
@@ -60,16 +63,22 @@ def test_a_whole_file(depot: Depot, loading: Loading, records: Path) -> None:
     assert one.run() == result, "a retry after the end returns it"
 
 
-def test_in_a_dag(depot: Depot, records: Path, airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dag_of_the_page(
+    depot: Depot, records: Path, airflow_db: None, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
     # How long a trigger waits before its first look.
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1")
-    with DAG("depot_dag", schedule=None) as dag:
-        LoadIntoDepotOperator(task_id="load", source=str(records), name="{{ run_id }}", deferrable=True)
-    run = run_dag(dag)
+    good = lines_of(records)
+    with records.open("a") as file:
+        file.write('{"sku":" "}\n')  # good to our check, and not to the Depot
+    dag = load_dag_file(Path(__file__).parent / "dag_files" / "depot_stock.py").load.dag
+    run = run_dag(dag, run_conf={"files": str(records)})
     assert run.state == "success"
-    assert pulled(run, "load")["lines_accepted"] == 500
-    assert depot.held() == once(lines_of(records))
-    assert run.run_id in depot.loads()[0]["name"]
+    result = pulled(run, "load")
+    assert (result["lines_accepted"], result["lines_failed"]) == (500, 1)
+    assert depot.held() == once(good)
+    assert re.fullmatch(r"Stock of \d{4}-\d\d-\d\d \[\w+\]", depot.loads()[0]["name"])
+    assert "/loads/1/jobs/1/errors, line 501: sku is missing" in "".join(capfd.readouterr())
 
 
 # Bad lines.
@@ -106,7 +115,7 @@ def test_lines_that_the_depot_refuses_are_judged(depot: Depot, loading: Loading,
     good = lines_of(records)
     records.write_text('{"sku":""}\n' + records.read_text())
     one = loading({"check": False})
-    with pytest.raises(AirflowFailException, match=r"1 of 501 lines failed.*The load \d+: 501 lines read"):
+    with pytest.raises(AirflowFailException, match=r"The load \d+: 1 of 501 lines failed"):
         one.run()
     result = loading({"check": False}, max_failures="1%").run()
     assert (result["lines_failed"], result["lines_accepted"]) == (1, 500)
@@ -180,6 +189,27 @@ def test_uploads_go_wrong(
     assert depot.held() == once(lines_of(records))
     assert result["lines_accepted"] == 500
     assert sum(bool(one["faults"]) for one in uploads(depot)) == 2
+
+
+class WithoutCancel(DepotLoads):
+    """A platform that cannot cancel, as the page says it."""
+
+    def cancel_execution(self, import_id: str, execution_id: str) -> Call[RemoteSnapshot]:
+        return self.get_execution(import_id, execution_id)
+
+
+def test_a_platform_that_cannot_cancel(
+    depot: Depot, loading: Loading, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job whose answer was lost waits in the queue: it is adopted once it has told its lines, not sent again."""
+    monkeypatch.setattr(LoadIntoDepotOperator, "port", lambda self, hook: WithoutCancel())
+    depot.hold = True
+    depot.fault("lost_answer", skip=1)
+    with changing(depot, Depot.finish, after=1.0):
+        result = loading().run()
+    assert depot.held() == once(lines_of(records))
+    assert len(uploads(depot)) == result["parts"] == 4
+    assert not [one for one in depot.requests() if one["call"].endswith("/cancel")]
 
 
 @pytest.mark.parametrize("kind", ["lost_answer", "page"])
@@ -256,8 +286,11 @@ def test_a_state_that_nobody_knows_is_waited_for(
 def test_a_stopped_task_cancels_its_jobs(depot: Depot, loading: Loading, records: Path) -> None:
     depot.hold = True
     one = loading()
-    stop_when(lambda: any(call["call"] == "GET /loads/1/jobs" for call in depot.requests()), one)
-    with pytest.raises(TaskStopped):
+
+    def waits() -> bool:
+        return any(call["call"] == "GET /loads/1/jobs" for call in depot.requests())
+
+    with pytest.raises(TaskStopped), stopped_when(waits, one):
         one.run()
     assert len(depot.jobs()) == 4
     assert states(depot) == {"cancelled"}
@@ -359,14 +392,23 @@ class changing:
         self._thread.join()
 
 
-def stop_when(look: Callable[[], bool], one: Task) -> None:
+@contextmanager
+def stopped_when(look: Callable[[], bool], one: Task) -> Iterator[None]:
     """Stop the task in its main thread, as Airflow's handler of SIGTERM does, once ``look`` says so."""
-    signal.signal(signal.SIGUSR1, lambda number, frame: one.operator.on_kill())
 
     def wait() -> None:
-        until = time.monotonic() + 20
-        while not look() and time.monotonic() < until:
-            time.sleep(0.05)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        while not look() and not over.wait(0.05):
+            pass
+        if not over.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    over = threading.Event()
+    thread = threading.Thread(target=wait)
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: one.operator.on_kill())
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
