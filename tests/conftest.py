@@ -169,19 +169,22 @@ def airflow_stack(
     """A whole Airflow, started once for all tests that need one: see ``demo/airflow_stack.py``.
 
     It has the wheel installed, not the checkout. Its DAGs are those of ``dags/``, of every ``tests/*/dag_files``,
-    and of ``scratch_dags``. A lost task shows after 15 s, not after
-    Airflow's 300. Give a test's own server its connection with ``airflow_stack.api.add_connection``.
+    and of ``scratch_dags``. What DAG files import besides stands in ``tests/own_platform`` (a platform of a user's own) and
+    in ``tests/crash``: on the path of every component, as an installed package would be. A lost task shows after 15 s, not
+    after Airflow's 300. Give a test's own server its connection with ``airflow_stack.api.add_connection``.
     """
     from airflow_stack import AirflowStack
 
     folders = {"examples": repository / "dags", "scratch": scratch_dags}
     for folder in sorted((repository / "tests").glob("*/dag_files")):
         folders[f"tests-{folder.parent.name}"] = folder
-    quick = {
+    modules = [str(repository / "tests" / name) for name in ("own_platform", "crash")]
+    settings = {
+        "PYTHONPATH": os.pathsep.join(modules),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     }
     home = tmp_path_factory.mktemp("airflow")
-    with AirflowStack(home, folders, quick, python=installed) as stack:
+    with AirflowStack(home, folders, settings, python=installed) as stack:
         yield stack

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from story import CANARY, PERSON, Story
+from import_story import CANARY, PERSON, ImportStory
+from played import Played, Tell, play
 
 if TYPE_CHECKING:
     from airflow_bulk.emulator.handle import Emulator
     from airflow_stack import AirflowStack
 
-#: Scenarios under way at once.
-AT_ONCE = 4
 DATAMARTS = [str(number) for number in range(3300, 3360)]
 DAGS = {
     "crash_quick": "crash_quick",
@@ -26,7 +24,6 @@ DAGS = {
     "crash_waiting": "crash_waiting",
     "crash_deferred": "crash_waiting",
 }
-Scenario = Callable[[Callable[[str], Story]], None]
 
 
 @pytest.fixture(scope="session")
@@ -54,49 +51,18 @@ def platforms(airflow_stack: AirflowStack) -> Iterator[dict[str, Emulator]]:
 @pytest.fixture(scope="session")
 def tell(
     airflow_stack: AirflowStack, platforms: dict[str, Emulator], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Story]:
+) -> Tell:
     """``tell(dag_id)`` begins a story: a run that nothing else touches."""
     datamarts = itertools.cycle(DATAMARTS)
 
-    def begin(dag_id: str) -> Story:
+    def begin(dag_id: str) -> ImportStory:
         folder: Path = tmp_path_factory.mktemp("story")
-        return Story(airflow_stack, dag_id, platforms[DAGS[dag_id]], next(datamarts), folder)
+        return ImportStory(airflow_stack, dag_id, platforms[DAGS[dag_id]], next(datamarts), folder)
 
     return begin
 
 
-class Played:
-    """Scenarios that were begun together.
-
-    :param scenarios: which.
-    :param push: begins a story.
-    """
-
-    def __init__(
-        self, pool: ThreadPoolExecutor, scenarios: list[Scenario], tell: Callable[[str], Story]
-    ) -> None:
-        self._futures = {one: pool.submit(one, tell) for one in scenarios}
-
-    def __call__(self, scenario: Scenario) -> None:
-        """Wait for a scenario's end; raise what it raised."""
-        self._futures[scenario].result()
-
-    def wait_for_all(self) -> None:
-        """Wait until all have ended, well or not."""
-        wait(self._futures.values())
-
-    def stop(self) -> None:
-        """Begin no more."""
-        for future in self._futures.values():
-            future.cancel()
-
-
 @pytest.fixture(scope="session")
-def played(request: pytest.FixtureRequest, tell: Callable[[str], Story]) -> Iterator[Played]:
+def played(request: pytest.FixtureRequest, tell: Tell) -> Iterator[Played]:
     """All scenarios that were chosen, under way: ``played(scenario)`` waits for the end of one."""
-    callspecs = [getattr(item, "callspec", None) for item in request.session.items]
-    scenarios = [spec.params["scenario"] for spec in callspecs if spec and "scenario" in spec.params]
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scenario") as pool:
-        played = Played(pool, scenarios, tell)
-        yield played
-        played.stop()
+    yield from play(request, tell, Path(__file__).parent)

@@ -1,15 +1,15 @@
-"""One run of a crash test: what it sends, how it is stopped and killed, and what the platform holds in the end."""
+"""One run of a crash test: what it sends, how it is stopped and killed, and what the platform holds in the end.
+
+The scenarios speak of an import and of executions that are ``PENDING``, ``SUCCEEDED`` or ``CANCELED``, whichever the
+platform; a subclass of :class:`Story` says what these are there.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import random
 import signal
-import sqlite3
-import string
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ import psutil
 from airflow_api import AirflowApiError
 
 if TYPE_CHECKING:
-    from airflow_bulk.emulator.handle import Emulator
     from airflow_stack import AirflowStack
 
 #: Seconds that anything here may take.
@@ -27,59 +26,99 @@ PATIENCE = 150.0
 PART_STATES = ("checked", "intent", "commit", "sent")
 #: Two writing requests at once make an API server on SQLite wait for itself until the lock's timeout.
 ONE_WRITER = threading.Lock()
-#: Begins every secret and every person's name here, so that one that got out is found. Letters alone: digits
-#: are left out of messages anyway.
-CANARY = "canary" + "".join(random.choices(string.ascii_lowercase, k=8))
-PERSON = f"{CANARY}-person"
 
 
-def profile(number: int, size: int = 0) -> str:
-    """A good USER_PROFILE line; lengths differ, so that parts of about equal size have different line counts."""
-    line = {
-        "operation": "UPSERT",
-        "compartment_id": "4100",
-        "user_account_id": f"{PERSON}-{number}",
-        "user_profile": {"note": "x" * (size or number // 4)},
-    }
-    return json.dumps(line, separators=(",", ":"))
-
-
-class Story:
-    """A run on a datamart of its own: nothing that other runs do is seen here, and no fault here strikes them.
+class Story(ABC):
+    """A run whose import nobody else sees: nothing that other runs do is seen here, and no fault here strikes them.
 
     :param dag_id: one of ``dag_files``.
-    :param emulator: the platform of this DAG's connection.
+    :param run_id: tells it from all others.
     :param folder: the run's own folder.
     """
 
-    def __init__(
-        self, stack: AirflowStack, dag_id: str, emulator: Emulator, datamart: str, folder: Path
-    ) -> None:
-        self.stack, self.api, self.emulator = stack, stack.api, emulator
-        self.dag_id, self.datamart, self.folder = dag_id, datamart, folder
-        self.run_id = ""
+    def __init__(self, stack: AirflowStack, dag_id: str, run_id: str, folder: Path) -> None:
+        self.stack, self.api = stack, stack.api
+        self.dag_id, self.run_id, self.folder = dag_id, run_id, folder
         self.lines: list[str] = []
+
+    # What differs by platform.
+
+    @abstractmethod
+    def good_line(self, number: int, size: int) -> str:
+        """A line that the platform takes.
+
+        :param number: no other line of the run has it; lengths differ with it, so that parts of about equal size have
+            different line counts.
+        :param size: bytes that it has at least; 0 for a short one.
+        """
+
+    @abstractmethod
+    def bad_line(self) -> str:
+        """A line that the platform refuses."""
+
+    def conf(self) -> dict[str, Any]:
+        """What the DAG has to know of the platform."""
+        return {}
+
+    @abstractmethod
+    def fault(self, name: str, what: str = "upload", *, times: int | None = 1, **params: Any) -> None:
+        """Ask for a fault of this run's uploads (``upload``) or of its import's creation (``creation``).
+
+        :param name: ``slow`` (``answer_delay``, ``bytes_per_second``) or ``late`` (``seconds``).
+        """
+
+    @abstractmethod
+    def imports(self) -> list[dict[str, Any]]:
+        """This run's imports, oldest first, each with its ``id``."""
+
+    @abstractmethod
+    def executions(self) -> list[dict[str, Any]]:
+        """All executions of this run's imports, oldest first, each with ``id`` and ``status``."""
+
+    @abstractmethod
+    def calls(self) -> list[dict[str, Any]]:
+        """All calls about this run's imports, oldest first.
+
+        Each has ``status``, ``body_bytes``, ``done``, ``faults`` and ``cut`` (``"client"`` where that went away).
+        """
+
+    @abstractmethod
+    def uploads(self) -> list[dict[str, Any]]:
+        """The uploads among the calls, whole or cut."""
+
+    @abstractmethod
+    def creations(self) -> list[dict[str, Any]]:
+        """Those among the calls that create an import."""
+
+    @abstractmethod
+    def looks(self) -> list[dict[str, Any]]:
+        """Those that list this run's executions."""
+
+    @abstractmethod
+    def finish_pending(self) -> None:
+        """Let the platform run what is PENDING, to its end."""
+
+    @abstractmethod
+    def held(self, import_id: str | None = None) -> Counter[str]:
+        """The lines that the platform holds of this run, and how often each.
+
+        :param import_id: those of this import alone.
+        """
 
     # Before the run.
 
     def write(self, count: int = 600, *, size: int = 0, name: str = "lines.ndjson") -> None:
         """Write the source: so many good lines."""
         first = len(self.lines) + 1
-        lines = [profile(number, size) for number in range(first, first + count)]
+        lines = [self.good_line(number, size) for number in range(first, first + count)]
         (self.folder / name).write_text("\n".join(lines) + "\n")
         self.lines += lines
 
-    def fault(self, name: str, what: str = "executions", **params: Any) -> None:
-        """Ask for a fault of this run's uploads (``executions``) or of its imports' creation."""
-        path = f"/datamarts/{self.datamart}/document_imports"
-        path += r"$" if what == "document_imports" else r"/\d+/executions$"
-        self.emulator.fault(name, path=path, method="POST", **{"times": 1, **params})
-
     def begin(self, **params: Any) -> None:
         """Trigger the run."""
-        conf = {"folder": str(self.folder), "datamart_id": self.datamart, **params}
+        conf = {"folder": str(self.folder), **self.conf(), **params}
         with ONE_WRITER:
-            self.run_id = self.api.trigger(self.dag_id, f"story-{self.datamart}", conf)
+            self.api.trigger(self.dag_id, self.run_id, conf)
 
     # While it runs.
 
@@ -129,15 +168,6 @@ class Story:
         before = len(self.looks())
         self.wait("the trigger to look", lambda: len(self.looks()) > before)
 
-    def looks(self) -> list[dict[str, Any]]:
-        """The calls that list this run's executions."""
-        path = f"/datamarts/{self.datamart}/document_imports/"
-        return [
-            one
-            for one in self.emulator.requests()
-            if one["method"] == "GET" and path in one["path"] and one["path"].endswith("/executions")
-        ]
-
     def going_again(self) -> None:
         """Wait until the task runs or is deferred; clear it if it has used up its tries, or its run is over without it."""
 
@@ -176,56 +206,16 @@ class Story:
         logs = [f"--- try {n}\n{self.api.log(self.dag_id, self.run_id, 'load', try_number=n)}" for n in tries]
         return "\n".join(logs)
 
-    def give_up(self) -> None:
-        """Leave nothing that runs: others need its slot."""
-        self.go()
-        if self.run_id:
-            with ONE_WRITER, contextlib.suppress(AirflowApiError):
-                self.api.set_run_state(self.dag_id, self.run_id, "failed")
-
     # The platform's side.
-
-    def imports(self) -> list[dict[str, Any]]:
-        """This run's imports, oldest first."""
-        return [one for one in self.emulator.imports() if str(one["datamart_id"]) == self.datamart]
-
-    def executions(self) -> list[dict[str, Any]]:
-        """All executions of this run's imports, oldest first."""
-        return [one for each in self.imports() for one in self.emulator.executions(each["id"])]
 
     def statuses(self) -> Counter[str]:
         """How many executions are in which status."""
         return Counter(one["status"] for one in self.executions())
 
-    def uploads(self) -> list[dict[str, Any]]:
-        """The uploads that reached the platform, whole or cut, oldest first."""
-        path = f"/datamarts/{self.datamart}/document_imports/"
-        return [
-            one
-            for one in self.emulator.requests()
-            if one["method"] == "POST" and path in one["path"] and one["path"].endswith("/executions")
-        ]
-
-    def creations(self) -> list[dict[str, Any]]:
-        """The calls that create an import."""
-        path = f"/datamarts/{self.datamart}/document_imports"
-        return [
-            one for one in self.emulator.requests() if one["method"] == "POST" and one["path"].endswith(path)
-        ]
-
     def finish_executions(self) -> None:
         """Let the platform run what is PENDING, to its end; only once the task has nothing more to send."""
         if self.statuses()["PENDING"] and set(self.parts()) == {"sent"}:
-            for one in self.executions():
-                if one["status"] == "PENDING":
-                    self.emulator.change_execution(one["id"], start=True, end=True)
-
-    def held(self) -> Counter[str]:
-        """The lines that the platform holds of this run, and how often each."""
-        held: Counter[str] = Counter()
-        for one in self.imports():
-            held += self.emulator.held(one["id"])
-        return held
+            self.finish_pending()
 
     # The end.
 
@@ -243,28 +233,13 @@ class Story:
             return state if state in ("success", "failed") else None
 
         again: list[bool] = []
-        state = self.wait(f"run {self.run_id} of {self.dag_id} on datamart {self.datamart} to end", look)
+        state = self.wait(f"run {self.run_id} of {self.dag_id} to end", look)
         assert state == expected, f"{self.api.states(self.dag_id, self.run_id)}\n{self.log()}"
         return self.api.xcom(self.dag_id, self.run_id, "load") or {}
 
     def never_scheduled(self) -> bool:
         """Whether the run is over with a task that Airflow has not scheduled since it was cleared."""
         return any(ti["state"] is None for ti in self.api.tasks(self.dag_id, self.run_id))
-
-    def search(self, text: str) -> list[str]:
-        """Where a text stands in what Airflow and the platform have written: files, the database's cells, calls."""
-        wanted = text.encode()
-        files = [path for path in self.stack.home.rglob("*") if path.is_file()]
-        logs = [self.emulator.state / "server.log"]
-        found = [str(path) for path in files + logs if wanted in path.read_bytes()]
-        with contextlib.closing(
-            sqlite3.connect(f"file:{self.stack.home}/airflow.db?mode=ro", uri=True)
-        ) as db:
-            # A long value may be cut in pieces over the file's pages, so every cell is looked at as well.
-            for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                rows = db.execute(f'SELECT * FROM "{table}"')
-                found += [f"table {table}" for row in rows if any(text in str(cell) for cell in row)]
-        return found + [f"call {one}" for one in self.emulator.requests() if text in json.dumps(one)]
 
     def each_line_once(self, times: int = 1) -> None:
         """Every line is held exactly once, and nothing is left to run."""

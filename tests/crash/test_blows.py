@@ -44,7 +44,7 @@ def blow_after_blow(tell: Tell, *, seed: int, dag_id: str) -> None:
     story.write(300)
     # Every answer is late, so that blows meet every state of a part.
     story.fault("slow", times=None, answer_delay=0.7)
-    story.fault("slow", "document_imports", times=None, answer_delay=0.7)
+    story.fault("slow", "creation", times=None, answer_delay=0.7)
     story.begin(max_part_bytes="8000", settle="3")
     for _ in range(BLOWS):
         story.going_again()
@@ -60,13 +60,12 @@ def blow_after_blow(tell: Tell, *, seed: int, dag_id: str) -> None:
     story.ends_well()
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        functools.partial(blow_after_blow, seed=1, dag_id="crash_quick"),
-        functools.partial(blow_after_blow, seed=3, dag_id="crash_deferred"),
-    ],
-    ids=lambda scenario: "{dag_id}, seed {seed}".format(**scenario.keywords),
-)
+BLOW_AFTER_BLOW = {
+    f"{dag_id}, seed {seed}": functools.partial(blow_after_blow, seed=seed, dag_id=dag_id)
+    for seed, dag_id in ((1, "crash_quick"), (3, "crash_deferred"))
+}
+
+
+@pytest.mark.parametrize("scenario", BLOW_AFTER_BLOW.values(), ids=BLOW_AFTER_BLOW)
 def test_each_line_once_after(scenario: Any, played: Callable[[Any], None]) -> None:
     played(scenario)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from story import CANARY, PERSON, Story
+from import_story import CANARY, PERSON, ImportStory
 
-Tell = Callable[[str], Story]
+Tell = Callable[[str], ImportStory]
 
 BAD_LINES = [
     "{" + PERSON,
@@ -25,7 +25,7 @@ BAD_LINES = [
 ]
 
 
-def add_bad_lines(story: Story) -> None:
+def add_bad_lines(story: ImportStory) -> None:
     with (story.folder / "lines.ndjson").open("a") as source:
         source.write("".join(f"{line}\n" for line in BAD_LINES))
 

@@ -23,7 +23,7 @@ def clear_after_success_imports_again(tell: Tell) -> None:
     former, now = story.imports()
     assert (first["import_id"], second["import_id"]) == (former["id"], now["id"])
     story.each_line_once(times=2)
-    assert set(story.emulator.held(now["id"]).values()) == {1}
+    assert set(story.held(now["id"]).values()) == {1}
     assert story.state()["generation"] == {"number": 2}
     # The former import is named.
     assert former["id"] in story.api.log(story.dag_id, story.run_id, "load", try_number=2)
@@ -35,14 +35,13 @@ def retry_after_the_end_returns_it(tell: Tell) -> None:
     story.begin(stop="after end")
     pid = story.stopped()
     recorded = story.state()["g1.end"]
-    before = len(story.emulator.requests())
+    before = len(story.calls())
     story.kill(pid)
     result = story.ends_well()
     assert story.task()["try_number"] == 2
     assert recorded["good"]
     assert result == recorded["result"]
-    mine = [one for one in story.emulator.requests()[before:] if f"/{story.datamart}/" in one["path"]]
-    assert not mine
+    assert len(story.calls()) == before
 
 
 def cleared_before_airflow_heard_of_the_end(tell: Tell) -> None:
@@ -84,10 +83,9 @@ def killed_in_execute_complete(tell: Tell) -> None:
 def failed_judgement_and_looser_limit(tell: Tell) -> None:
     story = tell("crash_quick")
     story.write()
-    bad = '{"operation":"UPSERT","compartment_id":"4100"}'
     path = story.folder / "lines.ndjson"
-    path.write_text(path.read_text() + f"{bad}\n" * 3)
-    variable = f"crash_max_failures_{story.datamart}"
+    path.write_text(path.read_text() + f"{story.bad_line()}\n" * 3)
+    variable = f"max_failures_{story.run_id}"
     story.api.call("POST", "/variables", json={"key": variable, "value": "2"})
     # Unchecked, so that the platform is the one that refuses three lines.
     story.begin(check="false", limit_variable=variable)
@@ -113,15 +111,15 @@ def failed_judgement_and_looser_limit(tell: Tell) -> None:
     story.each_line_once()
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        killed_in_execute_complete,
-        failed_judgement_and_looser_limit,
-        cleared_before_airflow_heard_of_the_end,
-        clear_after_success_imports_again,
-        retry_after_the_end_returns_it,
-    ],
-)
+ENDS = [
+    killed_in_execute_complete,
+    failed_judgement_and_looser_limit,
+    cleared_before_airflow_heard_of_the_end,
+    clear_after_success_imports_again,
+    retry_after_the_end_returns_it,
+]
+
+
+@pytest.mark.parametrize("scenario", ENDS)
 def test_end(scenario: Any, played: Callable[[Any], None]) -> None:
     played(scenario)

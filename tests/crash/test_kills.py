@@ -72,7 +72,7 @@ def while_parts_leave_as_soon_as_they_are_checked(tell: Tell) -> None:
 def create_before_its_answer(tell: Tell) -> None:
     story = tell("crash_quick")
     story.write()
-    story.fault("slow", "document_imports", answer_delay=30.0)
+    story.fault("slow", "creation", answer_delay=30.0)
     story.begin()
     story.wait("the import", story.imports)
     assert not [one for one in story.creations() if one["done"]]
@@ -179,23 +179,23 @@ def killed_while_the_execution_is_late_and_retried_at_once(tell: Tell) -> None:
     assert len(story.uploads()) == result["parts"]
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        supervisor_alone_and_the_orphan_sends_on,
-        supervisor_alone_and_the_task_with_it,
-        parent_of_two_sending_children,
-        between_commit_and_last_block,
-        between_last_block_and_record,
-        between_last_block_and_record_while_pending,
-        between_last_block_and_record_of_two_children,
-        while_parts_leave_as_soon_as_they_are_checked,
-        create_before_its_post,
-        create_before_its_answer,
-        create_between_answer_and_record,
-        answer_lost_and_the_execution_late,
-        killed_while_the_execution_is_late_and_retried_at_once,
-    ],
-)
+KILLS = [
+    supervisor_alone_and_the_orphan_sends_on,
+    supervisor_alone_and_the_task_with_it,
+    parent_of_two_sending_children,
+    between_commit_and_last_block,
+    between_last_block_and_record,
+    between_last_block_and_record_while_pending,
+    between_last_block_and_record_of_two_children,
+    while_parts_leave_as_soon_as_they_are_checked,
+    create_before_its_post,
+    create_before_its_answer,
+    create_between_answer_and_record,
+    answer_lost_and_the_execution_late,
+    killed_while_the_execution_is_late_and_retried_at_once,
+]
+
+
+@pytest.mark.parametrize("scenario", KILLS)
 def test_each_line_once_after(scenario: Any, played: Callable[[Any], None]) -> None:
     played(scenario)

@@ -1,4 +1,4 @@
-"""The example DAGs as modules: a test calls what their tasks call."""
+"""Example DAGs as modules: a test calls what their tasks call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from types import ModuleType
 
 def load_example(repository: Path, dag_id: str) -> ModuleType:
     """The module of the example DAG of this id."""
-    spec = importlib.util.spec_from_file_location(dag_id, repository / "dags" / f"{dag_id}.py")
+    return load_dag_file(repository / "dags" / f"{dag_id}.py")
+
+
+def load_dag_file(path: Path) -> ModuleType:
+    """A DAG file as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

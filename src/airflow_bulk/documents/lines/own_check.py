@@ -11,19 +11,22 @@ import importlib
 from collections.abc import Callable, Iterable
 
 from airflow_bulk.documents.lines.faults import byte_reasons
+from airflow_bulk.documents.source.parts import LineCheckFailed
 
 
 def load_check(name: str) -> Callable[[bytes], list[str]]:
     """Import the function that checks a line.
 
     :param name: ``package.module:function``. A sending process imports it, too: its module must not import Airflow.
-    :raises ValueError: there is no such function.
+    :raises LineCheckFailed: there is no such function.
     """
     module, _, function = name.partition(":")
     try:
         found: Callable[[bytes], list[str]] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"the line check {name!r} cannot be imported: {error}") from None
+        raise LineCheckFailed(
+            f"The line check {name!r} cannot be imported ({error}); mend it, a retry tries again."
+        ) from None
     return found
 
 
@@ -44,7 +47,7 @@ class OwnReading:
     def reasons(self, line: bytes) -> list[str]:
         """Look at the bytes, then ask the function.
 
-        :raises RuntimeError: the function failed; what it said may hold the line, so only the kind of error is named.
+        :raises LineCheckFailed: what the function said may hold the line, so only the kind of error is named.
         """
         found = byte_reasons(line)
         if found:
@@ -53,7 +56,9 @@ class OwnReading:
             return list(self._check(line))
         except Exception as error:  # noqa: BLE001 (it is not our function)
             kind = type(error).__name__
-        raise RuntimeError(f"the line check {self._name} failed with {kind}; mend it, a retry checks again")
+        raise LineCheckFailed(
+            f"The line check {self._name!r} failed with {kind}; mend it, a retry checks again."
+        )
 
     def hints(self, line: bytes) -> Iterable[str]:
         """None: a function gives reasons alone."""

@@ -68,3 +68,7 @@ class NothingFound(SourceMissing):
 
 class SourceChanged(SourceError):
     """A file is not what it was when it was first read. The message names the file."""
+
+
+class LineCheckFailed(SourceError):
+    """The function that checks the lines of another platform cannot be imported, or failed at a line."""

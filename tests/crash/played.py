@@ -1,0 +1,51 @@
+"""Scenarios of crash tests, all under way at once, a few at a time: most of their time they wait for a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+import pytest
+from story import Story
+
+#: Scenarios under way at once.
+AT_ONCE = 4
+#: ``tell(dag_id)`` begins a story: a run that nothing else touches.
+Tell = Callable[[str], Story]
+Scenario = Callable[[Tell], None]
+
+
+class Played:
+    """Scenarios that were begun together.
+
+    :param scenarios: which.
+    :param tell: begins a story.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, scenarios: list[Scenario], tell: Tell) -> None:
+        self._futures = {one: pool.submit(one, tell) for one in scenarios}
+
+    def __call__(self, scenario: Scenario) -> None:
+        """Wait for a scenario's end; raise what it raised."""
+        self._futures[scenario].result()
+
+    def wait_for_all(self) -> None:
+        """Wait until all have ended, well or not."""
+        wait(self._futures.values())
+
+    def stop(self) -> None:
+        """Begin no more."""
+        for future in self._futures.values():
+            future.cancel()
+
+
+def play(request: pytest.FixtureRequest, tell: Tell, folder: Path) -> Iterator[Played]:
+    """Begin all scenarios that were chosen of the tests in a folder; a fixture's whole body."""
+    items = [item for item in request.session.items if item.path.parent == folder]
+    callspecs = [getattr(item, "callspec", None) for item in items]
+    scenarios = [spec.params["scenario"] for spec in callspecs if spec and "scenario" in spec.params]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scenario") as pool:
+        played = Played(pool, scenarios, tell)
+        yield played
+        played.stop()
