@@ -1,6 +1,6 @@
 """The hook of the extract/load server: batches, connections, tenants. Facts: extract_load.md sections 1 to 4.
 
-The faithful server stores no status and no error: a finished batch may have succeeded or failed, and nobody can
+The documented server stores no status and no error: a finished batch may have succeeded or failed, and nobody can
 tell. To know what happened, expand the batch into tasks (``ExtractLoadTaskGroup``) instead of delegating it.
 """
 

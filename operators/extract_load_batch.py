@@ -25,15 +25,15 @@ class ExtractLoadBatchOperator(RunOperator):
     """Store a batch on the server, which runs it, and wait for its ``finished_at``: one run over all tries.
 
     Kill the task at any moment: a retry goes on with the recorded batch. The server has no key and no name for a batch,
-    so after a lost answer the list is read until two lists agree: the one new batch that is what was sent is gone on
-    with, and none is the leave to send again. Where several may be it, the task fails, names them and stores nothing;
-    clearing it then stores the batch once more. No batch can be stopped: stopping the task stops waiting.
+    so after a lost answer the list is read until two lists agree. If exactly one new batch is what was sent, the task goes
+    on with it; if there is none, the task stores the batch again. Where several may be it, the task fails, names them and
+    stores nothing; clearing it then stores the batch once more. No batch can be stopped: stopping the task stops waiting.
 
     Clearing a success, or a batch that failed, stores another. Clearing anything else goes on with the batch that there
     is, with a new deadline.
 
-    **Finished is not successful**: the faithful server stores no status and no error. Where it has the optional
-    ``status`` and ``errors``, they are judged.
+    **Finished is not successful**: the documented server stores no status and no error. Where a server has the
+    optional ``status`` and ``errors``, they are judged.
 
     Returns a dictionary with ``batch_id`` (in XCom by itself as soon as it is known), ``finished_at`` (as the server
     writes it), ``status`` (None where the server tells none), ``errors`` (how many, by object; None where the server tells

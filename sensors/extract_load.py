@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ExtractLoadBatchSensor(WatchingSensor):
     """Wait for a batch's ``finished_at``: poke, reschedule or deferrable.
 
-    The faithful server stores ``finished_at`` and nothing else: **success and failure look the same**
+    The documented server stores ``finished_at`` and nothing else: **success and failure look the same**
     (extract_load.md section 4). Where the server has the optional ``status`` and ``errors``, they are judged. A batch
     whose required objects can never be there hangs for ever (extract_load.md section 6.7): ``timeout`` is what ends the
     wait. Check a definition before it is sent with ``airflow bulk batch compile``.

@@ -1,7 +1,7 @@
 """A stored batch as whoever waits for it sees it: what is over, what is known of how it ended, and how to say so.
 
 The operator, which stored it, and the sensor, which did not, judge by the same words. **Finished is not successful**: the
-faithful server stores no status and no error (extract_load.md section 4).
+documented server stores no status and no error (extract_load.md section 4).
 """
 
 from __future__ import annotations
