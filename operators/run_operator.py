@@ -31,6 +31,8 @@ class RunOperator(BaseOperator):
 
     deferrable: bool
     _run: Any = None
+    #: Seconds since 1970; after a resume, until then an outage of the platform is waited out.
+    _resumed_until: float = 0.0
 
     def _open(self, context: Context) -> RemoteRun[Any]:
         """Read the arguments and open the record."""
@@ -45,7 +47,18 @@ class RunOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on where an earlier try stopped; see the class for the result."""
-        return self._advance(context, resumed_until=0.0)
+        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.supervision import ends_with_supervisor
+
+        with told_to_airflow(), ends_with_supervisor(self.ends_with_supervisor):
+            run = self._run = self._opened(context)
+            outcome = run.advance()
+            while not isinstance(outcome, dict):
+                if self.deferrable:
+                    self._wait_without_worker(run, outcome)
+                time.sleep(outcome.seconds)
+                outcome = run.advance()
+            return outcome
 
     def execute_complete(
         self, context: Context, event: dict[str, Any] | None = None, deadline: float = 0.0
@@ -56,23 +69,10 @@ class RunOperator(BaseOperator):
         """
         if event:
             self.log.info("The trigger says: %s", event)
-        return self._advance(context, resumed_until=deadline)
+        self._resumed_until = deadline
+        return self.execute(context)
 
-    def _advance(self, context: Context, *, resumed_until: float) -> dict[str, Any]:
-        from airflow_bulk.runs.failures import told_to_airflow
-        from airflow_bulk.runs.supervision import ends_with_supervisor
-
-        with told_to_airflow(), ends_with_supervisor(self.ends_with_supervisor):
-            run = self._run = self._opened(context, resumed_until)
-            outcome = run.advance()
-            while not isinstance(outcome, dict):
-                if self.deferrable:
-                    self._wait_without_worker(run, outcome)
-                time.sleep(outcome.seconds)
-                outcome = run.advance()
-            return outcome
-
-    def _opened(self, context: Context, until: float) -> RemoteRun[Any]:
+    def _opened(self, context: Context) -> RemoteRun[Any]:
         """Open the run; a resumed task, which has begun long ago, waits an outage out here, too."""
         from airflow_bulk.judging import SHORTEST_INTERVAL
         from airflow_bulk.platforms.errors import TryLater
@@ -81,7 +81,7 @@ class RunOperator(BaseOperator):
             try:
                 return self._open(context)
             except TryLater as error:
-                left = until - time.time()
+                left = self._resumed_until - time.time()
                 if left <= 0:
                     raise
                 self.log.warning("%s Waiting on.", error)
