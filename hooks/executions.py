@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.call_sequence import CallSequence, arun_calls, run_calls
+from airflow_bulk.platforms.call import CallSequence, arun_calls, run_calls
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 

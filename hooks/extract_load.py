@@ -1,6 +1,6 @@
 """The hook of the extract/load server: batches, connections, tenants. Facts: extract_load.md sections 1 to 4.
 
-The faithful server stores no status and no error: a finished batch may have succeeded or failed, and nobody can
+The documented server stores no status and no error: a finished batch may have succeeded or failed, and nobody can
 tell. To know what happened, expand the batch into tasks (``ExtractLoadTaskGroup``) instead of delegating it.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
+from airflow_bulk.hooks.transport import TRIES
 from airflow_bulk.platforms import extract_load as api
 from airflow_bulk.platforms.errors import PlatformError, Unauthorized
 
@@ -67,13 +68,14 @@ class ExtractLoadHook(BearerHook):
         await self.aprepare()
         return await self.asend(api.get_batch(batch_id, self.prefix))
 
-    def create_batch(self, definition: Mapping[str, Any]) -> api.ServerBatch:
+    def create_batch(self, definition: Mapping[str, Any], *, tries: int = TRIES) -> api.ServerBatch:
         """Store a batch, which starts its run.
 
         :param definition: as in section 1.1, without an id.
+        :param tries: attempts in all, where the server certainly did nothing.
         :raises FateUnknown: the answer was lost; the server has no key by which to find the batch again.
         """
-        return api.as_batch(self.send(api.create_object("batch", definition, self.prefix)))
+        return self.send(api.create_batch(definition, self.prefix), tries=tries)
 
     def replace_batch(self, batch_id: str, definition: Mapping[str, Any]) -> api.ServerBatch:
         """Replace a stored batch; never starts a run. An id in *definition* must be *batch_id*."""

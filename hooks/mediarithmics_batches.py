@@ -12,8 +12,7 @@ import msgspec
 
 from airflow_bulk.hooks.executions import RemoteExecutions
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
-from airflow_bulk.platforms.call import Call
-from airflow_bulk.platforms.call_sequence import CallSequence, run_calls
+from airflow_bulk.platforms.call import Call, CallSequence, run_calls
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Unauthorized
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.platforms.mediarithmics import integration_batch_calls as calls

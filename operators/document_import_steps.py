@@ -91,8 +91,8 @@ class CreateDocumentImportOperator(_StepOperator):
         """Create the import, or return the one an earlier try created."""
         from airflow_bulk.runs.document_import.arguments import ImportDefinition
         from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.reconcile import find_or_create
         from airflow_bulk.runs.record import EndMeaning, Record
-        from airflow_bulk.runs.upload.creation import find_or_create
 
         with told_to_airflow():
             hook, datamart_id = self._hook()

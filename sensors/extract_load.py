@@ -1,40 +1,43 @@
-"""Wait for a batch that runs on the extract/load server, whoever started it.
-
-The faithful server stores ``finished_at`` and nothing else: **success and failure look the same**
-(extract_load.md section 4). Where the server has the optional ``status`` and ``errors``, they are judged.
-"""
+"""Wait for a batch that runs on the extract/load server, whoever started it."""
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.platforms.errors import Forbidden, NotFound, Refused
-from airflow_bulk.platforms.extract_load import ServerBatch, failed_end, finished_end
+from airflow_bulk.sensors.watching_sensor import WatchingSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
-#: Airflow's own limit of a deferral comes later than ours: it would skip our message.
-_SLACK = 60.0
+    from airflow_bulk.runs.extract_load.watch import ExtractLoadBatchWatch
 
 
-class ExtractLoadBatchSensor(BaseSensorOperator):
+class ExtractLoadBatchSensor(WatchingSensor):
     """Wait for a batch's ``finished_at``: poke, reschedule or deferrable.
 
-    A batch whose required objects can never be there hangs for ever (extract_load.md section 6.7): ``timeout`` is what
-    ends the wait. Check a definition before it is sent with ``airflow bulk batch compile``.
+    The documented server stores ``finished_at`` and nothing else: **success and failure look the same**
+    (extract_load.md section 4). Where the server has the optional ``status`` and ``errors``, they are judged. A batch
+    whose required objects can never be there hangs for ever (extract_load.md section 6.7): ``timeout`` is what ends the
+    wait. Check a definition before it is sent with ``airflow bulk batch compile``.
+
+    ``timeout``, ``soft_fail`` and the modes mean what they mean for
+    :class:`~airflow_bulk.sensors.document_import.DocumentImportSensor`.
+
+    Returns a dictionary with ``batch_id``, ``finished_at``, ``status``, ``errors`` and ``error_kinds``, as for
+    :class:`~airflow_bulk.operators.extract_load_batch.ExtractLoadBatchOperator`.
 
     :param batch_id: the batch.
     :param extract_load_conn_id: connection of type ``extract_load``.
-    :param deferrable: wait in the triggerer.
+    :param deferrable: wait in the triggerer, without a worker slot.
     """
 
-    template_fields = ("batch_id",)
+    template_fields: Sequence[str] = ("batch_id",)
+    ui_color = "#e6dff2"
 
     def __init__(
         self,
@@ -49,57 +52,33 @@ class ExtractLoadBatchSensor(BaseSensorOperator):
         self.extract_load_conn_id = extract_load_conn_id
         self.deferrable = deferrable
 
-    def execute(self, context: Context) -> Any:
-        """Look once; then wait in the way that was asked for."""
-        if not self.deferrable:
-            return super().execute(context)
-        if self.poke(context):  # over already: a deferral would be for nothing
-            return None
-        from airflow_bulk.triggers.document_import import first_look
-        from airflow_bulk.triggers.extract_load import ExtractLoadBatchTrigger
-
-        deadline = time.time() + self.timeout
-        trigger = ExtractLoadBatchTrigger(
-            extract_load_conn_id=self.extract_load_conn_id,
-            batch_id=self.batch_id,
-            poll_interval=self.poke_interval,
-            deadline=deadline,
-            first=max(first_look(), self.poke_interval),
-        )
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + _SLACK),
-        )
-        return None  # never reached: a deferral raises
-
-    def poke(self, context: Context) -> bool:
-        """Tell whether the batch is finished.
-
-        :raises AirflowFailException: the server tells that it failed.
-        """
+    def _open(self, context: Context) -> ExtractLoadBatchWatch:
         from airflow_bulk.hooks.extract_load import ExtractLoadHook
+        from airflow_bulk.platforms.extract_load import checked_id
+        from airflow_bulk.runs.extract_load.watch import ExtractLoadBatchWatch
+        from airflow_bulk.runs.watching import waiting_since
 
         try:
-            batch: ServerBatch = ExtractLoadHook(self.extract_load_conn_id).get_batch(self.batch_id)
-        except (Forbidden, NotFound, Refused, ValueError) as error:
-            raise AirflowFailException(str(error)) from None
-        if batch.finished:
-            self._judge(batch.failure)
-        return batch.finished
+            batch_id = checked_id(self.batch_id)
+        except ValueError as error:
+            raise AirflowFailException(f"batch_id cannot be used: {error}.") from None
+        return ExtractLoadBatchWatch(
+            batch_id,
+            ExtractLoadHook(self.extract_load_conn_id),
+            started=waiting_since(context),
+            timeout=self.timeout,
+            poll_interval=self.poke_interval,
+        )
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """End as the trigger saw it."""
-        if event["state"] == "deadline":
-            raise AirflowSensorTimeout(
-                f"Batch {self.batch_id} has no finished_at after {self.timeout:.0f} s. A batch whose required objects are"
-                " never there hangs for ever; the server does not tell. A retry waits again."
-            )
-        if event["state"] == "error":
-            raise AirflowException(event["message"])
-        self._judge(event["failure"])
+    def _trigger(self, watch: ExtractLoadBatchWatch, first: float) -> BaseTrigger:
+        from airflow_bulk.triggers.extract_load import ExtractLoadBatchTrigger
 
-    def _judge(self, failure: str | None) -> None:
-        if failure:
-            raise AirflowFailException(failed_end(self.batch_id, failure))
-        self.log.info(finished_end(self.batch_id))
+        rules = watch.rules
+        return ExtractLoadBatchTrigger(
+            extract_load_conn_id=self.extract_load_conn_id,
+            batch_id=watch.batch_id,
+            started=rules.started,
+            deadline=rules.deadline,
+            poll_interval=rules.poll_interval,
+            first=first,
+        )

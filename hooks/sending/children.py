@@ -169,7 +169,7 @@ class _Round:
             self._listen(busy)
             ask = False
             for key, _ in self._selector.select():
-                ask |= self._hear(key.data)
+                ask |= self._receive(key.data)
             self._let_begin()
 
     def _listen(self, busy: list[_Child]) -> None:
@@ -185,11 +185,11 @@ class _Round:
             self._selector.register(handle, selectors.EVENT_READ, wanted[handle])
         self._listened = set(wanted)
 
-    def _hear(self, child: _Child) -> bool:
+    def _receive(self, child: _Child) -> bool:
         """Take a child's news; says whether a task is over."""
         found = child.reader.read()
         if found is None:
-            self._mourn(child)
+            self._handle_exit(child)
         over = False
         for frame in found or ():
             over |= self._take(child, frames.news.decode(frame))
@@ -238,7 +238,7 @@ class _Round:
                 child.begun = True
                 child.tell(frames.Begin())
 
-    def _mourn(self, dead: _Child) -> None:
+    def _handle_exit(self, dead: _Child) -> None:
         """End the others with the dead one, and tell of every part that was on its way."""
         status = dead.end()
         if self._pool.stopped:

@@ -140,7 +140,7 @@ def test_a_failure_stops_the_batch_which_is_finished_all_the_same(extract_load, 
     made = hook.create_batch({"jobs": [*JOBS, later]})
     batch = hook.get_batch(made.id)
     assert batch.finished
-    assert batch.failure is None  # the faithful server does not tell
+    assert batch.failure is None  # the documented server does not tell
     extract_load.emulator.settings(extract_load_status=True)
     assert hook.get_batch(made.id).failure == "status failed, errors in vendors"
     ends = {event["name"]: event["status"] for event in extract_load.events("job status")}

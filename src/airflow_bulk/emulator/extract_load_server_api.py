@@ -16,6 +16,7 @@ from airflow_bulk.emulator.envelopes import Refused, json_object
 from airflow_bulk.emulator.extract_load_engine import Run
 from airflow_bulk.emulator.extract_load_source_api import store_of, with_bearer
 from airflow_bulk.emulator.extract_load_store import KINDS, ExtractLoadStore, object_id, shown_time
+from airflow_bulk.emulator.world import struck
 
 router = APIRouter(prefix="/extract_load/server", dependencies=[Depends(with_bearer)])
 
@@ -38,14 +39,18 @@ JOB_FIELDS = (
 async def listing(request: Request, kind: str) -> JSONResponse:
     """List documents: a bare array."""
     store = store_of(request)
-    return JSONResponse([_shown(store, kind, document) for document in store.documents(_known(kind))])
+    documents = [one for one in store.documents(_known(kind)) if _there(store, one)]
+    return JSONResponse([_shown(store, kind, document) for document in documents])
 
 
 @router.get("/{kind}/{identifier}")
 async def read(request: Request, kind: str, identifier: str) -> JSONResponse:
     """Return one document."""
     store = store_of(request)
-    return JSONResponse(_shown(store, kind, store.document(_known(kind), identifier)))
+    document = store.document(_known(kind), identifier)
+    if not _there(store, document):
+        raise Refused(404, f"{kind} not found")
+    return JSONResponse(_shown(store, kind, document))
 
 
 @router.post("/{kind}")
@@ -56,6 +61,8 @@ async def create(request: Request, kind: str) -> JSONResponse:
     if kind == "batch":
         document["created_at"] = store.now()
         document["_ends"] = _play(store, document)
+        if late := struck(request, "late"):
+            document["_shows"] = store.world.clock.now() + int(float(late.params["seconds"]) * 1000)
     store.keep_document(kind, document)
     return JSONResponse(_shown(store, kind, document))
 
@@ -65,7 +72,9 @@ async def replace(request: Request, kind: str, identifier: str) -> JSONResponse:
     """Replace a document; never starts a run."""
     store, body = store_of(request), await json_object(request)
     old = store.document(_known(kind), identifier)
-    kept = {key: value for key, value in old.items() if key in ("id", "created_at", "_ends", "_errors")}
+    kept = {
+        key: value for key, value in old.items() if key in ("id", "created_at", "_ends", "_errors", "_shows")
+    }
     document = {**_kept(kind, body), **kept}
     store.keep_document(kind, document)
     if kind == "batch":
@@ -113,6 +122,11 @@ def _play(store: ExtractLoadStore, batch: dict[str, Any]) -> int | None:
     if not ended:
         return None
     return store.world.clock.now() + int((settings.start_delay + settings.run_seconds) * 1000)
+
+
+def _there(store: ExtractLoadStore, document: dict[str, Any]) -> bool:
+    """Whether it shows already: the fault ``late`` has it show later, while it runs."""
+    return bool(document.get("_shows", 0) <= store.world.clock.now())
 
 
 def _shown(store: ExtractLoadStore, kind: str, document: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ The modules of the platforms make calls; only ``hooks/transport.py`` sends them,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from airflow_bulk.platforms.errors import PlatformError
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -81,3 +83,40 @@ class Call(Generic[T]):
             for name, value in self.query.items()
             if value is not None
         }
+
+
+#: Calls whose order depends on their answers, written once and sent by a worker or on an event loop: a generator that
+#: yields calls, and gets back the answer to each, or the platform's error as an exception.
+CallSequence = Generator[Call[Any], Any, T]
+
+
+def run_calls(calls: CallSequence[T], send: Callable[[Call[Any]], Any]) -> T:
+    """Send the calls of a sequence with ``send``; return what the sequence returns."""
+    try:
+        call = next(calls)
+        while True:
+            try:
+                answer = send(call)
+            except PlatformError as error:
+                call = calls.throw(error)
+            else:
+                call = calls.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def arun_calls(calls: CallSequence[T], asend: Callable[[Call[Any]], Awaitable[Any]]) -> T:
+    """Do what :func:`run_calls` does, on the event loop."""
+    try:
+        call = next(calls)
+        while True:
+            try:
+                answer = await asend(call)
+            except PlatformError as error:
+                call = calls.throw(error)
+            else:
+                call = calls.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result

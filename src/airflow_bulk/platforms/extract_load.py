@@ -5,6 +5,7 @@ What is [assumed] there is a constant or an argument here: the path prefix, the 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import msgspec
 
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import reduce_message
+from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 
 T = TypeVar("T")
 
@@ -27,9 +29,17 @@ SECRETS = frozenset(
 )
 MASK = "***"
 #: Statuses of the optional extension (section 4 [assumed]); a server without the extension stores none.
-RUNNING, FAILED = "running", frozenset({"failed", "stopped"})
+FAILED = frozenset({"failed", "stopped"})
+STATUSES = FAILED | {"running", "complete"}
+#: Kinds of errors that a report names at most.
+KINDS = 20
 #: `id` is a MongoDB object id (section 1 [documented]).
 _ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
+#: Fields that the server keeps as they were sent; tenant_id is filled in for batches of a schedule alone (section 1.1).
+_KEPT_OF_BATCH = (
+    *("tenant_id", "source_connection_id", "destination_connection_id", "since", "updated_since"),
+)
+_KEPT_OF_JOB = ("type", "object", "grain", "since", "updated_since")
 
 
 class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +47,7 @@ class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     :param finished_at: set when the run ended, well or not; ``None`` while the run lasts, which may be for ever.
     :param status: only where the server has the extension.
-    :param errors: likewise.
+    :param errors: by object, likewise.
     :param raw: the whole object as the server sent it.
     """
 
@@ -89,11 +99,14 @@ def create_object(resource: str, body: Mapping[str, Any], prefix: str = "") -> C
 
     :raises ValueError: *body* has an id: the server assigns it.
     """
+    return _without_id(resource, body, prefix, _object)
+
+
+def _without_id(resource: str, body: Mapping[str, Any], prefix: str, parse: Any) -> Call[Any]:
     if any(body.get(key) for key in ("id", "_id")):
         raise ValueError(f"a new {resource} must not have an id: the server assigns it")
-    return _call(
-        "POST", resource, prefix, None, f"create the {resource}", _object, json=dict(body), repeatable=False
-    )
+    what = f"create the {resource}"
+    return _call("POST", resource, prefix, None, what, parse, json=dict(body), repeatable=False)
 
 
 def replace_object(
@@ -126,7 +139,7 @@ def as_batch(raw: dict[str, Any]) -> ServerBatch:
         created_at=raw.get("created_at"),
         finished_at=raw.get("finished_at"),
         status=status if isinstance(status, str) else None,
-        errors=raw.get("errors") or None,
+        errors=raw.get("errors"),
         raw=raw,
     )
 
@@ -137,14 +150,86 @@ def get_batch(identifier: str, prefix: str = "") -> Call[ServerBatch]:
     return _call("GET", "batch", prefix, identifier, what, lambda reply: as_batch(_object(reply)))
 
 
-def failed_end(batch_id: str, failure: str) -> str:
-    """Return the message for a finished batch of which the server says that it failed."""
-    return f"Batch {batch_id} is finished, but failed: {failure}. A retry cannot change that."
+def create_batch(definition: Mapping[str, Any], prefix: str = "") -> Call[ServerBatch]:
+    """POST a batch, which starts its run (section 2); never repeated blindly.
+
+    :raises ValueError: *definition* has an id.
+    """
+    return _without_id("batch", definition, prefix, lambda reply: as_batch(_object(reply)))
 
 
-def finished_end(batch_id: str) -> str:
-    """Return the message for a finished batch without a known failure."""
-    return f"Batch {batch_id} is finished. A server without the optional status does not tell success from failure."
+def snapshot(batch: ServerBatch) -> RemoteSnapshot:
+    """How a batch stands for who waits: ``finished_at`` alone says that it is over (section 4)."""
+    over = RemoteStatus.FAILED if batch.failure else RemoteStatus.SUCCEEDED
+    return RemoteSnapshot(
+        id=batch.id,
+        remote_status=over if batch.finished else RemoteStatus.GOING,
+        status=batch.status or ("finished" if batch.finished else "running"),
+        unknown=batch.status is not None and batch.status not in STATUSES,
+        message=batch.failure or "",
+    )
+
+
+def batch_report(batch: ServerBatch | None, batch_id: str | None) -> dict[str, Any]:
+    """What is known of a batch, with exactly the documented names; None for what its server does not tell.
+
+    :param batch: as last seen; None where nobody has looked.
+    """
+    errors = batch.errors if batch is not None and isinstance(batch.errors, Mapping) else None
+    finished_at = batch.finished_at if batch is not None else None
+    return {
+        "batch_id": batch_id,
+        "finished_at": str(finished_at) if finished_at else None,
+        "status": batch.status if batch is not None else None,
+        "errors": None
+        if errors is None
+        else {str(name): len(_messages(one)) for name, one in errors.items()},
+        "error_kinds": None if errors is None else _kinds(errors),
+    }
+
+
+def _messages(told: Any) -> list[str]:
+    """The messages of one object's errors, as the server wrote them: at least one (section 4, g3)."""
+    messages = told.get("messages") if isinstance(told, Mapping) else None
+    if not isinstance(messages, list) or not messages:
+        return [told if isinstance(told, str) else ""]
+    parts = [one if isinstance(one, Mapping) else {"message": one} for one in messages]
+    return [": ".join(str(one[key]) for key in ("type", "message") if one.get(key)) for one in parts]
+
+
+def _kinds(errors: Mapping[str, Any]) -> list[str]:
+    kinds = {reduce_message(text) for told in errors.values() for text in _messages(told)}
+    return sorted(kind for kind in kinds if kind)[:KINDS]
+
+
+def fingerprints(batch: Mapping[str, Any]) -> tuple[str, str]:
+    """What tells a batch from others, for a server that has neither a key nor a marker (section 1).
+
+    Of what was sent the server keeps these fields as they were (section 1.1, 1.2); it may add empty requirements.
+
+    :param batch: as sent, or as the server shows it.
+    :returns: of everything that is kept, and of the types and objects of the jobs alone.
+    """
+    given = batch.get("jobs")
+    jobs = [job for job in given if isinstance(job, Mapping)] if isinstance(given, list) else []
+    objects = sorted([str(job.get("type")), str(job.get("object"))] for job in jobs)
+    kept = [batch.get(key) or None for key in _KEPT_OF_BATCH]
+    # The order of jobs and of names means nothing.
+    whole = sorted((_kept_of_job(job) for job in jobs), key=lambda one: msgspec.json.encode(one))
+    return _hashed([kept, whole]), _hashed(objects)
+
+
+def _kept_of_job(job: Mapping[str, Any]) -> list[Any]:
+    required = job.get("required_objects")
+    names = required.items() if isinstance(required, Mapping) else ()
+    needs = sorted(
+        [str(key), sorted(map(str, value))] for key, value in names if isinstance(value, list) and value
+    )
+    return [*(job.get(key) for key in _KEPT_OF_JOB), needs]
+
+
+def _hashed(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()
 
 
 def masked(value: Any) -> Any:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
-from airflow_bulk.platforms.call_sequence import CallSequence
+from airflow_bulk.platforms.call import AnswerProblem, Call, CallSequence, Reply
 from airflow_bulk.platforms.status import RemoteSnapshot
 
 

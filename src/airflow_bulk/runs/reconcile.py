@@ -7,17 +7,22 @@ and sends nothing again (ARCHITECTURE.md section 5.3; airflow.md section 4.3).
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.errors import FateUnknown, PlatformError
+from airflow_bulk.platforms.call import run_calls
+from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import SendingOptions
+    from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.platforms.upload_port import UploadPort
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -32,10 +37,16 @@ BETWEEN_LOOKS = 1.0
 UNTIL_COUNTED = 120.0
 #: Creations at most within one try when each answer is lost and nothing is found.
 CREATIONS = 3
+#: Acts at most of one creation while the platform says that nothing was carried out.
+ACTS = 5
 
 
 class NotReconciled(PlatformError):
     """What is on the platform does not tell what an earlier act did; nothing is sent again."""
+
+
+class SeveralFit(NotReconciled):
+    """More than one thing on the platform may be what an earlier act made."""
 
 
 def agreed(
@@ -173,6 +184,30 @@ def _may_act_again(stored: dict[str, Any], max_tries: int, no_lookup: NoLookup) 
     return no_lookup.cleared and stored.get("max_tries", max_tries) != max_tries
 
 
+def act_once(write: Callable[[], None], act: Callable[[], T], *, pause: float) -> T:
+    """Act, and again only while the platform says that it did nothing (429, no connection).
+
+    Each act comes right after a write to the record that returned, so a superseded try cannot begin one: for acts that
+    start what nobody can take back. Nothing stands in between but the connection's rate budget.
+
+    :param write: writes to the record that an act begins.
+    :param act: one call, not repeated by the transport.
+    :param pause: seconds between two acts, where the platform asks for no longer pause.
+    :raises TryLater: the platform does nothing for the moment.
+    """
+    for number in range(1, ACTS + 1):
+        write()
+        try:
+            return act()
+        except TryLater as error:
+            asked = error.retry_after or 0.0
+            if number == ACTS or asked > LONGEST_RETRY_AFTER:
+                raise
+            log.info("%s", error)
+            time.sleep(max(asked, pause))
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
 def _found(
     look: Callable[[dict[str, Any]], list[str]] | None,
     stored: dict[str, Any],
@@ -187,12 +222,52 @@ def _found(
         )
     found = agreed(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
     if len(found) > 1:
-        raise NotReconciled(
+        raise SeveralFit(
             "tell which object an earlier act created",
             f"{len(found)} fit: {name_ids(found)}",
             retry="A retry looks again; it creates nothing while two fit.",
         )
     return found[0] if found else None
+
+
+def find_or_create(
+    hook: PlatformHook,
+    port: UploadPort,
+    record: Record,
+    *,
+    name: str,
+    fields: Mapping[str, Any],
+    marked: bool,
+    settle: float,
+) -> str:
+    """Return the id of this generation's import: recorded, found by its marker, or created now.
+
+    The platform has no idempotency key, so the name carries ours: it ends in a random word from the intent, and the
+    look-up is exact (ARCHITECTURE.md section 5.1).
+
+    :param port: how the platform creates and finds imports.
+    :param name: the import's name, before the marker.
+    :param fields: what else it is created with.
+    :param marked: end the name in the marker; without it nothing can be looked up.
+    :param settle: seconds to wait for an import to show after an answer was lost.
+    :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
+    """
+
+    def intent() -> dict[str, Any]:
+        marker = secrets.token_hex(5)
+        full = f"{name} [{marker}]" if marked else name
+        return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
+
+    def create(stored: dict[str, Any]) -> str:
+        import_id = hook.send(port.create(stored["name"], fields))
+        log.info("Created %s %s, %r.", port.noun, import_id, stored["name"])
+        return import_id
+
+    def look(stored: dict[str, Any]) -> list[str]:
+        return run_calls(port.find(stored["marker"]), hook.send)
+
+    import_id, _ = create_once(record, "import", intent, create, look if marked else None, settle=settle)
+    return import_id
 
 
 class Executions(Protocol):

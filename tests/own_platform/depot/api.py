@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
-from airflow_bulk.platforms.call_sequence import CallSequence
+from airflow_bulk.platforms.call import AnswerProblem, Call, CallSequence, Reply
 from airflow_bulk.platforms.errors import reduce_message
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.platforms.upload_port import UploadRequest

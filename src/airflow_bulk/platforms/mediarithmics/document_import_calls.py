@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
-from airflow_bulk.platforms.call_sequence import CallSequence
+from airflow_bulk.platforms.call import AnswerProblem, Call, CallSequence, Reply
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     CANCEL_BODY,
     CONTENT_TYPES,

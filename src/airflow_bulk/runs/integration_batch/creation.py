@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
 from airflow_bulk.judging import id_order, name_ids
-from airflow_bulk.platforms.call_sequence import run_calls
+from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, IntegrationBatchSnapshot
 from airflow_bulk.runs.integration_batch.arguments import refuse_past
-from airflow_bulk.runs.reconcile import create_once
+from airflow_bulk.runs.reconcile import act_once, create_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-#: How often one creation is posted at most, while the platform says that it has done nothing.
-POSTS = 5
 
 
 class ExecutionCreation:
@@ -148,14 +145,18 @@ class ExecutionCreation:
         Each POST follows a write to the record that returned, so a superseded try sends no POST: a run of a batch
         cannot be undone.
         """
-        for post in range(POSTS):
+        before = self.asked
+
+        def write() -> None:
             now = int(time.time() * 1000)
             if stored["starts"][-1] < now - now % 60_000:
                 # Time has passed since the intent, and the platform refuses past minutes: ask for a start now.
                 stored["starts"].append(now)
             stored["posts"] += 1
             self._record.write(name, stored)
-            before, self.asked = self.asked, stored
+
+        def post() -> str:
+            self.asked = stored
             try:
                 made = self._hook.create_batch_execution(
                     self._args.instance_id,
@@ -163,16 +164,13 @@ class ExecutionCreation:
                     organisation_id=stored["organisation_id"],
                     tries=1,
                 )
-            except TryLater as error:
+            except TryLater:
                 self.asked = before  # this POST was not carried out
-                if post == POSTS - 1:
-                    raise
-                log.info("%s", error)
-                time.sleep(max(error.retry_after or 0.0, self._args.settle))
-                continue
+                raise
             log.info("Created execution %s of batch instance %s.", made.id, self._args.instance_id)
             return made.id
-        raise AssertionError("unreachable")  # pragma: no cover
+
+        return act_once(write, post, pause=self._args.settle)
 
 
 def _own_start(start: float) -> int:

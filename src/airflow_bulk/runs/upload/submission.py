@@ -19,10 +19,9 @@ from airflow_bulk import judging
 from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.platforms.status import RemoteSnapshot
-from airflow_bulk.runs.reconcile import Reconciliation
+from airflow_bulk.runs.reconcile import Reconciliation, find_or_create
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload import plan as planning
-from airflow_bulk.runs.upload.creation import find_or_create
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.plan import SourcePlan
 

@@ -1,0 +1,45 @@
+"""A stored batch as whoever waits for it sees it: what is over, what is known of how it ended, and how to say so.
+
+The operator, which stored it, and the sensor, which did not, judge by the same words. **Finished is not successful**: the
+documented server stores no status and no error (extract_load.md section 4).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from airflow_bulk.platforms.extract_load import ServerBatch
+from airflow_bulk.runs import wording
+
+log = logging.getLogger(__name__)
+
+NO_STOP = "No call that stops a batch is documented."
+
+
+def why_not_good(batch: ServerBatch, then: str) -> str:
+    """Say why a batch that is over is not good, where its server tells; empty when nothing is known against it.
+
+    :param then: what a clear will do.
+    """
+    if not batch.failure:
+        return ""
+    return f"Batch {batch.id} is finished, but failed: {batch.failure}. A retry cannot change that; {then}"
+
+
+def say_late(batch_id: str, timeout: float, since: str, then: str) -> str:
+    """Say that the deadline passed, and that the batch goes on."""
+    now = (
+        f"It has no finished_at and goes on: {NO_STOP[0].lower()}{NO_STOP[1:]} A batch whose required objects are never "
+        "there hangs for ever, and the server does not tell."
+    )
+    return wording.late(f"Batch {batch_id}", timeout, since, now, then=then)
+
+
+def tell_finished(batch: ServerBatch) -> None:
+    """Log what a finished batch without a known failure is worth."""
+    worth = (
+        "Its server does not tell success from failure."
+        if batch.status is None
+        else f"Its status is {batch.status[:40]}."
+    )
+    log.info("Batch %s is finished. %s", batch.id, worth)
