@@ -37,7 +37,7 @@ def loading(records: Path) -> Callable[..., Task]:
 
     def make(sending: dict[str, Any] | None = None, **arguments: Any) -> Task:
         options = SendingOptions(**{"max_part_bytes": 5_000, "settle": 0.2, **(sending or {})})
-        given = {"source": str(records), "name": "records", "poll_interval": 0.2, **arguments}
+        given = {"source": str(records), "name": "records", "poll_interval": 0.2, "timeout": 60, **arguments}
         return Task(lambda: LoadIntoDepotOperator(task_id="t", sending=options, **given))
 
     return make

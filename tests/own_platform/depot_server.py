@@ -90,6 +90,8 @@ class Depot:
 
     def __init__(self, *, key: str = "depot-key", hold: bool = False) -> None:
         self.key, self.hold = key, hold
+        #: A search by name finds every load.
+        self.loose_search = False
         self.url = ""
         self.lock = threading.RLock()
         self._loads: list[Load] = []
@@ -211,7 +213,7 @@ class Depot:
     def named(self, part: str) -> list[Load]:
         """The loads whose name holds a text."""
         with self.lock:
-            return [one for one in self._loads if part in one.name]
+            return [one for one in self._loads if part in one.name or self.loose_search]
 
     def add_load(self, name: str) -> Load:
         """Create a load."""
@@ -235,9 +237,9 @@ class Depot:
             return first
 
     def visible(self, load: Load) -> list[Job]:
-        """The jobs of a load that show, newest first."""
+        """The jobs of a load that show, oldest first: a new one is on the last page."""
         with self.lock:
-            return [job for job in reversed(load.jobs) if job.shows_at <= time.monotonic()]
+            return [job for job in load.jobs if job.shows_at <= time.monotonic()]
 
 
 class _Server(ThreadingHTTPServer):

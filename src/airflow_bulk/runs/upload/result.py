@@ -135,7 +135,7 @@ def say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
     """Say which parts failed as a whole, and what can be done."""
     parts = "; ".join(f"part {one.part.index + 1}: {where(one, plan)}" for one, _ in failed[: judging.NAMED])
     return (
-        f"{reason}. Nobody documents whether lines of a failed execution were taken, so nothing is sent again: "
+        f"{reason}. It is not known whether lines of a failed execution were taken, so nothing is sent again: "
         f"{parts}. Check these lines; SendingOptions(resend_failed_parts=True) and a clear send them once more."
     )
 
