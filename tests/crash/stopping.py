@@ -102,9 +102,6 @@ class Stopping:
     def execute(self, context: Any) -> Any:
         return super().execute(self._stopping(context))  # type: ignore[misc]
 
-    def execute_complete(self, context: Any, *resumed: Any, **with_: Any) -> Any:
-        return super().execute_complete(self._stopping(context), *resumed, **with_)  # type: ignore[misc]
-
     def _stopping(self, context: Any) -> Any:
         params, ti = context["params"], context["ti"]
         this_one = params["stop_try"] == ti.try_number and params["stop_index"] == ti.map_index

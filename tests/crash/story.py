@@ -193,6 +193,10 @@ class Story(ABC):
         """The task's store."""
         return self.api.task_state(self.dag_id, self.run_id, "load")
 
+    def confirmed(self, generation: int = 1) -> None:
+        """Wait for the success callback, which comes after Airflow shows the success: a clear before it imports nothing."""
+        self.wait("the end to be known", lambda: self.state()[f"g{generation}.end"]["known"])
+
     def parts(self) -> list[str]:
         """The recorded state of each part, in the present generation."""
         state = self.state()
