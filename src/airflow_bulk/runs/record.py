@@ -328,7 +328,7 @@ class RecordedParts:
 
     @classmethod
     def empty(cls, record: Record) -> RecordedParts:
-        """A recorded of a generation that has no plan: pages of a try that died before its plan are not read."""
+        """The parts of a generation that has no plan: pages of a try that died before its plan are not read."""
         recorded = cls.__new__(cls)
         recorded._record, recorded.entries = record, []
         return recorded

@@ -209,8 +209,13 @@ class RemoteRun(ABC, Generic[A]):
         left = (rules.deadline or now) - now
         if left <= 0 or not self.args.wait_for_completion:
             raise error
-        self._log.warning("%s Waiting on.", error)
         pause = min(left, max(judging.next_look(rules, now), error.retry_after or 0.0))
+        self._log.warning(
+            "Could not %s: %s. Waiting on. The platform is asked again in %.0f s.",
+            error.what,
+            error.why,
+            pause,
+        )
         return KeepWaiting(pause, judging.Totals(), "the platform cannot be asked")
 
     def _waits_for(self, verdict: KeepWaiting) -> str:

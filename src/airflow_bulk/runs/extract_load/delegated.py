@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms import extract_load as api
-from airflow_bulk.platforms.errors import NotFound
+from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import wording
 from airflow_bulk.runs.extract_load import judgement as words
@@ -135,7 +135,11 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
         def post() -> str:
             self._posting = True
-            made = self.hook.create_batch(self.args.definition, tries=1)
+            try:
+                made = self.hook.create_batch(self.args.definition, tries=1)
+            except TryLater:
+                self._posting = False  # the server did nothing
+                raise
             self._posting = False
             stored["answered"] = True
             log.info("Stored batch %s; its run has begun.", made.id)
