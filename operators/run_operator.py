@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.runs.skeleton import RemoteRun
 
-#: The deferral's own timeout comes this much later than our deadline: it would skip callback and cancel.
-DEFERRAL_SLACK = timedelta(minutes=30)
-
 
 class RunOperator(BaseOperator):
     """Reads its arguments, runs, defers, stops."""
@@ -66,7 +63,7 @@ class RunOperator(BaseOperator):
         return self.execute(context)
 
     def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:
-        from airflow_bulk.triggers.executions import first_look
+        from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_look
 
         rules = run.rules()
         left = timedelta(seconds=max(0.0, (rules.deadline or 0) - time.time()))

@@ -193,6 +193,17 @@ class Story(ABC):
         """The task's store."""
         return self.api.task_state(self.dag_id, self.run_id, "load")
 
+    def clear_success(self) -> None:
+        """Clear the task once its record says that Airflow knows of the success: a callback writes that afterwards."""
+
+        def known() -> bool:
+            state = self.state()
+            generation = state.get("generation", {"number": 1})["number"]
+            return bool(state[f"g{generation}.end"]["known"])
+
+        self.wait("the success to be recorded as known", known)
+        self.clear()
+
     def parts(self) -> list[str]:
         """The recorded state of each part, in the present generation."""
         state = self.state()
