@@ -222,5 +222,16 @@ class UploadDocumentsOperator(_DocumentsOperator):
         return ExistingImport(read.text("import_id", self.import_id), read.flag("exclusive", self.exclusive))
 
     def _import(self, hook: MediarithmicsHook) -> DocumentImport:
+        """Return the import as the first try read it: its format never changes, and an outage must not stop a resume."""
+        import msgspec
+
+        from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+
         import_id = read.text("import_id", self.import_id)
-        return hook.get_document_import(import_id, self.port(hook).datamart_id)
+        stored = self._record.read("existing") if self._record else None
+        if stored is not None and stored["id"] == import_id:
+            return msgspec.convert(stored, DocumentImport)
+        found = hook.get_document_import(import_id, self.port(hook).datamart_id)
+        if self._record and not read.flag("dry_run", self.check_only):
+            self._record.write("existing", msgspec.to_builtins(found))
+        return found

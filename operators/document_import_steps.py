@@ -89,9 +89,9 @@ class CreateDocumentImportOperator(_StepOperator):
 
     def execute(self, context: Context) -> str:
         """Create the import, or return the one an earlier try created."""
+        from airflow_bulk.runs.creation import find_or_create
         from airflow_bulk.runs.document_import.arguments import ImportDefinition
         from airflow_bulk.runs.failures import told_to_airflow
-        from airflow_bulk.runs.reconcile import find_or_create
         from airflow_bulk.runs.record import EndMeaning, Record
 
         with told_to_airflow():

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.runs.skeleton import RemoteRun
 
-#: The deferral's own timeout comes this much later than our deadline: it would skip callback and cancel.
-DEFERRAL_SLACK = timedelta(minutes=30)
-
 
 class RunOperator(BaseOperator):
     """Reads its arguments, runs, defers, stops."""
@@ -32,7 +29,6 @@ class RunOperator(BaseOperator):
     deferrable: bool
     _run: Any = None
     #: Seconds since 1970; after a resume, until then an outage of the platform is waited out.
-    _resumed_until: float = 0.0
 
     def _open(self, context: Context) -> RemoteRun[Any]:
         """Read the arguments and open the record."""
@@ -51,7 +47,7 @@ class RunOperator(BaseOperator):
         from airflow_bulk.runs.supervision import ends_with_supervisor
 
         with told_to_airflow(), ends_with_supervisor(self.ends_with_supervisor):
-            run = self._run = self._opened(context)
+            run = self._run = self._open(context)
             outcome = run.advance()
             while not isinstance(outcome, dict):
                 if self.deferrable:
@@ -60,42 +56,20 @@ class RunOperator(BaseOperator):
                 outcome = run.advance()
             return outcome
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, deadline: float = 0.0
-    ) -> dict[str, Any]:
-        """Go on after the trigger fired: the record says what is left to do, the platform how it ended.
-
-        :param deadline: seconds since 1970: until then an outage of the platform is waited out.
-        """
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger fired: the record says what is left to do, the platform how it ended."""
         if event:
             self.log.info("The trigger says: %s", event)
-        self._resumed_until = deadline
         return self.execute(context)
 
-    def _opened(self, context: Context) -> RemoteRun[Any]:
-        """Open the run; a resumed task, which has begun long ago, waits an outage out here, too."""
-        from airflow_bulk.judging import SHORTEST_INTERVAL
-        from airflow_bulk.platforms.errors import TryLater
-
-        while True:
-            try:
-                return self._open(context)
-            except TryLater as error:
-                left = self._resumed_until - time.time()
-                if left <= 0:
-                    raise
-                self.log.warning("%s Waiting on.", error)
-                time.sleep(min(left, max(SHORTEST_INTERVAL, error.retry_after or 0.0)))
-
     def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:
-        from airflow_bulk.triggers.executions import first_look
+        from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_look
 
         rules = run.rules()
         left = timedelta(seconds=max(0.0, (rules.deadline or 0) - time.time()))
         self.defer(
             trigger=self._trigger(run, max(first_look(), min(outcome.seconds, rules.poll_interval))),
             method_name="execute_complete",
-            kwargs={"deadline": rules.deadline or 0.0},
             timeout=left + DEFERRAL_SLACK,
         )
 

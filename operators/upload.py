@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.record import Record
     from airflow_bulk.runs.upload.arguments import UploadArguments
     from airflow_bulk.runs.upload.run import UploadRun
     from airflow_bulk.runs.upload.submission import ExistingImport
@@ -70,6 +71,8 @@ class UploadOperator(RunOperator):
         "timeout",
         "cancel_on_kill",
     )
+
+    _record: Record | None = None
 
     def __init__(
         self,
@@ -148,6 +151,7 @@ class UploadOperator(RunOperator):
         from airflow_bulk.runs.upload.run import UploadRun
         from airflow_bulk.runs.upload.submission import UploadSubmission
 
+        record = self._record = Record.of(context)
         hook = self.hook()
         sending = self.sending.rendered(lambda text: self.render_template(text, context))
         args = self.upload_arguments(self._given(), sending, hook)
@@ -156,7 +160,7 @@ class UploadOperator(RunOperator):
             args,
             hook,
             port,
-            Record.of(context),
+            record,
             identity=self._identity(context),
             push=self._push(context),
             existing=self.existing_import(),

@@ -99,7 +99,7 @@ class WatchingSensor(BaseSensorOperator):
         return PokeReturnValue(True, watch.result(verdict))
 
     def _wait_without_worker(self, watch: Watch, verdict: KeepWaiting) -> None:
-        from airflow_bulk.triggers.executions import first_look
+        from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_look
 
         self.defer(
             trigger=self._trigger(watch, max(first_look(), verdict.seconds)),

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
-from airflow_bulk.triggers.executions import UploadTrigger, first_look
-
-__all__ = ["DocumentImportTrigger", "first_look"]
+from airflow_bulk.triggers.executions import UploadTrigger
 
 
 class DocumentImportTrigger(UploadTrigger):

@@ -15,17 +15,16 @@ from airflow_bulk.hooks.executions import RemoteExecutions, UploadExecutions, ne
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.poller import shared_hooks
-from airflow_bulk.triggers.waiting import WaitingTrigger, first_look
+from airflow_bulk.triggers.waiting import WaitingTrigger
 
 if TYPE_CHECKING:
     from airflow_bulk.platforms.upload_port import UploadPort
 
-__all__ = ["KILL_SECONDS", "ExecutionsTrigger", "UploadTrigger", "first_look"]
 
 S = TypeVar("S", bound=RemoteSnapshot)
 
 #: Seconds that on_kill gives itself of the framework's 30 (ARCHITECTURE.md section 6).
-KILL_SECONDS = 25.0
+TRIGGER_KILL_SECONDS = 25.0
 
 
 class ExecutionsTrigger(WaitingTrigger[S]):
@@ -83,12 +82,14 @@ class ExecutionsTrigger(WaitingTrigger[S]):
             return
         try:
             async with shared_hooks().borrow(self.conn_id, self.hook) as hook:
-                left = await self._of(hook).acancel_pending(self.executions, KILL_SECONDS, up_to=self.newest)
+                left = await self._of(hook).acancel_pending(
+                    self.executions, TRIGGER_KILL_SECONDS, up_to=self.newest
+                )
         except (PlatformError, TimeoutError) as error:
             self.log.error(
                 "What of %s keeps running is not known: %s.",
                 self.what,
-                str(error).rstrip(".") or f"no answer within {KILL_SECONDS:.0f} s",
+                str(error).rstrip(".") or f"no answer within {TRIGGER_KILL_SECONDS:.0f} s",
             )
             return
         if left:

@@ -9,6 +9,7 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -20,6 +21,11 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.triggers.poller import shared_hooks
 
 S = TypeVar("S", bound=RemoteSnapshot)
+
+
+#: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last look, our message
+#: and the cancel.
+DEFERRAL_SLACK = timedelta(minutes=30)
 
 
 def first_look() -> float:

@@ -32,7 +32,9 @@ class SendCoordinator:
         self._sending: dict[int, int] = {}  # lines of each part whose body is on its way
         self._in_flight: dict[int, Part] = {}
         self._ready: set[int] = set()  # parts in flight whose facts the gate knows
-        self._told: Counter[int] = Counter()  # ends that the gate knows, of workers that are not done yet
+        self._ended_early: Counter[int] = (
+            Counter()
+        )  # ends that the gate knows, of workers that are not done yet
         self.gate: Gate
         self._pass: Pass | None = None
 
@@ -67,12 +69,14 @@ class SendCoordinator:
         """
         if not found and self._pass:
             self._pass.ended = True
-        if self._told[index]:  # it may be in flight once more: the gate may give a lost part again at once
-            self._told[index] -= 1
+        if self._ended_early[
+            index
+        ]:  # it may be in flight once more: the gate may give a lost part again at once
+            self._ended_early[index] -= 1
         else:
-            self._land(index)
+            self._take_out(index)
 
-    def _land(self, index: int) -> Part | None:
+    def _take_out(self, index: int) -> Part | None:
         """Take a part out of flight."""
         self._sending.pop(index, None)
         self._ready.discard(index)
@@ -120,14 +124,14 @@ class SendCoordinator:
 
     def answered(self, index: int, answer: Answer) -> None:
         """Tell the gate."""
-        self.gate.answered(self._told_of(index), answer)
+        self.gate.answered(self._end_part(index), answer)
 
     def lost(self, index: int, error: SendingCut | AnswerLost) -> None:
         """Tell the gate."""
-        self.gate.lost(self._told_of(index), error)
+        self.gate.lost(self._end_part(index), error)
 
-    def _told_of(self, index: int) -> Part:
-        part = self._land(index)
+    def _end_part(self, index: int) -> Part:
+        part = self._take_out(index)
         assert part is not None  # noqa: S101 (a part ends once)
-        self._told[index] += 1
+        self._ended_early[index] += 1
         return part

@@ -55,7 +55,7 @@ class SenderPool:
         self._workers, self._window = workers, commit_window
         self._spool_dir, self._rejects = spool_dir, rejects
         self._open = contextlib.ExitStack()
-        self._engine: _Alone | Children | None = None
+        self._engine: _InProcess | Children | None = None
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class SenderPool:
         self._engine = self._start(workers, spills, spooled.fileno() if spooled else None)
         opened.callback(self._engine.close)
 
-    def _start(self, workers: int, spills: dict[int, int], spooled: int | None) -> _Alone | Children:
+    def _start(self, workers: int, spills: dict[int, int], spooled: int | None) -> _InProcess | Children:
         want = self._rejects.content if self._rejects else ""
         if workers > 1:
             from airflow_bulk.hooks.sending.children import Children  # one worker needs no pipes
@@ -115,7 +115,7 @@ class SenderPool:
             most_holes=MOST_IN_MEMORY,
             want=want,
         )
-        return _Alone(self._coordinator, worker)
+        return _InProcess(self._coordinator, worker)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -127,7 +127,7 @@ class SenderPool:
         self._working.aim(target)
 
     @property
-    def _working(self) -> _Alone | Children:
+    def _working(self) -> _InProcess | Children:
         if self._engine is None:
             raise RuntimeError("a pool works only inside its with block")
         return self._engine
@@ -202,7 +202,7 @@ class _FirstPass:
         return Job(part=part, check=True, send=self._send) if part else None
 
 
-class _Alone:
+class _InProcess:
     """The one worker in this process."""
 
     def __init__(self, coordinator: SendCoordinator, worker: Worker) -> None:

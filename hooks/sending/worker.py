@@ -129,9 +129,9 @@ class Worker:
         want: str,
     ) -> None:
         self._reader = SourceReader(files, rules, layout.max_part_bytes)
-        # A compressed file is wound forward only: the check goes on where it stands while bodies are read behind it.
-        packed = any(found.record.compression for found in files)
-        self._bodies = SourceReader(files, rules, layout.max_part_bytes) if packed else self._reader
+        # Bodies have a reader of their own: where each part is sent once it is checked, the check goes on where it stands.
+        # One reader for both would close, rewind or fetch again what the other still reads.
+        self._bodies = SourceReader(files, rules, layout.max_part_bytes)
         keeper = HoleKeeper(number, spills[number], most_holes)
         self._checker = PartChecker(port, self._reader, layout, keeper, want)
         self._sender = PartSender(port, self._bodies, spills)

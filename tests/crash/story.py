@@ -193,9 +193,16 @@ class Story(ABC):
         """The task's store."""
         return self.api.task_state(self.dag_id, self.run_id, "load")
 
-    def confirmed(self, generation: int = 1) -> None:
-        """Wait for the success callback, which comes after Airflow shows the success: a clear before it imports nothing."""
-        self.wait("the end to be known", lambda: self.state()[f"g{generation}.end"]["known"])
+    def clear_success(self) -> None:
+        """Clear the task once its record says that Airflow knows of the success: a callback writes that afterwards."""
+
+        def known() -> bool:
+            state = self.state()
+            generation = state.get("generation", {"number": 1})["number"]
+            return bool(state[f"g{generation}.end"]["known"])
+
+        self.wait("the success to be recorded as known", known)
+        self.clear()
 
     def parts(self) -> list[str]:
         """The recorded state of each part, in the present generation."""

@@ -17,8 +17,7 @@ def clear_after_success_imports_again(tell: Tell) -> None:
     story.write()
     story.begin()
     first = story.ends_well()
-    story.confirmed()
-    story.clear()
+    story.clear_success()
     story.wait_for("running", "success", try_number=2)
     second = story.ends()
     former, now = story.imports()
@@ -58,8 +57,7 @@ def cleared_before_airflow_heard_of_the_end(tell: Tell) -> None:
     story.clear()
     story.wait_for("success", try_number=2)
     assert story.ends_well() == recorded["result"]
-    story.confirmed()
-    story.clear()
+    story.clear_success()
     story.wait_for("success", try_number=3)
     story.ends()
     assert len(story.imports()) == 2

@@ -35,8 +35,8 @@ def test_a_resumed_import_defers_again(emulator: Any, task: Any, tmp_path: Path)
     assert emulator.held() == once(lines)
 
 
-def test_a_resumed_upload_reads_its_import_later(emulator: Any, task: Any, tmp_path: Path) -> None:
-    """What an upload is told by an import of others is asked before anything else."""
+def test_a_resumed_upload_does_not_read_its_import_again(emulator: Any, task: Any, tmp_path: Path) -> None:
+    """What an import of others tells an upload is recorded: an outage at the resume must not stop it."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 10)
     made = MediarithmicsHook().create_document_import(document_type="USER_PROFILE", name="of others")
@@ -49,7 +49,7 @@ def test_a_resumed_upload_reads_its_import_later(emulator: Any, task: Any, tmp_p
     with pytest.raises(TaskDeferred) as deferred:
         one.run()
     emulator.clock.advance(2000)
-    emulator.fault(**{**REFUSED, "path": r"/document_imports/\d+$"}, times=1)
+    emulator.fault(**{**REFUSED, "path": r"/document_imports/\d+$"}, times=None)
     kwargs = {**(deferred.value.kwargs or {}), "event": {"state": "over"}}
     resumed = one.operator.resume_execution(deferred.value.method_name, kwargs, one.context())
     assert resumed["lines_accepted"] == 10

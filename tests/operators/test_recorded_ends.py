@@ -33,19 +33,19 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]] = {
     "a clear of a failed work": (
         {"good": False},
         {"max_tries": 5},
-        {"works_again": lambda end, cleared: cleared},
+        {"is_done_again": lambda end, cleared: cleared},
         EndMeaning.BEGIN_AGAIN,
     ),
     "a retry of a failed work": (
         {"good": False},
         {},
-        {"works_again": lambda end, cleared: cleared},
+        {"is_done_again": lambda end, cleared: cleared},
         AirflowFailException,
     ),
     "a retry that works again": (
         {"good": False},
         {},
-        {"works_again": lambda end, cleared: True},
+        {"is_done_again": lambda end, cleared: True},
         EndMeaning.BEGIN_AGAIN,
     ),
     "something else was cleared": ({"good": False}, {"clear_number": 1}, {}, ClearUnclear),

@@ -147,7 +147,11 @@ class OtherCheck(LoadIntoDepotOperator):
     ("check", "said"),
     [
         ("depot.lines:no_such_check", r"'depot\.lines:no_such_check' cannot be imported .*Nothing was sent"),
-        ("no.such.module:check", r"cannot be imported \(No module named 'no'\)"),
+        ("no.such.module:check", r"cannot be imported \(ModuleNotFoundError: No module named 'no'\)"),
+        (".bad_checks:careless", "cannot be imported .* It must be package.module:function"),
+        ("bad_checks:one_sentence", "returned str, and must return a list of sentences"),
+        ("bad_checks:nothing", "returned NoneType, and must return a list of sentences"),
+        ("bad_checks:no_sentences", "returned list, and must return a list of sentences"),
         ("depot.lines", "cannot be imported"),
         ("bad_checks:careless", "'bad_checks:careless' failed with KeyError"),
         ("", "line_check must name the function"),

@@ -18,7 +18,7 @@ from fed_import import FedImport
 from one_sensor import MODES, SensorTask
 
 from airflow_bulk.sensors.document_import import DocumentImportSensor
-from airflow_bulk.sensors.watching_sensor import DEFERRAL_SLACK
+from airflow_bulk.triggers.waiting import DEFERRAL_SLACK
 from scripted_server import ScriptedServer
 
 TIMED_OUT = {"error": "Trigger timeout"}

@@ -17,8 +17,9 @@ from fed_import import FedImport
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-from airflow_bulk.triggers.document_import import DocumentImportTrigger, first_look
+from airflow_bulk.triggers.document_import import DocumentImportTrigger
 from airflow_bulk.triggers.poller import SharedHooks, shared_hooks
+from airflow_bulk.triggers.waiting import first_look
 from scripted_server import ScriptedServer
 
 Make = Callable[..., DocumentImportTrigger]

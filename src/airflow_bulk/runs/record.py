@@ -256,7 +256,7 @@ class Record:
         self.write("end", plain)
 
     def recorded_end(
-        self, *, keep: bool = False, works_again: Callable[[RecordedEnd, bool], bool] | None = None
+        self, *, keep: bool = False, is_done_again: Callable[[RecordedEnd, bool], bool] | None = None
     ) -> tuple[EndMeaning, RecordedEnd | None]:
         """Say what a recorded end means for this try; whoever begins again calls :meth:`next_generation`.
 
@@ -264,7 +264,7 @@ class Record:
         judgement judges again.
 
         :param keep: a cleared success keeps its result (``on_clear="keep"``).
-        :param works_again: asked of a bad end, and whether a person cleared it: whether that takes the work again,
+        :param is_done_again: asked of a bad end, and whether a person cleared it: whether that takes the work again,
             since judging what is there cannot change it. None: never.
         :raises AirflowFailException: a retry after a bad end.
         :raises ClearUnclear: whether this is a retry cannot be told.
@@ -284,7 +284,7 @@ class Record:
                 else "",
             )
             return EndMeaning.STANDS, end
-        if works_again is not None and works_again(end, cleared):
+        if is_done_again is not None and is_done_again(end, cleared):
             return EndMeaning.BEGIN_AGAIN, end
         if not cleared:
             raise AirflowFailException(f"{end.reason} (Recorded by try {end.try_number}.)")
@@ -328,7 +328,7 @@ class RecordedParts:
 
     @classmethod
     def empty(cls, record: Record) -> RecordedParts:
-        """A recorded of a generation that has no plan: pages of a try that died before its plan are not read."""
+        """The parts of a generation that has no plan: pages of a try that died before its plan are not read."""
         recorded = cls.__new__(cls)
         recorded._record, recorded.entries = record, []
         return recorded

@@ -75,9 +75,9 @@ class RemoteRun(ABC, Generic[A]):
 
     def advance(self) -> KeepWaiting | dict[str, Any]:
         """Do everything that can be done now; return the result, or when to look again."""
-        rehearsed = self._rehearse()
-        if rehearsed is not None:
-            return rehearsed
+        dry = self._dry_run()
+        if dry is not None:
+            return dry
         if not self._submitted:
             ended = self._recorded_end()
             if ended is not None:
@@ -110,7 +110,7 @@ class RemoteRun(ABC, Generic[A]):
             poll_interval=self.args.poll_interval,
         )
 
-    def _rehearse(self) -> dict[str, Any] | None:
+    def _dry_run(self) -> dict[str, Any] | None:
         """The result of a dry run, which touches neither record nor platform; None where none was asked for."""
         return None
 
@@ -123,17 +123,19 @@ class RemoteRun(ABC, Generic[A]):
         :raises AirflowFailException: a retry after a failed judgement.
         """
         meaning, end = self.record.recorded_end(
-            keep=self.args.on_clear == "keep", works_again=self._works_again
+            keep=self.args.on_clear == "keep", is_done_again=self._is_done_again
         )
         if end is None or meaning is EndMeaning.JUDGE_AGAIN:
             return None
         if meaning is EndMeaning.STANDS:
             return self._recorded_result(end.result)
-        self._log.warning("%s, as generation %d.", self._say_again(end.result), self.record.generation + 1)
+        self._log.warning(
+            "%s, as generation %d.", self._describe_former(end.result), self.record.generation + 1
+        )
         self.record.next_generation()
         return None
 
-    def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
+    def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """Whether a bad end takes the work again, since judging what is there cannot change it."""
         return False
 
@@ -142,7 +144,7 @@ class RemoteRun(ABC, Generic[A]):
         return result
 
     @abstractmethod
-    def _say_again(self, former: dict[str, Any]) -> str:
+    def _describe_former(self, former: dict[str, Any]) -> str:
         """Say that the work is done again, and what the former work was; without a full stop.
 
         :param former: the result of the former work.
@@ -168,7 +170,7 @@ class RemoteRun(ABC, Generic[A]):
     # Waiting and judging.
 
     @abstractmethod
-    def _see(self) -> Sequence[RemoteSnapshot]:
+    def _snapshots(self) -> Sequence[RemoteSnapshot]:
         """Look once: what counts, as the platform shows it now. What the result needs of it is kept.
 
         :raises TryLater: the platform cannot be asked for the moment.
@@ -184,7 +186,7 @@ class RemoteRun(ABC, Generic[A]):
     def _look(self) -> KeepWaiting | dict[str, Any]:
         reason = ""
         try:
-            verdict = judging.judge(self._see(), self.rules(), time.time())
+            verdict = judging.judge(self._snapshots(), self.rules(), time.time())
             if isinstance(verdict, Finished) and not verdict.canceled:
                 reason = self._why_not_good(verdict)
         except TryLater as error:
@@ -209,8 +211,13 @@ class RemoteRun(ABC, Generic[A]):
         left = (rules.deadline or now) - now
         if left <= 0 or not self.args.wait_for_completion:
             raise error
-        self._log.warning("%s Waiting on.", error)
         pause = min(left, max(judging.next_look(rules, now), error.retry_after or 0.0))
+        self._log.warning(
+            "Could not %s: %s. Waiting on. The platform is asked again in %.0f s.",
+            error.what,
+            error.why,
+            pause,
+        )
         return KeepWaiting(pause, judging.Totals(), "the platform cannot be asked")
 
     def _waits_for(self, verdict: KeepWaiting) -> str:
@@ -255,14 +262,14 @@ class RemoteRun(ABC, Generic[A]):
         """
         result = self._result()
         self.record.write_end(good=not reason, result=result, reason=reason)
-        self._over()
+        self._forget_live()
         if reason:
             raise AirflowException(reason) if retried else AirflowFailException(reason)
         if self.args.wait_for_completion:
             self._tell_end(result)
         return result
 
-    def _over(self) -> None:
+    def _forget_live(self) -> None:
         """The end is written: stopping the task has nothing to cancel any more."""
         return
 

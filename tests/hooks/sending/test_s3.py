@@ -130,6 +130,43 @@ def test_objects_are_read_twice_at_most_and_once_with_a_spool(tmp_path, fs, sink
     assert not list(tmp_path.iterdir())
 
 
+def _sent_at_once(files, sink, max_part_bytes) -> list[bytes]:
+    """Check and send part after part, and return the lines that arrived, sorted."""
+    gate = Gate()
+    layout = Layout(max_part_bytes=max_part_bytes)
+    with SenderPool(files=files, rules=LineRules(document_type="USER_PROFILE"), layout=layout) as pool:
+        pool.aim(Target(url=sink.url, headers={}))
+        pool.run(pool.first_pass(send=True), gate)
+    assert len(gate.parts) > 1
+    return sorted(line for taken in sink.taken for line in taken.body.splitlines(keepends=True))
+
+
+def test_an_object_is_read_twice_at_most_where_parts_leave_at_once(fs, sink):
+    lines = [b'{"operation":"DELETE","user_account_id":"%07d"}\n' % number for number in range(200_000)]
+    fs.pipe_file("wire/large.ndjson", b"".join(lines))
+    files = find_files("s3://crm@wire/large.ndjson", lambda uri: StoredPath(fs, uri))
+    fs.fetched.clear()
+    assert _sent_at_once(files, sink, 1_000_000) == lines
+    assert sum(count for _, count in fs.fetched) <= 2 * files[0].record.size
+
+
+def test_local_files_and_objects_are_sent_at_once(tmp_path, fs, sink):
+    """More files in a part than are held open: the check goes on behind them while their bodies are read again."""
+    lines, names = [], []
+    for number in range(12):
+        mine = [
+            b'{"operation":"DELETE","user_account_id":"%02d-%06d"}\n' % (number, one) for one in range(20_000)
+        ]
+        mine = mine if number % 6 == 5 else mine[:100]
+        (tmp_path / f"{number:02}.ndjson").write_bytes(b"".join(mine))
+        names.append(str(tmp_path / f"{number:02}.ndjson"))
+        lines += mine
+    files = find_files([*names, "s3://crm@wire/plain/1.ndjson"], lambda uri: StoredPath(fs, uri))
+    sent = _sent_at_once(files, sink, 600_000)
+    assert [line for line in sent if b"-" in line] == sorted(lines)
+    assert len(sent) > len(lines)
+
+
 def test_rejects_go_to_the_store(fs, sink):
     files = find_files("s3://crm@wire/plain/*", lambda uri: StoredPath(fs, uri))
     rejects = RejectFile(StoredPath(fs, "s3://wire/rejects"), "r.ndjson")

@@ -1,8 +1,8 @@
 """Lines of a platform of your own: a function of yours says what is wrong with a line.
 
-The function takes a line as bytes, without its newline, and returns the reasons against it: sentences that hold nothing
-of the line's content, for they go to logs. None is good. It is asked about every line that is not blank, is UTF-8 and
-holds no NUL byte.
+The function takes a line as bytes, without its newline, and returns a list of the reasons against it: sentences that hold
+nothing of the line's content, for they go to logs. An empty list means that the line is good. The function is asked about
+every line that is not blank, is UTF-8 and holds no NUL byte.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ def load_check(name: str) -> Callable[[bytes], list[str]]:
     module, _, function = name.partition(":")
     try:
         found: Callable[[bytes], list[str]] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (it is not our module)
         raise LineCheckFailed(
-            f"The line check {name!r} cannot be imported ({error}); mend it, a retry tries again."
+            f"The line check {name!r} cannot be imported ({type(error).__name__}: {error}). It must be "
+            "package.module:function. Mend it; a retry tries again."
         ) from None
     return found
 
@@ -53,12 +54,14 @@ class OwnReading:
         if found:
             return found
         try:
-            return list(self._check(line))
+            returned: object = self._check(line)
         except Exception as error:  # noqa: BLE001 (it is not our function)
-            kind = type(error).__name__
-        raise LineCheckFailed(
-            f"The line check {self._name!r} failed with {kind}; mend it, a retry checks again."
-        )
+            why = f"failed with {type(error).__name__}"
+        else:
+            if isinstance(returned, list) and all(isinstance(one, str) for one in returned):
+                return returned
+            why = f"returned {type(returned).__name__}, and must return a list of sentences, empty for a good line"
+        raise LineCheckFailed(f"The line check {self._name!r} {why}. Mend it; a retry checks again.")
 
     def hints(self, line: bytes) -> Iterable[str]:
         """None: a function gives reasons alone."""

@@ -20,7 +20,7 @@ from airflow_bulk.documents.source.parts import NothingFound, SourceError
 from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import SourceCheck
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.runs.upload import plan as planning
+from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.progress import SendingProgress
 
 if TYPE_CHECKING:

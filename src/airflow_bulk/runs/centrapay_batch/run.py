@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs import wording
 from airflow_bulk.runs.centrapay_batch import file as source
-from airflow_bulk.runs.centrapay_batch import judgement as words
+from airflow_bulk.runs.centrapay_batch import judgement
+from airflow_bulk.runs.creation import NoLookup, create_once
 from airflow_bulk.runs.failures import DeadlinePassed
-from airflow_bulk.runs.reconcile import NoLookup, create_once
 from airflow_bulk.runs.skeleton import RemoteRun
-from airflow_bulk.runs.upload import plan as planning
+from airflow_bulk.runs.upload import planning
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.centrapay import CentrapayHook
@@ -77,7 +77,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         self._file = source.CentrapayFile(args)
         self._posting = False
 
-    def _rehearse(self) -> dict[str, Any] | None:
+    def _dry_run(self) -> dict[str, Any] | None:
         if not self.args.dry_run:
             return None
         self._check("dry")
@@ -86,11 +86,11 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     # What earlier tries left.
 
-    def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
+    def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """Nothing was processed: there is nothing to judge."""
         return cleared and end.result.get("status") == api.ERROR
 
-    def _say_again(self, former: dict[str, Any]) -> str:
+    def _describe_former(self, former: dict[str, Any]) -> str:
         return (
             f"The former batch is {former.get('batch_id')} ({former.get('status') or 'not waited for'}), and what it "
             "loaded stays loaded. Creating another batch"
@@ -104,7 +104,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             "Centrapay neither lists batches nor takes an idempotency key, so a batch may exist, and a second one would "
             "load the file again",
             self._who_can_tell(),
-            again=self.args.repeat_lost_post,
+            accepts_second=self.args.repeat_lost_post,
         )
         self.batch_id, stored = create_once(
             self.record, "batch", self._intent, self._create, None, settle=0.0, no_lookup=no_lookup
@@ -161,7 +161,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     # Waiting and judging.
 
-    def _see(self) -> list[RemoteSnapshot]:
+    def _snapshots(self) -> list[RemoteSnapshot]:
         self._batch = self.hook.get_batch(str(self.batch_id))
         return [api.snapshot(self._batch)]
 
@@ -171,7 +171,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     def _late(self, verdict: PastDeadline) -> NoReturn:
         raise DeadlinePassed(
-            words.say_late(
+            judgement.say_late(
                 str(self.batch_id), verdict, self.args.timeout, "its submission", wording.LOOKS_AGAIN
             )
         )
@@ -180,8 +180,8 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         batch = self._batch
         assert batch is not None  # noqa: S101
         self._errors_uri = self._write_errors(batch)
-        words.tell_errors(batch, self._errors_uri)
-        reason = words.why_not_good(batch, self.args.tolerance, self.findings.lines)
+        judgement.tell_errors(batch, self._errors_uri)
+        reason = judgement.why_not_good(batch, self.args.tolerance, self.findings.lines)
         if batch.status == api.ERROR:
             reason += self._why_unreadable()
         if reason and self._errors_uri:
@@ -214,7 +214,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         if file is None:
             return None
         try:
-            for row in words.error_rows(batch):
+            for row in judgement.error_rows(batch):
                 file.write_row(row)
             return file.finish() or None
         finally:
@@ -222,7 +222,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     def _result(self) -> dict[str, Any]:
         counted = (
-            words.numbers(self._batch)
+            judgement.numbers(self._batch)
             if self._batch is not None
             else {
                 "batch_id": self.batch_id,
@@ -251,6 +251,6 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         """The batch itself goes on, and that is said."""
         self._file.cut()
         if self.batch_id is not None:
-            log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, words.NO_CANCEL)
+            log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, judgement.NO_CANCEL)
         elif self._posting:
-            log.warning("A batch may have been created just now, and goes on then. %s", words.NO_CANCEL)
+            log.warning("A batch may have been created just now, and goes on then. %s", judgement.NO_CANCEL)

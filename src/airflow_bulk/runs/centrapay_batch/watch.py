@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import judging
 from airflow_bulk.platforms.centrapay import snapshot
 from airflow_bulk.runs import wording
-from airflow_bulk.runs.centrapay_batch import judgement as words
+from airflow_bulk.runs.centrapay_batch import judgement
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class CentrapayBatchWatch(Watch):
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why a batch that is over is not good; empty when it is."""
         assert self._batch is not None  # noqa: S101
-        words.tell_errors(self._batch)
-        return words.why_not_good(self._batch, self._tolerance)
+        judgement.tell_errors(self._batch)
+        return judgement.why_not_good(self._batch, self._tolerance)
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
-        return words.say_late(self.batch_id, verdict, timeout, "the first look", wording.WAITS_ANEW)
+        return judgement.say_late(self.batch_id, verdict, timeout, "the first look", wording.WAITS_ANEW)
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""
         assert self._batch is not None  # noqa: S101
-        return words.numbers(self._batch)
+        return judgement.numbers(self._batch)

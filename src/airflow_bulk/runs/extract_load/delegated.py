@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms import extract_load as api
-from airflow_bulk.platforms.errors import NotFound
+from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import wording
-from airflow_bulk.runs.extract_load import judgement as words
+from airflow_bulk.runs.creation import act_until_taken, create_once
+from airflow_bulk.runs.extract_load import judgement
 from airflow_bulk.runs.failures import DeadlinePassed
-from airflow_bulk.runs.reconcile import SeveralFit, act_once, create_once
+from airflow_bulk.runs.reconcile import SeveralFit
 from airflow_bulk.runs.skeleton import RemoteRun
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     # What earlier tries left.
 
-    def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
+    def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """A run that failed is not judged again: a clear starts another."""
         return cleared and bool(end.result.get("errors") or end.result.get("status") in api.FAILED)
 
-    def _say_again(self, former: dict[str, Any]) -> str:
+    def _describe_former(self, former: dict[str, Any]) -> str:
         return (
             f"The former batch is {former.get('batch_id')} ({former.get('finished_at') or 'not waited for'}), and what it "
             "wrote stays written. Storing another batch"
@@ -135,13 +136,17 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
         def post() -> str:
             self._posting = True
-            made = self.hook.create_batch(self.args.definition, tries=1)
+            try:
+                made = self.hook.create_batch(self.args.definition, tries=1)
+            except TryLater:
+                self._posting = False  # the server did nothing
+                raise
             self._posting = False
             stored["answered"] = True
             log.info("Stored batch %s; its run has begun.", made.id)
             return made.id
 
-        return act_once(write, post, pause=self.args.settle)
+        return act_until_taken(write, post, pause=self.args.settle)
 
     def _look_for(self, stored: dict[str, Any]) -> list[str]:
         """New batches that are what was sent; those that only have the same objects are kept aside."""
@@ -158,7 +163,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     # Waiting and judging.
 
-    def _see(self) -> list[RemoteSnapshot]:
+    def _snapshots(self) -> list[RemoteSnapshot]:
         """The batch as the server shows it; one that is gone counts as cancelled once a person has cleared the task."""
         try:
             self._batch = self.hook.get_batch(str(self.batch_id))
@@ -189,7 +194,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     def _late(self, verdict: PastDeadline) -> NoReturn:
         raise DeadlinePassed(
-            words.say_late(
+            judgement.say_late(
                 str(self.batch_id),
                 self.args.timeout,
                 "its submission",
@@ -199,7 +204,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
         assert self._batch is not None  # noqa: S101
-        if failed := words.why_not_good(self._batch, "clearing the task stores another batch."):
+        if failed := judgement.why_not_good(self._batch, "clearing the task stores another batch."):
             return failed
         others = self._others()
         if not others:
@@ -226,13 +231,13 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     def _tell_end(self, result: dict[str, Any]) -> None:
         assert self._batch is not None  # noqa: S101
-        words.tell_finished(self._batch)
+        judgement.tell_finished(self._batch)
 
     # Stopping.
 
     def _stop(self) -> None:
         """The batch itself goes on, and that is said."""
         if self.batch_id is not None:
-            log.warning("Batch %s goes on at the server. %s", self.batch_id, words.NO_STOP)
+            log.warning("Batch %s goes on at the server. %s", self.batch_id, judgement.NO_STOP)
         elif self._posting:
-            log.warning("A batch may have been stored just now, and goes on then. %s", words.NO_STOP)
+            log.warning("A batch may have been stored just now, and goes on then. %s", judgement.NO_STOP)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import judging
 from airflow_bulk.platforms import extract_load as api
 from airflow_bulk.runs import wording
-from airflow_bulk.runs.extract_load import judgement as words
+from airflow_bulk.runs.extract_load import judgement
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class ExtractLoadBatchWatch(Watch):
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why a batch that is over is not good, where its server tells; empty otherwise."""
         assert self._batch is not None  # noqa: S101
-        failed = words.why_not_good(self._batch, "clearing the task looks again.")
+        failed = judgement.why_not_good(self._batch, "clearing the task looks again.")
         if not failed:
-            words.tell_finished(self._batch)
+            judgement.tell_finished(self._batch)
         return failed
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
-        return words.say_late(self.batch_id, timeout, "the first look", wording.WAITS_ANEW)
+        return judgement.say_late(self.batch_id, timeout, "the first look", wording.WAITS_ANEW)
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

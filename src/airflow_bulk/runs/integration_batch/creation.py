@@ -19,8 +19,8 @@ from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.mediarithmics.integration_batches import MANUAL, IntegrationBatchSnapshot
+from airflow_bulk.runs.creation import act_until_taken, create_once
 from airflow_bulk.runs.integration_batch.arguments import refuse_past
-from airflow_bulk.runs.reconcile import act_once, create_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,7 +170,7 @@ class ExecutionCreation:
             log.info("Created execution %s of batch instance %s.", made.id, self._args.instance_id)
             return made.id
 
-        return act_once(write, post, pause=self._args.settle)
+        return act_until_taken(write, post, pause=self._args.settle)
 
 
 def _own_start(start: float) -> int:

@@ -21,7 +21,7 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     Property,
 )
 from airflow_bulk.platforms.mediarithmics.plugin_properties import PluginProperty
-from airflow_bulk.runs.reconcile import create_once
+from airflow_bulk.runs.creation import create_once
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook

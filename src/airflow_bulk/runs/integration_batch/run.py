@@ -87,10 +87,10 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
 
     # What earlier tries left.
 
-    def _say_again(self, former: dict[str, Any]) -> str:
+    def _describe_former(self, former: dict[str, Any]) -> str:
         return f"The former execution is {former.get('execution_id')} ({former.get('status')}). Running the batch again"
 
-    def _works_again(self, end: RecordedEnd, cleared: bool) -> bool:
+    def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """An execution that did not succeed is not judged again: a clear runs another, and a retry where it may."""
         stood = remote_status(str(end.result.get("status")))
         if cleared:
@@ -126,7 +126,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
 
     def _end_without_waiting(self) -> KeepWaiting | dict[str, Any]:
         """Cancelled by an earlier try that was stopped before its end: nothing is there that would run."""
-        self._see()
+        self._snapshots()
         return self._start_again() if self._last.remote_status is RemoteStatus.CANCELED else self._end()
 
     def _paced(self, verdict: KeepWaiting) -> KeepWaiting:
@@ -134,7 +134,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         rarely = min(self.until_start(), RARELY * self.args.poll_interval)
         return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))
 
-    def _see(self) -> list[IntegrationBatchSnapshot]:
+    def _snapshots(self) -> list[IntegrationBatchSnapshot]:
         self._seen = self._snapshot()
         return [self._seen]
 
@@ -250,7 +250,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
             return []
         return [one for one in self._creation.look_for(self._intended) if one != ours]
 
-    def _over(self) -> None:
+    def _forget_live(self) -> None:
         self._live = None
 
     def _tell_end(self, result: dict[str, Any]) -> None:

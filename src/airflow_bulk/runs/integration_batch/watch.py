@@ -119,7 +119,7 @@ class IntegrationBatchWatch(Watch):
         going = name_ids([*verdict.going, *verdict.pending])
         what = f"Not over: {going}." if going else f"No run of its cron {self._window_told()} was there."
         return wording.late(
-            f"Batch instance {self.instance_id}",
+            f"The wait for batch instance {self.instance_id}",
             timeout,
             "the first look",
             f"{what} Nothing was cancelled, since its own cron started it.",

@@ -90,7 +90,7 @@ class UploadGate:
         self._port = port
         self._credentials = credentials
         self.checked_parts: list[Part] = []
-        self.plan = CheckTotals()
+        self.totals = CheckTotals()
         self.progress = SendingProgress()
         self._recording = recording
         self._on_execution = on_execution
@@ -155,7 +155,7 @@ class UploadGate:
         elif self._recording:
             self.recorded.add([part])
         self.checked_parts.append(part)
-        self.plan.add(findings)
+        self.totals.add(findings)
         self.progress.checked(part)
 
     def may_begin(self, part: Part) -> None:

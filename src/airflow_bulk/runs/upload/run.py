@@ -22,14 +22,13 @@ from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
 from airflow_bulk.runs.record import PartState, RecordedPart
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
-from airflow_bulk.runs.upload import plan as planning
-from airflow_bulk.runs.upload import result as ending
+from airflow_bulk.runs.upload import ending, planning
 from airflow_bulk.runs.upload.arguments import UploadArguments
 from airflow_bulk.runs.upload.gate import Overdue
 
 if TYPE_CHECKING:
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
-    from airflow_bulk.runs.upload.plan import SourcePlan
+    from airflow_bulk.runs.upload.planning import SourcePlan
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         """Seconds since 1970 of the first submission; a source that changed may begin it anew."""
         return self.work.started
 
-    def _rehearse(self) -> dict[str, Any] | None:
+    def _dry_run(self) -> dict[str, Any] | None:
         return self._make_result(self.work.dry_run(), []) if self.args.dry_run else None
 
     # What earlier tries left.
@@ -62,7 +61,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
         return ending.with_executions(result, self.record)
 
-    def _say_again(self, former: dict[str, Any]) -> str:
+    def _describe_former(self, former: dict[str, Any]) -> str:
         warning = self.args.import_again_warning and f" {self.args.import_again_warning}"
         return (
             f"Cleared after a success. The former import is {former.get('import_id')}, and its lines stay on the "
@@ -94,7 +93,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             self.work.reconcile_committed()  # another worker's part may just have been taken: it is ours to cancel
         except NotReconciled as error:
             log.warning("%s", error)
-        seen = self._see()
+        seen = self._snapshots()
         verdict = judging.judge(seen, dataclasses.replace(self.rules(), expected=len(seen) + 1), time.time())
         assert isinstance(verdict, judging.PastDeadline)  # noqa: S101
         self._late(verdict)
@@ -118,7 +117,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         newest = max(every, key=judging.id_order, default=None)
         return {"expected": len(every), "newest": newest}
 
-    def _see(self) -> list[RemoteSnapshot]:
+    def _snapshots(self) -> list[RemoteSnapshot]:
         """Every sent part's execution: one list call."""
         listed = {one.id: one for one in self.work.executions().look()}
         self._pairs = [(entry, self._snapshot(entry, listed)) for entry in self.work.sent()]
@@ -219,7 +218,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             seen=seen,
         )
 
-    def _over(self) -> None:
+    def _forget_live(self) -> None:
         self.work.live.clear()
 
     def _tell_end(self, result: dict[str, Any]) -> None:

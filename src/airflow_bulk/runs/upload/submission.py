@@ -19,11 +19,13 @@ from airflow_bulk import judging
 from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.platforms.status import RemoteSnapshot
-from airflow_bulk.runs.reconcile import Reconciliation, find_or_create
+from airflow_bulk.runs.creation import find_or_create
+from airflow_bulk.runs.reconcile import Reconciliation
 from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
-from airflow_bulk.runs.upload import plan as planning
+from airflow_bulk.runs.skeleton import CANCEL_SECONDS
+from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
-from airflow_bulk.runs.upload.plan import SourcePlan
+from airflow_bulk.runs.upload.planning import SourcePlan
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.source.files import FoundFile
@@ -36,9 +38,6 @@ log = logging.getLogger(__name__)
 
 #: Import id and organisation -> link to the import in the platform's console.
 ConsoleUrl = Callable[[str, str | None], str | None]
-
-#: Seconds for cancelling where nothing hurries.
-CANCEL_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +191,7 @@ class UploadSubmission:
         found.add_up(parts)
         found.rejects_uri = rejects.finish() if rejects is not None else ""
         try:
-            planning.judge_plan(self.args, found, gate.plan)
+            planning.judge_plan(self.args, found, gate.totals)
         except AirflowFailException:
             if self.live and self.args.cancel_on_kill:
                 self.record.hold()
@@ -328,7 +327,7 @@ class UploadSubmission:
             self._pool = None
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
-        planning.judge_plan(self.args, found, gate.plan)
+        planning.judge_plan(self.args, found, gate.totals)
         if files and not found.lines_read:
             planning.nothing_to_send(self.args, "The source holds no line.")
         log.info("Dry run: nothing was sent, and no import was created.")

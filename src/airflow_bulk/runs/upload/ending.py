@@ -14,7 +14,7 @@ from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs import wording
 from airflow_bulk.runs.record import Record, RecordedPart, RecordedParts
-from airflow_bulk.runs.upload.plan import SourcePlan
+from airflow_bulk.runs.upload.planning import SourcePlan
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,228 @@
+"""Create something remote exactly once over all tries: intent, look, act, record (ARCHITECTURE.md section 5).
+
+What an earlier try may have created is looked up before anything is created again. Where nothing can be looked up, nothing
+is repeated: a person is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
+from airflow_bulk.judging import name_ids
+from airflow_bulk.platforms.call import run_calls
+from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater
+from airflow_bulk.runs.reconcile import NotReconciled, SeveralFit, list_until_two_agree
+from airflow_bulk.runs.record import Record
+
+if TYPE_CHECKING:
+    from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.platforms.upload_port import UploadPort
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Creations at most within one try when each answer is lost and nothing is found.
+CREATIONS = 3
+#: Acts at most of one creation while the platform says that nothing was carried out.
+ACTS = 5
+
+
+class NoLookup(NamedTuple):
+    """Why nothing can be looked up, and what then.
+
+    :param why: after "the answer was lost, and".
+    :param retry: what a person can do; a retry of the task does nothing.
+    :param accepts_second: the caller accepts a second one: a later try acts again instead of asking a person.
+    :param clear_allows: a clear is the person's answer: they have looked, and it may be created.
+    """
+
+    why: str
+    retry: str
+    accepts_second: bool = False
+    clear_allows: bool = False
+
+
+NO_MARKER = NoLookup(
+    "without a marker in the name nothing can be looked up",
+    "Look at the platform yourself, then clear this task or mark it.",
+    clear_allows=True,
+)
+
+
+def create_once(
+    record: Record,
+    name: str,
+    intent: Callable[[], dict[str, Any]],
+    create: Callable[[dict[str, Any]], str],
+    look: Callable[[dict[str, Any]], list[str]] | None,
+    *,
+    settle: float,
+    no_lookup: NoLookup = NO_MARKER,
+) -> tuple[str, dict[str, Any]]:
+    """Create something remote exactly once over all tries: intent, look, act, record.
+
+    :param record: the task's memory; ``name`` is the key of this thing in it.
+    :param intent: what is needed to create it and to find it again; asked once, stored before the act.
+    :param create: the act; returns the id.
+    :param look: ids that bear the intent's mark, or None where nothing can be looked up. Then ``create`` is one
+        call, and where that call was certainly not carried out a later try acts without a doubt.
+    :param no_lookup: what to say, and what to do, where nothing can be looked up.
+    :returns: the id, and the stored intent.
+    :raises NotReconciled: two fit, or nothing can be looked up.
+    """
+    stored = record.read(name)
+    if stored is not None and stored.get("id"):
+        return str(stored["id"]), stored
+    if stored is not None and look is None and _may_act_again(stored, record.max_tries, no_lookup):
+        stored = None
+    unsure = stored is not None
+    if stored is None:
+        stored = {**intent(), "max_tries": record.max_tries}
+        record.write(name, stored)
+
+    def undone() -> None:
+        record.write(name, {**stored, "undone": True})
+
+    found = _find_or_act(name, stored, create, look, settle, no_lookup, unsure, undone)
+    stored = {**stored, "id": found}
+    record.write(name, stored)
+    return found, stored
+
+
+def _find_or_act(
+    name: str,
+    stored: dict[str, Any],
+    create: Callable[[dict[str, Any]], str],
+    look: Callable[[dict[str, Any]], list[str]] | None,
+    settle: float,
+    no_lookup: NoLookup,
+    unsure: bool,
+    undone: Callable[[], None],
+) -> str:
+    """Return the id of what an earlier act created, else of what is created now.
+
+    :param unsure: an earlier act may have been carried out: look first.
+    :param undone: records that the act was certainly not carried out.
+    """
+    for _ in range(CREATIONS):
+        if unsure:
+            found = _found(look, stored, settle, no_lookup)
+            if found is not None:
+                log.info("Found %s on the platform: an earlier act was carried out. Going on with it.", found)
+                return found
+        try:
+            return create(stored)
+        except FateUnknown as error:
+            log.warning("%s", error)
+            unsure = True
+        except PlatformError:
+            if look is None and not unsure:
+                undone()
+            raise
+    raise NotReconciled(
+        f"create {name}",
+        f"the answer was lost {CREATIONS} times, and nothing was found afterwards",
+        retry="A retry looks again before it creates.",
+    )
+
+
+def _may_act_again(stored: dict[str, Any], max_tries: int, no_lookup: NoLookup) -> bool:
+    """Whether an act that cannot be looked up is no reason to ask a person.
+
+    :param stored: the intent of the earlier act.
+    :param max_tries: of the task now; a clear raises it (airflow.md section 2.1).
+    """
+    if no_lookup.accepts_second or stored.get("undone"):
+        return True
+    return no_lookup.clear_allows and stored.get("max_tries", max_tries) != max_tries
+
+
+def act_until_taken(write: Callable[[], None], act: Callable[[], T], *, pause: float) -> T:
+    """Act, and again only while the platform says that it did nothing (429, no connection).
+
+    Each act comes right after a write to the record that returned, so a superseded try cannot begin one: for acts that
+    start what nobody can take back. Nothing stands in between but the connection's rate budget.
+
+    :param write: writes to the record that an act begins.
+    :param act: one call, not repeated by the transport.
+    :param pause: seconds between two acts, where the platform asks for no longer pause.
+    :raises TryLater: the platform does nothing for the moment.
+    """
+    for number in range(1, ACTS + 1):
+        write()
+        try:
+            return act()
+        except TryLater as error:
+            asked = error.retry_after or 0.0
+            if number == ACTS or asked > LONGEST_RETRY_AFTER:
+                raise
+            log.info("%s", error)
+            time.sleep(max(asked, pause))
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _found(
+    look: Callable[[dict[str, Any]], list[str]] | None,
+    stored: dict[str, Any],
+    settle: float,
+    no_lookup: NoLookup,
+) -> str | None:
+    if look is None:
+        raise NotReconciled(
+            "tell whether an earlier act was carried out",
+            f"its answer was lost, and {no_lookup.why}",
+            retry=no_lookup.retry,
+        )
+    found = list_until_two_agree(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
+    if len(found) > 1:
+        raise SeveralFit(
+            "tell which object an earlier act created",
+            f"{len(found)} fit: {name_ids(found)}",
+            retry="A retry looks again; it creates nothing while two fit.",
+        )
+    return found[0] if found else None
+
+
+def find_or_create(
+    hook: PlatformHook,
+    port: UploadPort,
+    record: Record,
+    *,
+    name: str,
+    fields: Mapping[str, Any],
+    marked: bool,
+    settle: float,
+) -> str:
+    """Return the id of this generation's import: recorded, found by its marker, or created now.
+
+    The platform has no idempotency key, so the name carries ours: it ends in a random word from the intent, and the
+    look-up is exact (ARCHITECTURE.md section 5.1).
+
+    :param port: how the platform creates and finds imports.
+    :param name: the import's name, before the marker.
+    :param fields: what else it is created with.
+    :param marked: end the name in the marker; without it nothing can be looked up.
+    :param settle: seconds to wait for an import to show after an answer was lost.
+    :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
+    """
+
+    def intent() -> dict[str, Any]:
+        marker = secrets.token_hex(5)
+        full = f"{name} [{marker}]" if marked else name
+        return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
+
+    def create(stored: dict[str, Any]) -> str:
+        import_id = hook.send(port.create(stored["name"], fields))
+        log.info("Created %s %s, %r.", port.noun, import_id, stored["name"])
+        return import_id
+
+    def look(stored: dict[str, Any]) -> list[str]:
+        return run_calls(port.find(stored["marker"]), hook.send)
+
+    import_id, _ = create_once(record, "import", intent, create, look if marked else None, settle=settle)
+    return import_id
