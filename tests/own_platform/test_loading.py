@@ -169,6 +169,41 @@ def test_a_check_that_fails_says_so(
     assert not depot.loads()
 
 
+class Numbers(DepotLoads):
+    """Hands on the numbers that JSON holds instead of text, where ``wrong`` says so."""
+
+    wrong: ClassVar[str] = ""
+
+    def create(self, name: str, fields: Any) -> Call[Any]:
+        made = super().create(name, fields)
+        return made.then(int) if self.wrong == "create" else made
+
+    def read_upload(self, reply: Any) -> RemoteSnapshot:
+        found = super().read_upload(reply)
+        if self.wrong == "read_upload":
+            return RemoteSnapshot(id=int(found.id), remote_status=found.remote_status, status=found.status)  # type: ignore[arg-type]
+        return found
+
+
+class LoadNumbers(LoadIntoDepotOperator):
+    def port(self, hook: Any) -> Numbers:
+        return Numbers()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("create", "What create returns for a load"), ("read_upload", "The id of a RemoteSnapshot")],
+)
+def test_an_id_that_is_no_text_is_told_at_once(
+    depot: Depot, records: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, said: str
+) -> None:
+    """Not by the first crash: a good run would not have noticed."""
+    monkeypatch.setattr(Numbers, "wrong", wrong)
+    one = Task(lambda: LoadNumbers(task_id="t", source=str(records), name="n"))
+    with pytest.raises(AirflowFailException, match=f"{said} must be text that is not empty, and is int"):
+        one.run()
+
+
 # Exactly once.
 
 

@@ -89,3 +89,21 @@ class FateUnknown(PlatformError):
 
 #: Errors that neither waiting nor a retry can mend.
 LASTING = (Forbidden, NotFound, Refused)
+
+
+class WrongPort(Exception):
+    """The code that describes a platform breaks a rule; only changing that code can help."""
+
+
+def text_id(value: object, where: str) -> str:
+    """Return a remote id, which must be text: ids are compared, recorded and put into paths.
+
+    :param where: what made the id, for the message.
+    :raises WrongPort: it is no text, such as the number that JSON holds.
+    """
+    if not isinstance(value, str) or not value:
+        raise WrongPort(
+            f"{where} must be text that is not empty, and is {type(value).__name__}. Return str(...) of what the platform "
+            "says; a retry cannot help before that."
+        )
+    return value

@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from airflow_bulk.platforms.errors import text_id
+
 
 class RemoteStatus(enum.StrEnum):
     """What a status means for those who wait."""
@@ -51,3 +53,6 @@ class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     doubtful_identifiers: bool = False
     owner: str | None = None
     message: str = ""
+
+    def __post_init__(self) -> None:
+        text_id(self.id, "The id of a RemoteSnapshot")

@@ -31,7 +31,7 @@ class UploadPort(Protocol):
     A class that has these attributes and methods is a port; it need not inherit. ``docs/own_platform.md`` builds one.
 
     What a platform must be able to do: list the executions of an import, each with its number of lines once it is known,
-    under ids that are decimal numbers and increase; say of each whether it waits, runs or is over. What it cannot cancel
+    under ids that are decimal numbers, as text, and increase; say of each whether it waits, runs or is over. What it cannot cancel
     keeps running, and is named.
     """
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.call import run_calls
-from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater
+from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater, text_id
 from airflow_bulk.runs.reconcile import NotReconciled, SeveralFit, list_until_two_agree
 from airflow_bulk.runs.record import Record
 
@@ -217,12 +217,15 @@ def find_or_create(
         return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
 
     def create(stored: dict[str, Any]) -> str:
-        import_id = hook.send(port.create(stored["name"], fields))
+        import_id = text_id(
+            hook.send(port.create(stored["name"], fields)), f"What create returns for a {port.noun}"
+        )
         log.info("Created %s %s, %r.", port.noun, import_id, stored["name"])
         return import_id
 
     def look(stored: dict[str, Any]) -> list[str]:
-        return run_calls(port.find(stored["marker"]), hook.send)
+        found = run_calls(port.find(stored["marker"]), hook.send)
+        return [text_id(one, f"What find returns for a {port.noun}") for one in found]
 
     import_id, _ = create_once(record, "import", intent, create, look if marked else None, settle=settle)
     return import_id

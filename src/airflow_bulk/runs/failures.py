@@ -9,11 +9,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.documents.source.parts import SourceChanged, SourceError
-from airflow_bulk.platforms.errors import LASTING, PlatformError
+from airflow_bulk.platforms.errors import LASTING, PlatformError, WrongPort
 from airflow_bulk.runs.record import ClearUnclear, RecordLost
 
 #: The same at every try: retries would only repeat them.
-FOR_GOOD = (ArgumentError, SourceChanged, *LASTING, ClearUnclear)
+FOR_GOOD = (ArgumentError, SourceChanged, *LASTING, ClearUnclear, WrongPort)
 RETRIED = (SourceError, PlatformError, RecordLost, ValueError)
 
 
