@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=RemoteSnapshot)
 log = logging.getLogger(__name__)
 
-#: Cancels under way at once (ARCHITECTURE.md section 6).
+#: Cancels under way at once: a platform is not to be flooded by a task that is stopped.
 AT_ONCE = 8
 #: Share of the time that is kept to prove by a list what was cancelled.
 PROOF = 0.25

@@ -28,7 +28,6 @@ class RunOperator(BaseOperator):
 
     deferrable: bool
     _run: Any = None
-    #: Seconds since 1970; after a resume, until then an outage of the platform is waited out.
 
     def _open(self, context: Context) -> RemoteRun[Any]:
         """Read the arguments and open the record."""

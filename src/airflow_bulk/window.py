@@ -1,4 +1,4 @@
-"""The stretch of time that a run stands for; one rule for every operator and sensor (ARCHITECTURE.md section 6). Pure.
+"""The stretch of time that a run stands for; one rule for every operator and sensor. Pure.
 
 In Airflow 3 a run may have no logical date, and the data interval of a cron schedule has no length by default.
 """

@@ -38,6 +38,7 @@ def test_a_resumed_task_defers_again(centrapay: Any, files: Any, task: Any) -> N
         with pytest.raises(TaskDeferred) as deferred:
             one.run()
         assert deferred.value.trigger.batch_id == centrapay.batches()[0]["id"]
+        assert deferred.value.trigger.centrapay_conn_id == "centrapay_default"
     assert one.run()["lines_accepted"] == 3
     assert posts(centrapay) == 1
 

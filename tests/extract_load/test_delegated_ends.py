@@ -102,7 +102,13 @@ def test_the_deadline_is_one_for_all_tries(extract_load: Any, deferrable: bool) 
     with pytest.raises(TaskDeferred) as deferred:
         one.run()
     began = one.store.get("g1.started")
-    assert deferred.value.trigger.deadline == pytest.approx(began["at"] + 3600)
+    trigger = deferred.value.trigger
+    assert trigger.deadline == pytest.approx(began["at"] + 3600)
+    assert (trigger.extract_load_conn_id, [trigger.batch_id], trigger.own) == (
+        "el_server",
+        ids(),
+        True,
+    )
     one.store.set("g1.started", {**began, "at": began["at"] - 7200})  # two hours of retries ago
     one.arguments["deferrable"] = deferrable
     for _ in range(2):

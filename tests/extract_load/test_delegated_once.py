@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import NEVER_EXPIRE
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from delegating import GOOD, LIST, REFUSED, DelegatedTask, ids, posts, store_another
 from one_task import MemoryStore
 
@@ -106,6 +106,51 @@ def test_a_lost_answer(extract_load: Any, fault: dict[str, Any], sent: int) -> N
 def test_a_server_that_does_nothing_for_the_moment(extract_load: Any) -> None:
     extract_load.emulator.fault("rate_limited", path=LIST, method="POST", times=2, retry_after=0)
     result = DelegatedTask().run()
+    assert ids() == [result["batch_id"]]
+
+
+@pytest.mark.parametrize("other", [GOOD, NEAR])
+def test_a_post_that_was_refused_has_made_nothing(extract_load: Any, other: dict[str, Any]) -> None:
+    """So what somebody else stores meanwhile is not ours, and no reason to ask a person."""
+    one = DelegatedTask()
+    extract_load.emulator.fault("rate_limited", path=LIST, method="POST", times=5, retry_after=0)
+    with pytest.raises(AirflowException, match="429"):
+        one.run()
+    assert posts(extract_load) == 5
+    others = store_another(other)
+    assert [others, one.run()["batch_id"]] == ids()
+
+
+def test_a_twin_of_somebody_else_is_no_fault_of_ours(extract_load: Any) -> None:
+    extract_load.emulator.settings(run_seconds=2)
+    extract_load.emulator.fault("rate_limited", path=LIST, method="POST", times=1, retry_after=0)
+    one = DelegatedTask(deferrable=True)
+    with pytest.raises(TaskDeferred):
+        one.run()
+    store_another(GOOD)
+    extract_load.emulator.clock.advance(10)
+    assert one.run()["batch_id"] == ids()[0]
+
+
+def test_the_time_of_tries_that_stored_nothing_is_not_the_runs(extract_load: Any) -> None:
+    extract_load.emulator.settings(run_seconds=1)
+    one = DelegatedTask(timeout=3600)
+    extract_load.emulator.fault("rate_limited", path=LIST, method="POST", times=5, retry_after=0)
+    with pytest.raises(AirflowException, match="429"):
+        one.run()
+    began = one.store.get("g1.started")
+    one.store.set("g1.started", {**began, "at": began["at"] - 7200})
+    assert one.run()["batch_id"] == ids()[0]
+
+
+def test_what_json_makes_of_a_definition_is_the_same_batch(extract_load: Any) -> None:
+    jobs = [
+        {"type": "extract", "object": "Item"},
+        {"type": "load", "object": "items", "required_objects": {"extract": ("Item",)}},
+    ]
+    one = DelegatedTask(definition={"tenant_id": 7, "jobs": jobs})
+    extract_load.emulator.fault("lost_answer", path=LIST, method="POST", times=1)
+    result = one.run()
     assert ids() == [result["batch_id"]]
 
 
@@ -246,8 +291,11 @@ def test_superseded_right_before_a_post(extract_load: Any, allowed: int) -> None
     """Each POST comes after a write of its own, also one that is repeated since the server did nothing."""
 
     class Superseded(MemoryStore):
+        acts = 0
+
         def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-            self.refused = key == "g1.batch" and value["posts"] > allowed
+            self.acts += key == "g1.batch" and value["posts"] == 1
+            self.refused = self.acts > allowed
             super().set(key, value, retention=retention)
 
     extract_load.emulator.fault("rate_limited", path=LIST, method="POST", retry_after=0)

@@ -205,15 +205,18 @@ def _kinds(errors: Mapping[str, Any]) -> list[str]:
 def fingerprints(batch: Mapping[str, Any]) -> tuple[str, str]:
     """What tells a batch from others, for a server that has neither a key nor a marker (section 1).
 
-    Of what was sent the server keeps these fields as they were (section 1.1, 1.2); it may add empty requirements.
+    Of what was sent the server keeps these fields as they were (section 1.1, 1.2). That it adds empty requirements is
+    possible [assumed]; they count as none.
 
     :param batch: as sent, or as the server shows it.
     :returns: of everything that is kept, and of the types and objects of the jobs alone.
     """
+    # As the server holds it: lists for tuples, and ids as text (section 1.1).
+    batch = msgspec.json.decode(msgspec.json.encode(batch))
     given = batch.get("jobs")
     jobs = [job for job in given if isinstance(job, Mapping)] if isinstance(given, list) else []
     objects = sorted([str(job.get("type")), str(job.get("object"))] for job in jobs)
-    kept = [batch.get(key) or None for key in _KEPT_OF_BATCH]
+    kept = [None if batch.get(key) in (None, "") else str(batch[key]) for key in _KEPT_OF_BATCH]
     # The order of jobs and of names means nothing.
     whole = sorted((_kept_of_job(job) for job in jobs), key=lambda one: msgspec.json.encode(one))
     return _hashed([kept, whole]), _hashed(objects)

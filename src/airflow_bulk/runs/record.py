@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Parts in one value: about 20 kB, below the store's warning at 65,535 bytes (airflow.md section 1.5).
+#: Parts in one value: about 13 kB, below the store's warning at 65,535 bytes (airflow.md section 1.5).
 PAGE = 100
 #: No value may grow beyond this (ARCHITECTURE.md section 4).
 LARGEST_VALUE = 60_000
@@ -252,7 +252,7 @@ class Record:
         )
         plain = msgspec.to_builtins(end)
         if len(msgspec.json.encode(plain)) > LARGEST_VALUE:
-            plain["result"] = {k: v for k, v in result.items() if not isinstance(v, list)}
+            plain["result"] = {k: v for k, v in result.items() if not isinstance(v, list | dict)}
         self.write("end", plain)
 
     def recorded_end(

@@ -1,6 +1,6 @@
 """Let a task end with its supervisor, so that an orphan does not burn bandwidth for hours.
 
-Exactly once does not rest on it (the commit gate holds without), see airflow.md section 4.2.
+Exactly once does not rest on it (the commit gate holds without), see airflow.md section 4.3.
 """
 
 from __future__ import annotations

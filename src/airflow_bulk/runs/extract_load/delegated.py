@@ -105,7 +105,13 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         asked = self.record.read(ASKED)
         return asked is not None and asked["max_tries"] != self.record.max_tries
 
+    def _open(self) -> None:
+        """Tries that got no batch stored must not use up the time of its run."""
+        intent = self.record.read(INTENT) or {}
+        self._began, _ = self.record.started(submitted=bool(intent.get("id") or intent.get("posts")))
+
     def _begin_again(self, why: str) -> None:
+        self.batch_id = None
         log.warning("%s: storing another batch, as generation %d.", why, self.record.generation + 1)
         self.record.next_generation()
         self._alike = []
@@ -127,8 +133,10 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
                 retry=ASK_A_PERSON,
             )
         sent = list(self._print)
+        before: dict[str, Any] = {}
 
         def write() -> None:
+            before.update(posts=stored["posts"], sent=list(stored["sent"]))
             stored["posts"] += 1
             # The definition may have changed since the first try.
             stored["sent"] = [*(one for one in stored["sent"] if one != sent), sent]
@@ -139,7 +147,10 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
             try:
                 made = self.hook.create_batch(self.args.definition, tries=1)
             except TryLater:
-                self._posting = False  # the server did nothing
+                # The server did nothing: a later try need not look for what this POST has made.
+                self._posting = False
+                stored.update(before)
+                self.record.write(INTENT, stored)
                 raise
             self._posting = False
             stored["answered"] = True
@@ -216,7 +227,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         )
 
     def _others(self) -> list[str]:
-        """What this task sent besides, and must not be there: an answer lost long ago, come true late."""
+        """What this task sent besides, and must not be there: an earlier POST whose answer was lost; what it made appeared only later."""
         if self._intended["posts"] < 2 and self._intended.get("answered"):
             return []
         return [one for one in self._look_for(self._intended) if one != self.batch_id]
