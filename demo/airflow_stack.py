@@ -2,7 +2,7 @@
 
 It promises to leave nothing behind: every component is the leader of a session of its own, and ``stop`` ends
 exactly the processes of these sessions; on Linux the components also end when the process that started them dies.
-SQLite and the local executor; everything lies in one home folder, logs in files there.
+The local executor; logs are files in one home folder, and so is the database, SQLite, unless another is named.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class AirflowStack:
     :param environment: more variables, e.g. ``AIRFLOW_CONN_...`` or other settings; they win over the defaults.
     :param port: of the API server and pages; 0 takes a free one.
     :param parallelism: how many tasks run at once; each slot is a process.
+    :param database: the SQLAlchemy URL of an empty database; ``None`` for SQLite in ``home``. SQLite has one writer
+        at a time: with more than a few tasks at once the API server and the scheduler stand still for seconds.
     :param python: the interpreter in whose environment Airflow and this package are installed.
     """
 
@@ -101,13 +103,15 @@ class AirflowStack:
         *,
         port: int = 0,
         parallelism: int = 4,
+        database: str | None = None,
         python: str = sys.executable,
     ) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.logs = self.home / "component-logs"
-        self._database = self.home / "airflow.db"
+        self._sqlite = None if database else self.home / "airflow.db"
+        self.database = database or f"sqlite:///{self._sqlite}"
         self.environment = {
             **clean_environment(),
             **self._settings(dags, parallelism),
@@ -140,8 +144,8 @@ class AirflowStack:
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
             "CORE__TEST_CONNECTION": "Enabled",
-            # Not with a longer timeout: the API server's event loop waits for locks that its own threads hold.
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
+            # SQLite not with a longer timeout: the API server's event loop waits for locks that its own threads hold.
+            "DATABASE__SQL_ALCHEMY_CONN": self.database,
             "API__HOST": "127.0.0.1",
             "API__PORT": self.port,
             "API__BASE_URL": self.url,
@@ -198,9 +202,10 @@ class AirflowStack:
             )
         if done.returncode:
             raise StackError(f"airflow db migrate failed ({done.returncode}):\n{self.log_tail('db-migrate')}")
-        with contextlib.closing(sqlite3.connect(self._database)) as database:
-            # Readers do not hold up writers then; Airflow answers "database is locked" with status 500.
-            database.execute("PRAGMA journal_mode=WAL")
+        if self._sqlite:
+            with contextlib.closing(sqlite3.connect(self._sqlite)) as database:
+                # Readers do not hold up writers then; Airflow answers "database is locked" with status 500.
+                database.execute("PRAGMA journal_mode=WAL")
         for name in COMPONENTS:
             if name not in self._processes:
                 self.start_component(name)
@@ -222,9 +227,9 @@ class AirflowStack:
 
     def start_component(self, name: str, **environment: str) -> int:
         """Start one of ``COMPONENTS``; return its pid, which is its session's id as well."""
-        if name != "api-server":
+        if self._sqlite and name != "api-server":
             # On a busy machine 5 s are not enough, and a scheduler that does not get the lock ends.
-            patient = f"{self.environment['AIRFLOW__DATABASE__SQL_ALCHEMY_CONN']}?timeout=60"
+            patient = f"{self.database}?timeout=60"
             environment = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": patient, **environment}
         with (self.logs / f"{name}.log").open("ab") as output:
             process = subprocess.Popen(

@@ -8,10 +8,12 @@ All others never touch a database.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +159,39 @@ def run_dag(airflow_db: None) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL, or a skip that says why there is none."""
+    from postgres_server import NoPostgres, postgres
+
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgres(tmp_path_factory.mktemp("postgres")))
+        except NoPostgres as error:
+            if os.environ.get("POSTGRES_REQUIRED"):
+                pytest.fail(f"no PostgreSQL: {error}")
+            pytest.skip(f"no PostgreSQL: {error}")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def airflow_database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The URL of an empty database for a whole Airflow; None, which is SQLite, where there is no PostgreSQL.
+
+    SQLite has one writer at a time. With several runs at once the API server stood still for more than 15 s: the
+    scheduler took running tasks for lost, and requests were answered with "Database error".
+    """
+    from postgres_server import new_database
+
+    try:
+        url = request.getfixturevalue("postgres_url")
+    except pytest.skip.Exception:
+        yield None
+        return
+    with new_database(url, f"airflow_{uuid.uuid4().hex[:8]}") as made:
+        yield made.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+@pytest.fixture(scope="session")
 def scratch_dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ``airflow_stack``'s DAG files that a test may write into while the stack runs."""
     return tmp_path_factory.mktemp("scratch-dags")
@@ -164,7 +199,11 @@ def scratch_dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_stack(
-    repository: Path, installed: str, scratch_dags: Path, tmp_path_factory: pytest.TempPathFactory
+    repository: Path,
+    installed: str,
+    scratch_dags: Path,
+    airflow_database: str | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowStack]:
     """A whole Airflow, started once for all tests that need one: see ``demo/airflow_stack.py``.
 
@@ -186,5 +225,5 @@ def airflow_stack(
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     }
     home = tmp_path_factory.mktemp("airflow")
-    with AirflowStack(home, folders, settings, python=installed) as stack:
+    with AirflowStack(home, folders, settings, database=airflow_database, python=installed) as stack:
         yield stack

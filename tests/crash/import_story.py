@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import sqlite3
 import string
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from story import Story
 
 if TYPE_CHECKING:
@@ -94,11 +94,15 @@ class ImportStory(Story):
         files = [path for path in self.stack.home.rglob("*") if path.is_file()]
         logs = [self.emulator.state / "server.log"]
         found = [str(path) for path in files + logs if wanted in path.read_bytes()]
-        with contextlib.closing(
-            sqlite3.connect(f"file:{self.stack.home}/airflow.db?mode=ro", uri=True)
-        ) as db:
+        engine = sqlalchemy.create_engine(self.stack.database)
+        with contextlib.closing(engine.connect()) as database:
             # A long value may be cut in pieces over the file's pages, so every cell is looked at as well.
-            for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                rows = db.execute(f'SELECT * FROM "{table}"')
-                found += [f"table {table}" for row in rows if any(text in str(cell) for cell in row)]
+            for table in sqlalchemy.inspect(engine).get_table_names():
+                rows = database.execute(sqlalchemy.text(f'SELECT * FROM "{table}"'))
+                found += [f"table {table}" for row in rows if any(text in _as_text(cell) for cell in row)]
+        engine.dispose()
         return found + [f"call {one}" for one in self.emulator.requests() if text in json.dumps(one)]
+
+
+def _as_text(cell: Any) -> str:
+    return bytes(cell).decode("latin-1") if isinstance(cell, bytes | memoryview) else str(cell)

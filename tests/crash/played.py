@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from story import Story
 
-#: Scenarios under way at once.
-AT_ONCE = 4
+#: Scenarios under way at once: on a server, and on SQLite, which has one writer at a time.
+AT_ONCE, AT_ONCE_ON_SQLITE = 4, 2
 #: ``tell(dag_id)`` begins a story: a run that nothing else touches.
 Tell = Callable[[str], Story]
 Scenario = Callable[[Tell], None]
@@ -45,7 +45,9 @@ def play(request: pytest.FixtureRequest, tell: Tell, folder: Path) -> Iterator[P
     items = [item for item in request.session.items if item.path.parent == folder]
     callspecs = [getattr(item, "callspec", None) for item in items]
     scenarios = [spec.params["scenario"] for spec in callspecs if spec and "scenario" in spec.params]
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scenario") as pool:
+    stack = request.getfixturevalue("airflow_stack")
+    at_once = AT_ONCE_ON_SQLITE if stack.database.startswith("sqlite") else AT_ONCE
+    with ThreadPoolExecutor(at_once, thread_name_prefix="scenario") as pool:
         played = Played(pool, scenarios, tell)
         yield played
         played.stop()

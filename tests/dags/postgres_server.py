@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,21 @@ def postgres(folder: Path) -> Iterator[str]:
     else:
         with _own_server(folder) as url:
             yield url
+
+
+@contextlib.contextmanager
+def new_database(url: str, name: str) -> Iterator[str]:
+    """Make an empty database on a server, give its URL, and drop it in the end, whoever is still connected."""
+    import psycopg2
+
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True  # a database is not made inside a transaction
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            try:
+                yield urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
+            finally:
+                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _answers(url: str) -> bool:

@@ -38,7 +38,11 @@ def watched(batches: IntegrationBatchEmulator) -> str:
 
 @pytest.fixture(scope="module")
 def stack(
-    emulator: Emulator, watched: str, repository: Path, tmp_path_factory: pytest.TempPathFactory
+    emulator: Emulator,
+    watched: str,
+    repository: Path,
+    airflow_database: str | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowStack]:
     home = tmp_path_factory.mktemp("batches")
     connection = emulator.connection_json(computing_console_base_url="https://computing.example")
@@ -54,7 +58,7 @@ def stack(
     (folders["examples"] / "batch_around_import.py").symlink_to(
         repository / "dags" / "batch_around_import.py"
     )
-    with AirflowStack(home, folders, environment) as running:
+    with AirflowStack(home, folders, environment, database=airflow_database) as running:
         for dag_id in (*EXAMPLES, "batch_watched", "batch_followed", "batch_run"):
             running.api.wait_for_dag(dag_id)
             running.api.unpause(dag_id)

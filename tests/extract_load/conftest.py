@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import urllib.parse
 import uuid
 from collections.abc import Iterator
@@ -28,21 +27,6 @@ def extract_load(bulk_emulator, monkeypatch) -> ExtractLoadEmulator:
     for name, (part, extra) in CONNECTIONS.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", emulated.connection_json(part, **extra))
     return emulated
-
-
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory) -> Iterator[str]:
-    """A real PostgreSQL, or a skip that says why there is none."""
-    from postgres_server import NoPostgres, postgres
-
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(postgres(tmp_path_factory.mktemp("postgres")))
-        except NoPostgres as error:
-            if os.environ.get("POSTGRES_REQUIRED"):
-                pytest.fail(f"no PostgreSQL: {error}")
-            pytest.skip(f"no PostgreSQL: {error}")
-        yield url
 
 
 @pytest.fixture
