@@ -61,15 +61,15 @@ class RemoteExecutions(ABC, Generic[S]):
     def cancel(self, execution_id: str) -> S:
         """Cancel one and return it as re-read; its status alone tells whether it worked."""
 
-    def look(self, **options: Any) -> list[S]:
+    def snapshots(self, **options: Any) -> list[S]:
         """All executions, one call a page.
 
         :param options: ``tries`` and ``timeout`` of each call.
         """
         return run_calls(self.listing(), lambda call: self.hook.send(call, **options))
 
-    async def alook(self, **options: Any) -> list[S]:
-        """:meth:`look` on the event loop."""
+    async def asnapshots(self, **options: Any) -> list[S]:
+        """:meth:`snapshots` on the event loop."""
         return await arun_calls(self.listing(), lambda call: self.hook.asend(call, **options))
 
     def cancel_pending(self, executions: Sequence[str], seconds: float) -> list[S]:
@@ -142,7 +142,7 @@ class RemoteExecutions(ABC, Generic[S]):
         try:
             async with asyncio.timeout(seconds * (1 - PROOF)):
                 try:
-                    found = ours(await self.alook(**brief))
+                    found = ours(await self.asnapshots(**brief))
                     pending = newest_first(
                         one.id for one in found if one.remote_status is RemoteStatus.PENDING
                     )
@@ -155,7 +155,7 @@ class RemoteExecutions(ABC, Generic[S]):
             log.warning("Not all cancels were answered within %.0f s.", seconds)
         try:
             async with asyncio.timeout(seconds * PROOF):
-                return [one for one in ours(await self.alook(**brief)) if not one.remote_status.over]
+                return [one for one in ours(await self.asnapshots(**brief)) if not one.remote_status.over]
         except (PlatformError, TimeoutError) as error:
             _say_unproved(pending, error)
             raise

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.links import DocumentImportLink
+from airflow_bulk.operators.base import UploadOperator
 from airflow_bulk.operators.document_import_steps import (
     CancelDocumentImportExecutionsOperator,
     CreateDocumentImportOperator,
     DeleteDocumentImportOperator,
     UpdateDocumentImportOperator,
 )
-from airflow_bulk.operators.upload import UploadOperator
 
 if TYPE_CHECKING:
+    from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
     from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
-    from airflow_bulk.runs.upload.arguments import UploadArguments
     from airflow_bulk.runs.upload.submission import ExistingImport
-    from airflow_bulk.triggers.executions import UploadTrigger
+    from airflow_bulk.triggers.waiting import UploadTrigger
 
 __all__ = [
     "CancelDocumentImportExecutionsOperator",

@@ -91,10 +91,10 @@ class CreateDocumentImportOperator(_StepOperator):
         """Create the import, or return the one an earlier try created."""
         from airflow_bulk.runs.creation import find_or_create
         from airflow_bulk.runs.document_import.arguments import ImportDefinition
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
         from airflow_bulk.runs.record import EndMeaning, Record
 
-        with told_to_airflow():
+        with as_airflow_errors():
             hook, datamart_id = self._hook()
             given = {name: getattr(self, name) for name in self.template_fields}
             definition = ImportDefinition.read(given)
@@ -145,9 +145,9 @@ class UpdateDocumentImportOperator(_StepOperator):
     def execute(self, context: Context) -> str:
         """Put the changed import."""
         from airflow_bulk.runs.document_import.arguments import read_changes
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
 
-        with told_to_airflow():
+        with as_airflow_errors():
             hook, datamart_id = self._hook()
             import_id = read.text("import_id", self.import_id)
             changes = read_changes(self.changes, self.CHANGEABLE)
@@ -183,13 +183,13 @@ class DeleteDocumentImportOperator(_StepOperator):
 
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.errors import NotFound
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
 
-        with told_to_airflow():
+        with as_airflow_errors():
             hook, datamart_id = self._hook()
             import_id = read.text("import_id", self.import_id)
             try:
-                found = hook.executions(import_id, datamart_id).look()
+                found = hook.executions(import_id, datamart_id).snapshots()
                 going = [one.id for one in found if not one.remote_status.over]
                 if going and not read.flag("force", self.force):
                     raise AirflowException(
@@ -235,9 +235,9 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
         """Cancel, list the executions to prove it, and name those that still run."""
         from airflow_bulk.judging import name_ids
         from airflow_bulk.platforms.status import RemoteStatus
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
 
-        with told_to_airflow():
+        with as_airflow_errors():
             import_id = read.optional_text("import_id", self.import_id)
             if import_id is None:
                 self.log.info("There is no import, so there is nothing to cancel.")
@@ -247,13 +247,13 @@ class CancelDocumentImportExecutionsOperator(_StepOperator):
             wanted = read.optional_texts("execution_ids", self.execution_ids)
             pending = [
                 one.id
-                for one in executions.look()
+                for one in executions.snapshots()
                 if one.remote_status is RemoteStatus.PENDING and (wanted is None or one.id in wanted)
             ]
             left = executions.cancel_pending(pending, read.number("seconds", self.seconds, least=1))
             running = [
                 one.id
-                for one in executions.look()
+                for one in executions.snapshots()
                 if not one.remote_status.over and (wanted is None or one.id in wanted)
             ]
             if running:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
-from airflow_bulk.operators.run_operator import RunOperator
+from airflow_bulk.operators.base import RunOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

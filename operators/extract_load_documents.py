@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class DocumentImportDestination:
     """Which document import each load object of a batch goes into.
 
+    It is no :class:`~airflow_bulk.extract_load.endpoints.Destination`: documents are imported as a file, and none is updated
+    or deleted, since a deletion is a document type of its own.
+
     :param documents: load object -> arguments of ``ImportDocumentsOperator`` (``document_type``, ``name``,
         ``mediarithmics_conn_id``, ``datamart_id``, ``max_failures`` ...), all but ``source``.
     """
@@ -42,20 +45,6 @@ class DocumentImportDestination:
     def snapshot(self, name: str) -> Iterator[Record]:
         """Read nothing: the platform lists no documents."""
         return iter(())
-
-    def create(self, name: str, record: Record) -> Record:
-        """Refuse: documents are imported as a file."""
-        raise NotImplementedError("documents are imported as a file, not record by record")
-
-    def update(self, name: str, record_id: object, record: Record) -> Record:
-        """Refuse: documents are imported as a file."""
-        raise NotImplementedError("documents are imported as a file, not record by record")
-
-    def delete(self, name: str, record_id: object) -> None:
-        """Refuse: a deletion is a document of its own."""
-        raise NotImplementedError(
-            "a document import deletes nothing; a deletion is a document type of its own"
-        )
 
 
 class ApplyDocumentsOperator(ImportDocumentsOperator):

@@ -65,7 +65,7 @@ class ExtractLoadTaskGroup(TaskGroup):
         definition: Mapping[str, Any],
         staging: str,
         source: str | Source | None = None,
-        destination: str | Destination | None = None,
+        destination: str | Destination | DocumentImportDestination | None = None,
         connections: Mapping[str, Any] | None = None,
         mappings: Mapping[str, Any] | None = None,
         since: Any = _INHERIT,
@@ -168,7 +168,9 @@ def _endpoint(
 
 def _checked(side: str, end: Any) -> Any:
     protocol = Source if side == "source" else Destination
-    if not isinstance(end, str | protocol):
+    if not isinstance(end, str | protocol) and not (
+        side == "destination" and isinstance(end, DocumentImportDestination)
+    ):
         raise TypeError(
             f"{side}={end!r:.80}: give a connection id, or an object with the methods of {protocol.__name__}"
         )

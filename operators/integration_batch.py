@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_bulk import arguments as read
 from airflow_bulk.links import IntegrationBatchLink
-from airflow_bulk.operators.run_operator import RunOperator
+from airflow_bulk.operators.base import RunOperator
 from airflow_bulk.platforms.mediarithmics.plugin_properties import (
     PluginProperty,
     ad_layout_property,
@@ -152,12 +152,12 @@ class EnsureIntegrationBatchOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare the declaration with the platform, create what is missing, and update what differs."""
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
         from airflow_bulk.runs.integration_batch.arguments import read_declaration
         from airflow_bulk.runs.integration_batch.declaration import DeclarationRun
         from airflow_bulk.runs.record import Record
 
-        with told_to_airflow():
+        with as_airflow_errors():
             declared = read_declaration({name: getattr(self, name) for name in self.template_fields})
             hook = MediarithmicsHook(self.mediarithmics_conn_id)
             settle = read.number("settle", self.settle)
@@ -324,11 +324,11 @@ class PauseIntegrationBatchOperator(_ScheduleOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Pause the cron, and count the executions that this cancelled."""
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
         from airflow_bulk.runs.integration_batch.schedule import pause, recorded_result
         from airflow_bulk.runs.record import Record
 
-        with told_to_airflow():
+        with as_airflow_errors():
             record = Record.of(context)
             if (recorded := recorded_result(record)) is not None:
                 return recorded
@@ -359,10 +359,10 @@ class ResumeIntegrationBatchOperator(_ScheduleOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Resume the cron."""
-        from airflow_bulk.runs.failures import told_to_airflow
+        from airflow_bulk.runs.failures import as_airflow_errors
         from airflow_bulk.runs.integration_batch.schedule import resume
 
-        with told_to_airflow():
+        with as_airflow_errors():
             hook, instance_id = self._open(context)
             if not read.flag("only_if", self.only_if):
                 self.log.info("Batch instance %s was paused before; it is left as it is.", instance_id)

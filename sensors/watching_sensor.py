@@ -7,6 +7,7 @@ tolerated, what is skipped and when it is too late. A sensor never cancels: anot
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.runs.watching import Watch
 
-#: How much later than our deadline Airflow's own timeout of a deferral comes: it would skip our last poll and message.
-DEFERRAL_SLACK = timedelta(minutes=30)
-
 
 class WatchingSensor(BaseSensorOperator):
     """Polls, waits in the mode of the sensor, and judges what is over.
@@ -42,16 +40,16 @@ class WatchingSensor(BaseSensorOperator):
     deferrable: bool
     _watch: Any = None
 
+    @abstractmethod
     def _open(self, context: Context) -> Watch:
         """Read the arguments; raise AirflowFailException for an argument that cannot be used."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trigger(self, watch: Any, first: float) -> BaseTrigger:
         """Return the trigger that waits in the triggerer.
 
         :param first: seconds until the trigger's first poll.
         """
-        raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
         """Wait, and return the totals; see the class."""
@@ -78,7 +76,7 @@ class WatchingSensor(BaseSensorOperator):
 
         watch = self._watch = self._watch or self._open(context)
         try:
-            verdict = watch.look()
+            verdict = watch.poll()
         except (*LASTING, ArgumentError) as error:
             raise AirflowFailException(str(error)) from None
         except PlatformError as error:
@@ -99,10 +97,10 @@ class WatchingSensor(BaseSensorOperator):
         return PokeReturnValue(True, watch.result(verdict))
 
     def _wait_without_worker(self, watch: Watch, verdict: KeepWaiting) -> None:
-        from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_look
+        from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_poll
 
         self.defer(
-            trigger=self._trigger(watch, max(first_look(), verdict.seconds)),
+            trigger=self._trigger(watch, max(first_poll(), verdict.seconds)),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(0.0, watch.deadline - time.time())) + DEFERRAL_SLACK,
         )

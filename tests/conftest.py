@@ -177,7 +177,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def airflow_database(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """The URL of an empty database for a whole Airflow; None, which is SQLite, where there is no PostgreSQL.
 
-    SQLite has one writer at a time. With several runs at once the API server stood still for more than 15 s: the
+    SQLite has one writer at a time. With several runs at once the API server ended still for more than 15 s: the
     scheduler took running tasks for lost, and requests were answered with "Database error".
     """
     from postgres_server import new_database

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_bulk import arguments
-from airflow_bulk.arguments import ArgumentError, SendingOptions
-from airflow_bulk.runs.upload.arguments import read_sources
+from airflow_bulk.arguments import ArgumentError, SendingOptions, read_sources
 
 #: Of each field: text as a template renders it, the value that it stands for, and text that stands for none.
 SENDING: dict[str, tuple[str, Any, str]] = {

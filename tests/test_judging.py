@@ -21,7 +21,7 @@ from airflow_bulk.judging import (
     WaitingRules,
     counting,
     judge,
-    next_look,
+    next_poll,
 )
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
@@ -148,15 +148,15 @@ def test_a_status_nobody_knows_is_waited_for(
 def test_looks_grow_apart_with_age(younger: float, older: float, interval: float) -> None:
     wanted = WaitingRules(started=NOW, poll_interval=interval)
     younger, older = sorted((younger, older))
-    assert 5 <= next_look(wanted, NOW + younger) <= next_look(wanted, NOW + older) <= interval
+    assert 5 <= next_poll(wanted, NOW + younger) <= next_poll(wanted, NOW + older) <= interval
 
 
 def test_an_interval_below_the_shortest_is_taken_as_it_is() -> None:
-    assert next_look(WaitingRules(started=NOW, poll_interval=0.2), NOW) == 0.2
+    assert next_poll(WaitingRules(started=NOW, poll_interval=0.2), NOW) == 0.2
 
 
 def test_a_clock_that_went_back_is_no_age() -> None:
-    assert next_look(WaitingRules(started=NOW + 500), NOW) == 5
+    assert next_poll(WaitingRules(started=NOW + 500), NOW) == 5
 
 
 @given(executions(), st.none() | st.sets(st.sampled_from("0123456789")), st.booleans())

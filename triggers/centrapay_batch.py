@@ -49,7 +49,7 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
 
         return CentrapayHook(self.centrapay_conn_id)
 
-    async def _look(self, hook: Any) -> list[RemoteSnapshot]:
+    async def _poll(self, hook: Any) -> list[RemoteSnapshot]:
         return [snapshot(await hook.aget_batch(self.batch_id))]
 
     def _counting(self, found: Sequence[RemoteSnapshot]) -> list[RemoteSnapshot]:

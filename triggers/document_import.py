@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
-from airflow_bulk.triggers.executions import UploadTrigger
+from airflow_bulk.triggers.waiting import UploadTrigger
 
 
 class DocumentImportTrigger(UploadTrigger):
@@ -13,7 +13,7 @@ class DocumentImportTrigger(UploadTrigger):
 
     :param conn_id: connection of type ``mediarithmics``.
     :param datamart_id: the import's datamart.
-    :param arguments: those of :class:`~airflow_bulk.triggers.executions.UploadTrigger`.
+    :param arguments: those of :class:`~airflow_bulk.triggers.waiting.UploadTrigger`.
     """
 
     own_arguments: ClassVar[tuple[str, ...]] = (*UploadTrigger.own_arguments, "datamart_id")

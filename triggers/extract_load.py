@@ -53,7 +53,7 @@ class ExtractLoadBatchTrigger(WaitingTrigger[RemoteSnapshot]):
 
         return ExtractLoadHook(self.extract_load_conn_id)
 
-    async def _look(self, hook: Any) -> list[RemoteSnapshot]:
+    async def _poll(self, hook: Any) -> list[RemoteSnapshot]:
         return [snapshot(await hook.aget_batch(self.batch_id))]
 
     def _counting(self, found: Sequence[RemoteSnapshot]) -> list[RemoteSnapshot]:

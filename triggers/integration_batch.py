@@ -21,8 +21,8 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     cron_runs,
     run_report,
 )
-from airflow_bulk.triggers.executions import ExecutionsTrigger
 from airflow_bulk.triggers.poller import AFTER_ERROR, shared_hooks
+from airflow_bulk.triggers.waiting import ExecutionsTrigger
 
 #: Lists begin at the start of a day, so that all waiters of that day share each poll.
 DAY = 86_400.0
@@ -39,7 +39,7 @@ class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
     :param window: two times, in seconds since 1970: a run counts that was to start at the first, or later, but before
         the second.
     :param cancel_ways: how ``on_kill`` cancels.
-    :param arguments: those of :class:`~airflow_bulk.triggers.executions.ExecutionsTrigger`.
+    :param arguments: those of :class:`~airflow_bulk.triggers.waiting.ExecutionsTrigger`.
     """
 
     own_arguments: ClassVar[tuple[str, ...]] = ("instance_id", "since", "window", "cancel_ways")
@@ -279,7 +279,7 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
 
     async def _list(self, hook: Any) -> list[IntegrationBatchSnapshot]:
         since = time.time() - self.reach_days * DAY
-        return await IntegrationBatchExecutions(hook, self.instance_id, since).alook()
+        return await IntegrationBatchExecutions(hook, self.instance_id, since).asnapshots()
 
     def _one_store(self) -> Any:
         """Return the state of one asset; where this trigger serves several, of the first by name."""

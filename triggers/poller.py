@@ -42,11 +42,11 @@ class _Waiter(Generic[T]):
 class Poller(Generic[T]):
     """Polls one thing for all triggers that wait for it.
 
-    :param look: one poll: all calls that it needs, on the event loop.
+    :param poll: one poll: all calls that it needs, on the event loop.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
-        self._look = look
+    def __init__(self, poll: Callable[[], Awaitable[T]]) -> None:
+        self._poll = poll
         self._waiters: list[_Waiter[T]] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -104,12 +104,12 @@ class Poller(Generic[T]):
                     pass
                 else:
                     continue
-            await self._look_once(loop)
+            await self._poll_once(loop)
 
-    async def _look_once(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _poll_once(self, loop: asyncio.AbstractEventLoop) -> None:
         answer: Any
         try:
-            answer = await self._look()
+            answer = await self._poll()
         except TryLater as error:
             log.warning("%s", error)
             self._put_off(error, loop.time())
@@ -176,7 +176,7 @@ class SharedHooks:
         connection: Hashable,
         what: Hashable,
         make: Callable[[], Any],
-        look: Callable[[Any], Awaitable[T]],
+        poll: Callable[[Any], Awaitable[T]],
         first: float,
         interval: Callable[[T], float],
         deadline: float | None = None,
@@ -188,23 +188,23 @@ class SharedHooks:
         :param connection: key of the hook.
         :param what: key of the thing within the connection.
         :param make: makes the hook.
-        :param look: one poll with the hook.
+        :param poll: one poll with the hook.
         """
         key = (connection, what)
 
-        async def look_with_hook() -> T:
+        async def poll_with_hook() -> T:
             hook = self.hook(connection, make)
             await hook.aprepare()
             used = hook.endpoint
             try:
-                return await look(hook)
+                return await poll(hook)
             except Unauthorized:
                 # The token may have been renewed in the connection since the hook was made.
                 if not await hook.arenew(used):
                     raise
-                return await look(hook)
+                return await poll(hook)
 
-        poller = self._pollers.setdefault(key, Poller(look_with_hook))
+        poller = self._pollers.setdefault(key, Poller(poll_with_hook))
         try:
             async with self.borrow(connection, make) as hook:
                 # Read the connection now and not in on_kill: a triggerer's first look-up of a connection takes seconds,

@@ -14,7 +14,7 @@ from airflow_bulk.documents.source import parts
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.hooks.sending import frames
+from airflow_bulk.hooks.sending import child as messages
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import AnswerLost, LineRules, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import WorkerTask
@@ -41,20 +41,20 @@ class _Child:
         )
         assert self._process.stdin and self._process.stdout  # noqa: S101
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        self.reader = frames.FrameReader(self._stdout.fileno())
+        self.reader = messages.FrameReader(self._stdout.fileno())
         self.index: int | None = None  # of the part it works on
         self.asks = self.begun = self.allowed = False
 
-    def tell(self, order: frames.Order) -> None:
+    def tell(self, order: messages.Order) -> None:
         try:
-            frames.write_frame(self._stdin.fileno(), order)
+            messages.write_frame(self._stdin.fileno(), order)
         except BrokenPipeError:
             return  # it is dead; the end of its other pipe tells so
 
     def give(self, task: WorkerTask) -> None:
         self.index = task.part.index
         self.asks = self.begun = self.allowed = False
-        self.tell(frames.Do(task))
+        self.tell(messages.Do(task))
 
     def kill(self) -> None:
         """Kill it now, whatever it does: its socket is reset. Takes no lock that a signal handler may not."""
@@ -97,10 +97,10 @@ class Children:
         self.stopped = False
         self.children: list[_Child] = []
         handles = [*spills.values(), *([] if spooled is None else [spooled])]
-        packed = frames.pack_files(list(files))
+        packed = messages.pack_files(list(files))
         for number in range(workers):
             self.children.append(_Child(handles))
-            setup = frames.Setup(
+            setup = messages.Setup(
                 parent=os.getpid(),
                 files=packed,
                 rules=rules,
@@ -116,12 +116,12 @@ class Children:
     def aim(self, target: Target) -> None:
         """Send there from now on."""
         for child in self.children:
-            child.tell(frames.Aim(target))
+            child.tell(messages.Aim(target))
 
     def begin_pass(self, after: Part | None) -> None:
         """Read front to back from the beginning, or from behind a part."""
         for child in self.children:
-            child.tell(frames.BeginPass(after))
+            child.tell(messages.BeginPass(after))
 
     def cut(self) -> None:
         """Kill them all. Safe in a signal handler."""
@@ -192,33 +192,33 @@ class _Round:
             self._handle_exit(child)
         over = False
         for frame in found or ():
-            over |= self._take(child, frames.news.decode(frame))
+            over |= self._take(child, messages.news.decode(frame))
         return over
 
-    def _take(self, child: _Child, message: frames.News) -> bool:
+    def _take(self, child: _Child, message: messages.News) -> bool:
         coordinator, index = self._coordinator, child.index
         assert index is not None  # noqa: S101 (an idle child says nothing)
         match message:
-            case frames.Rows(part_index, rows):
+            case messages.Rows(part_index, rows):
                 coordinator.rows(part_index, rows)
-            case frames.Checked(inspected):
+            case messages.Checked(inspected):
                 coordinator.checked(inspected)
-            case frames.MayBegin():
+            case messages.MayBegin():
                 child.asks = True
-            case frames.MayFinish():
+            case messages.MayFinish():
                 child.allowed = True  # from here on a death leaves the fate open
-                child.tell(frames.Finish(coordinator.may_finish(index)))
-            case frames.Answered(answer):
+                child.tell(messages.Finish(coordinator.may_finish(index)))
+            case messages.Answered(answer):
                 child.begun = False
                 coordinator.answered(index, answer)
-            case frames.Lost(cut, why):
+            case messages.Lost(cut, why):
                 child.begun = False
                 coordinator.lost(index, SendingCut(why) if cut else AnswerLost(why))
-            case frames.Failed(kind, why):
+            case messages.Failed(kind, why):
                 if kind:
                     raise getattr(parts, kind)(why)
                 raise ChildLost(f"a sending process failed:\n{why}")
-            case frames.Done(found):
+            case messages.Done(found):
                 child.index = None
                 coordinator.done(index, found)
                 return True
@@ -233,10 +233,10 @@ class _Round:
                 try:
                     self._coordinator.may_begin(child.index)
                 except NotNow:
-                    child.tell(frames.Skip())
+                    child.tell(messages.Skip())
                     continue
                 child.begun = True
-                child.tell(frames.Begin())
+                child.tell(messages.Begin())
 
     def _handle_exit(self, dead: _Child) -> None:
         """End the others with the dead one, and tell of every part that was on its way."""

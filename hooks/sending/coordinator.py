@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from airflow_bulk.documents.inspection import Inspected, Row
-from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.bodies import HoleList
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source_check import CheckFindings, PartOrder
+from airflow_bulk.documents.source_check import CheckFindings, PartOrder, RejectFile
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, SendingCut
 from airflow_bulk.hooks.sending.upload_connection import boot_time
 from airflow_bulk.hooks.sending.worker import WorkerTask

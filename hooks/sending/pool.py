@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.bodies import MOST_IN_MEMORY, Spill
 from airflow_bulk.documents.source.contents import Spooled, spool
 from airflow_bulk.documents.source.cuts import Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source.reader import SourceReader
+from airflow_bulk.documents.source_check import RejectFile
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import Gate, Job, LineRules, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import Worker, WorkerTask

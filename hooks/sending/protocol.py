@@ -103,7 +103,7 @@ class Gate(Protocol):
     def may_begin(self, part: Part) -> None:
         """Record the intent. No byte was sent yet. No other part in flight has as many lines.
 
-        :raises NotNow: this part has to wait (an answer has to be settled first); give it again later.
+        :raises NotNow: this part has to wait (an answer has to be reconciled first); give it again later.
         """
 
     def may_finish(self, part: Part) -> None:

@@ -217,7 +217,7 @@ def judge(seen: Sequence[RemoteSnapshot], rules: WaitingRules, now: float) -> Ve
     if rules.deadline is not None and now >= rules.deadline:
         pending = tuple(one.id for one in going if one.remote_status is RemoteStatus.PENDING)
         return PastDeadline(totals, pending, tuple(one.id for one in going if one.id not in pending))
-    seconds = next_look(rules, now)
+    seconds = next_poll(rules, now)
     unknown = tuple(sorted({one.status for one in going if one.unknown}))
     return KeepWaiting(seconds, totals, waiting_for, unknown)
 
@@ -240,7 +240,7 @@ def _missing(
     return ""
 
 
-def next_look(rules: WaitingRules, now: float) -> float:
+def next_poll(rules: WaitingRules, now: float) -> float:
     """Return the seconds until the next poll: few at first, more as the work gets older, never past the deadline.
 
     It is a tenth of the work's age, between :data:`SHORTEST_INTERVAL` and ``poll_interval``. The caller adds jitter.

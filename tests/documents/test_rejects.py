@@ -6,7 +6,7 @@ import json
 
 import fsspec
 
-from airflow_bulk.documents.rejects import RejectFile
+from airflow_bulk.documents.source_check import RejectFile
 
 ROW = {"source": "a.ndjson", "line": 7, "part": 2, "reasons": ["not an object"], "offset": 90, "length": 4}
 

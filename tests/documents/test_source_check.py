@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from airflow_bulk.documents.inspection import CheckStopped
-from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout, plan_parts
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import Part, SourceChanged, SourceError
 from airflow_bulk.documents.source.reader import LineRules, SourceReader
-from airflow_bulk.documents.source_check import SourceCheck
+from airflow_bulk.documents.source_check import RejectFile, SourceCheck
 
 RULES = LineRules(document_type="USER_PROFILE")
 LAYOUT = Layout(max_part_bytes=10_000)

@@ -68,7 +68,7 @@ def test_a_failure_that_the_server_tells(extract_load: Any, mode: str, soft_fail
 def test_too_late(extract_load: Any, mode: str) -> None:
     batch_id = store_another(HANGING)
     task = StoredBatchTask(mode, batch_id, timeout=0.4)
-    with pytest.raises(AirflowSensorTimeout, match=rf"{batch_id} was not over 0\.4 s after the first look"):
+    with pytest.raises(AirflowSensorTimeout, match=rf"{batch_id} was not over 0\.4 s after the first poll"):
         task.run()
 
 

@@ -36,7 +36,7 @@ def test_newest_first_counts_digits() -> None:
 def test_a_look_follows_all_pages(executions: UploadExecutions, fed: FedImport) -> None:
     fed.emulator.settings(max_page_size=2)
     ids = [fed.upload() for _ in range(5)]
-    assert [one.id for one in executions.look()] == ids[::-1]
+    assert [one.id for one in executions.snapshots()] == ids[::-1]
     assert fed.looks() == 3
 
 

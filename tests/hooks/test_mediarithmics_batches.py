@@ -279,11 +279,11 @@ async def test_executions_are_listed_back_to_since_and_no_further(
         emulator.clock.advance(100)
     emulator.clear_requests()
     since = now(emulator) / 1000 - 250
-    found = IntegrationBatchExecutions(hook, instance_id, since).look()
+    found = IntegrationBatchExecutions(hook, instance_id, since).snapshots()
     assert [one.id for one in found] == ids[:24:-1]
     assert len(emulator.requests()) == 2
     asynchronous = MediarithmicsHook()
-    everything = await IntegrationBatchExecutions(asynchronous, instance_id).alook()
+    everything = await IntegrationBatchExecutions(asynchronous, instance_id).asnapshots()
     await asynchronous.aclose()
     assert [one.id for one in everything] == ids[::-1]
 

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     # An operator names its link in a class attribute; a link reads XCom and imports no operator.
     "links": {"hooks"} | _JUDGING,
     # How text from a template becomes a value: operators and sensors read it alike, and neither imports the other.
-    "arguments": set(),
+    "arguments": _JUDGING,
     # Which stretch of time a run stands for: the same for both, too.
     "window": {"arguments"},
     # What a task does over all its tries. Operators and sensors read its arguments and hand over.

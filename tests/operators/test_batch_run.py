@@ -298,7 +298,7 @@ def test_an_execution_that_was_cancelled_is_started_again_a_few_times(
     at = datetime.now(UTC) + timedelta(hours=1)
     one = task(running(instance, expected_start_date=at, deferrable=True))
 
-    for started in range(1, batch_run.STARTS_AGAIN + 2):
+    for started in range(1, batch_run.RESTARTS + 2):
         with pytest.raises(TaskDeferred):
             one.run()
         assert len(batches.executions(instance)) == started

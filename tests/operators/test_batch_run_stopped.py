@@ -64,7 +64,7 @@ def test_a_late_run_is_cancelled_a_few_times_and_then_a_person_is_asked(
 ) -> None:
     emulator.settings(start_delay=1000)
     one = task(running(instance, timeout=0.1, cancel_ways="delete"))
-    for _ in range(batch_run.STARTS_AGAIN):
+    for _ in range(batch_run.RESTARTS):
         with pytest.raises(AirflowException, match="A retry, or clearing"):
             one.run()
     with pytest.raises(

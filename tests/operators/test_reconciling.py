@@ -18,7 +18,7 @@ class Shown:
     def __init__(self, *seen: RemoteSnapshot) -> None:
         self.seen = list(seen)
 
-    def look(self) -> list[RemoteSnapshot]:
+    def snapshots(self) -> list[RemoteSnapshot]:
         return self.seen
 
     def cancel(self, execution_id: str) -> RemoteSnapshot:

@@ -64,7 +64,7 @@ def test_a_whole_file(depot: Depot, loading: Loading, records: Path) -> None:
 def test_the_dag_of_the_page(
     depot: Depot, records: Path, airflow_db: None, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    # How long a trigger waits before its first look.
+    # How long a trigger waits before its first poll.
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1")
     good = lines_of(records)
     with records.open("a") as file:

@@ -19,7 +19,7 @@ from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.triggers.document_import import DocumentImportTrigger
 from airflow_bulk.triggers.poller import SharedHooks, shared_hooks
-from airflow_bulk.triggers.waiting import first_look
+from airflow_bulk.triggers.waiting import first_poll
 from scripted_server import ScriptedServer
 
 Make = Callable[..., DocumentImportTrigger]
@@ -235,7 +235,7 @@ def test_ten_thousand_executions_over_a_hundred_imports(monkeypatch: pytest.Monk
     imports = [str(number) for number in range(70_000, 70_100)]
 
     async def look(import_id: str, hook: Any) -> int:
-        return len(await hook.executions(import_id, "3300").alook())
+        return len(await hook.executions(import_id, "3300").asnapshots())
 
     async def main() -> list[int]:
         shared = SharedHooks()
@@ -376,6 +376,6 @@ def test_cleanup_and_a_restart_of_the_triggerer_cancel_nothing(make: Make, fed: 
 
 def test_the_first_look_leaves_the_worker_time_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "5")
-    assert first_look() == 8.0
+    assert first_poll() == 8.0
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1")
-    assert first_look() == 2.0
+    assert first_poll() == 2.0

@@ -79,7 +79,7 @@ def test_looks_are_close_at_first_and_far_apart_with_age() -> None:
         rules = judging.WaitingRules(started=loop.time(), poll_interval=120)
         poller: Poller[int] = Poller(looks)
         until = loop.time() + 12 * HOUR
-        answers = poller.answers(0, lambda _: judging.next_look(rules, loop.time()))
+        answers = poller.answers(0, lambda _: judging.next_poll(rules, loop.time()))
         async with aclosing(answers):
             async for _ in answers:
                 if loop.time() > until:

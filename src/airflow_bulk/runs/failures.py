@@ -1,15 +1,20 @@
-"""Our errors in Airflow's words: what a retry cannot change fails for good, the rest may be retried."""
+"""How a task fails: our errors as Airflow's, and one text each for what is late, is gone or failed too often.
+
+What a retry cannot change fails for good, the rest may be retried. Each text names the object, what happened, what goes
+on, what a retry will do and what a person can do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.documents.source.parts import SourceChanged, SourceError
-from airflow_bulk.platforms.errors import LASTING, PlatformError, WrongPort
+from airflow_bulk.judging import Tolerance, share_of
+from airflow_bulk.platforms.errors import LASTING, NotFound, PlatformError, WrongPort
 from airflow_bulk.runs.record import ClearUnclear, RecordLost
 
 #: The same at every try: retries would only repeat them.
@@ -26,7 +31,7 @@ class TaskStopped(Exception):
 
 
 @contextmanager
-def told_to_airflow() -> Iterator[None]:
+def as_airflow_errors() -> Iterator[None]:
     """Raise our errors as Airflow's, with their message and without the layers below."""
     try:
         yield
@@ -34,3 +39,77 @@ def told_to_airflow() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
     except RETRIED as error:
         raise AirflowException(str(error)) from None
+
+
+#: After the deadline of a task's own work.
+LOOKS_AGAIN = (
+    "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
+)
+#: After a sensor's timeout.
+WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew."
+#: Kinds of messages that a text names.
+KINDS = 3
+
+
+def say_late(
+    thing: str, timeout: float, since: str, now: str, *, seen: str = "", then: str = LOOKS_AGAIN
+) -> str:
+    """Say that the deadline passed.
+
+    :param thing: what was waited for, with its id.
+    :param timeout: seconds.
+    :param since: since when they count: ``its submission``, ``the first poll``.
+    :param now: what goes on, what was cancelled.
+    :param seen: how it was last seen.
+    :param then: what a retry and a clear will do.
+    """
+    return f"{thing} was not over {timeout:g} s after {since}{f' ({seen})' if seen else ''}. {now} {then}"
+
+
+def gone(thing: str, then: str) -> NotFound:
+    """Say that the platform does not know any more what it has given an id.
+
+    :param thing: what was asked for, with its id.
+    :param then: what a retry and a clear will do.
+    """
+    return NotFound(f"find {thing}", "the platform does not know it any more", retry=then, status=404)
+
+
+def say_kinds(messages: Iterable[str]) -> str:
+    """Name the first kinds of what a platform said, after a blank; empty where it said nothing.
+
+    :param messages: reduced to their kinds, so that they hold no line's content.
+    """
+    kinds = sorted({one for one in messages if one})[:KINDS]
+    return f" Kinds: {'; '.join(kinds)}." if kinds else ""
+
+
+def say_too_many(
+    thing: str,
+    failed: int,
+    counted: int,
+    tolerance: Tolerance,
+    *,
+    noun: str = "lines",
+    parts: str = "",
+    kinds: Iterable[str] = (),
+    more: str = "",
+) -> str:
+    """Say that more failed than ``max_failures`` allows; empty where it does not.
+
+    :param thing: what was judged, with its id.
+    :param failed: how many failed.
+    :param counted: of how many.
+    :param noun: what was counted.
+    :param parts: what ``failed`` is made of.
+    :param kinds: messages of the platform, as for :func:`say_kinds`.
+    :param more: further sentences, such as what stays on the platform.
+    """
+    if tolerance.allows(failed, counted):
+        return ""
+    share = share_of(failed, counted) + (f": {parts}" if parts else "")
+    return (
+        f"{thing}: {failed} of {counted} {noun} failed ({share}), more than max_failures={tolerance}."
+        f"{say_kinds(kinds)}{f' {more}' if more else ''} A retry cannot change that; clearing the task judges "
+        "again, by the max_failures of that time."
+    )

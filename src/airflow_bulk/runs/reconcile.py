@@ -59,16 +59,16 @@ def list_until_two_agree(
             return now
         before = now
     raise NotReconciled(
-        "settle what an earlier try left on the platform",
+        "reconcile what an earlier try left on the platform",
         f"{LISTS} lists in a row differed",
         retry="A retry looks again; nothing is sent before two lists agree.",
     )
 
 
 class Executions(Protocol):
-    """What settling asks of an import's executions."""
+    """What a reconciliation asks of an import's executions."""
 
-    def look(self) -> list[RemoteSnapshot]:
+    def snapshots(self) -> list[RemoteSnapshot]:
         """All executions of the import."""
 
     def cancel(self, execution_id: str) -> RemoteSnapshot:
@@ -76,7 +76,7 @@ class Executions(Protocol):
 
 
 class Reconciliation:
-    """Settles the parts whose last block may have left without an answer.
+    """Finds what became of the parts whose last block may have left without an answer.
 
     :param executions: the import's executions.
     :param recorded: the record's parts.
@@ -128,7 +128,7 @@ class Reconciliation:
         def look() -> list[RemoteSnapshot]:
             return [
                 one
-                for one in self._executions.look()
+                for one in self._executions.snapshots()
                 if one.id not in known
                 and one.remote_status is not RemoteStatus.CANCELED
                 and id_order(one.id) > id_order(self._baseline)
@@ -162,7 +162,7 @@ class Reconciliation:
                 one = self._executions.cancel(one.id)
             while one.lines is None and not one.remote_status.over and time.time() < until:
                 time.sleep(BETWEEN_LOOKS)
-                one = next((now for now in self._executions.look() if now.id == one.id), one)
+                one = next((now for now in self._executions.snapshots() if now.id == one.id), one)
             if one.remote_status is RemoteStatus.CANCELED:
                 log.info("Cancelled execution %s of an earlier act; it had taken no line.", one.id)
             else:
@@ -199,7 +199,7 @@ class Reconciliation:
             else " The import was given from outside: say exclusive=True if nobody else feeds it."
         )
         return NotReconciled(
-            "settle what an earlier act left on the platform",
+            "reconcile what an earlier act left on the platform",
             f"execution {one.id} ({one.status}, {lines} lines) fits {parts}; candidates: {name_ids(rivals)}",
             retry=f"Nothing was sent again; a retry looks again.{hint}",
         )

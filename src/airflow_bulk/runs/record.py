@@ -308,7 +308,7 @@ class Record:
             return False
         raise ClearUnclear(
             "This task has ended before, and something in this run was cleared since, but whether it was this "
-            "task cannot be told, so nothing is done again. Clear this task once more to settle it."
+            "task cannot be told, so nothing is done again. Clear this task once more."
         )
 
 

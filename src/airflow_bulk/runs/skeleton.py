@@ -3,14 +3,21 @@
 Recorded end, open, submit once, look, wait out an outage, judge, write the end, stop. :meth:`RemoteRun.advance` does
 all that can be done now and is the only entrance: a first try, a retry, a resume after deferral and a crash in any of
 them take the same path, and the record says what is left to do (ARCHITECTURE.md section 5.8). What a platform adds is how to
-submit, how to look, what a verdict leads to and what can be cancelled.
+submit, how to look, what a verdict leads to and what can be cancelled. A task also ends with its supervisor
+(:func:`ends_with_supervisor`), so that an orphan does not burn bandwidth for hours; exactly once does not rest on that, for
+the commit gate holds without (airflow.md section 4.3).
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -27,10 +34,12 @@ if TYPE_CHECKING:
     from airflow_bulk.platforms.status import RemoteSnapshot
     from airflow_bulk.runs.record import Record
 
+
 #: Seconds of the 5 that Airflow leaves between SIGTERM and SIGKILL (airflow.md section 3.1).
 KILL_SECONDS = 3.5
 #: Seconds for cancelling where nothing hurries.
 CANCEL_SECONDS = 30.0
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class RemoteRunArguments(Protocol):
@@ -95,7 +104,7 @@ class RemoteRun(ABC, Generic[A]):
         return self._go_on()
 
     def _go_on(self) -> KeepWaiting | dict[str, Any]:
-        return self._look() if self.args.wait_for_completion else self._end_without_waiting()
+        return self._poll() if self.args.wait_for_completion else self._end_without_waiting()
 
     @property
     def started(self) -> float:
@@ -183,7 +192,7 @@ class RemoteRun(ABC, Generic[A]):
         :raises TryLater: the platform had to be asked, and cannot be for the moment.
         """
 
-    def _look(self) -> KeepWaiting | dict[str, Any]:
+    def _poll(self) -> KeepWaiting | dict[str, Any]:
         reason = ""
         try:
             verdict = judging.judge(self._snapshots(), self.rules(), time.time())
@@ -193,7 +202,7 @@ class RemoteRun(ABC, Generic[A]):
             return self._wait_out(error)
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, self._waits_for(verdict), verdict.unknown)
-            return self._paced(verdict)
+            return self._next_poll(verdict)
         if isinstance(verdict, PastDeadline):
             self._late(verdict)
         if isinstance(verdict, FailedBecause):
@@ -211,7 +220,7 @@ class RemoteRun(ABC, Generic[A]):
         left = (rules.deadline or now) - now
         if left <= 0 or not self.args.wait_for_completion:
             raise error
-        pause = min(left, max(judging.next_look(rules, now), error.retry_after or 0.0))
+        pause = min(left, max(judging.next_poll(rules, now), error.retry_after or 0.0))
         self._log.warning(
             "Could not %s: %s. Waiting on. The platform is asked again in %.0f s.",
             error.what,
@@ -224,7 +233,7 @@ class RemoteRun(ABC, Generic[A]):
         """What is being waited for, in words."""
         return verdict.why
 
-    def _paced(self, verdict: KeepWaiting) -> KeepWaiting:
+    def _next_poll(self, verdict: KeepWaiting) -> KeepWaiting:
         """When to look again."""
         return verdict
 
@@ -266,7 +275,7 @@ class RemoteRun(ABC, Generic[A]):
         if reason:
             raise AirflowException(reason) if retried else AirflowFailException(reason)
         if self.args.wait_for_completion:
-            self._tell_end(result)
+            self._log_end(result)
         return result
 
     def _forget_live(self) -> None:
@@ -274,7 +283,7 @@ class RemoteRun(ABC, Generic[A]):
         return
 
     @abstractmethod
-    def _tell_end(self, result: dict[str, Any]) -> None:
+    def _log_end(self, result: dict[str, Any]) -> None:
         """Log a good end."""
 
     # Stopping.
@@ -295,3 +304,33 @@ class RemoteRun(ABC, Generic[A]):
     @abstractmethod
     def _stop(self) -> None:
         """Cut what is being sent, cancel what this task itself submitted, and name what goes on."""
+
+
+def _supervised() -> bool:
+    """Whether a real supervisor is the parent: in ``dag.test()`` the process is the user's own."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CommsDecoder
+
+    return type(getattr(task_runner, "SUPERVISOR_COMMS", None)) is CommsDecoder
+
+
+@contextmanager
+def ends_with_supervisor(enabled: bool = True) -> Iterator[None]:
+    """Ask the kernel to kill this process when its supervisor dies (Linux; elsewhere nothing happens).
+
+    :param enabled: False leaves the process alone, for ``run_as_user``, where it is lost anyway.
+    """
+    if not enabled or not sys.platform.startswith("linux") or not _supervised():
+        yield
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    parent = os.getppid()
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_PDEATHSIG, 0)

@@ -22,7 +22,7 @@ KEY = "waiting_since"
 
 
 def waiting_since(context: Context) -> float:
-    """Return the seconds since 1970 of the first look, and record them at the first look.
+    """Return the seconds since 1970 of the first poll, and record them at the first poll.
 
     A clear begins anew: it changes ``max_tries``, and nothing else does (airflow.md section 2.1). Without a
     task state, as in a test that calls ``poke`` by hand, waiting begins now.
@@ -42,7 +42,7 @@ def waiting_since(context: Context) -> float:
 class Watch(ABC):
     """What a sensor sees of the thing it waits for.
 
-    :param started: seconds since 1970 of the first look.
+    :param started: seconds since 1970 of the first poll.
     :param timeout: seconds from then to the deadline.
     :param poll_interval: seconds between two looks.
     :param rules: more of :class:`airflow_bulk.judging.WaitingRules`.
@@ -57,11 +57,11 @@ class Watch(ABC):
 
     def wait_on(self) -> KeepWaiting:
         """Go on without having seen anything."""
-        seconds = judging.next_look(self.rules, time.time())
+        seconds = judging.next_poll(self.rules, time.time())
         return judging.KeepWaiting(seconds, judging.add_up(()), "the platform could not be asked")
 
     @abstractmethod
-    def look(self) -> Verdict:
+    def poll(self) -> Verdict:
         """Ask the platform once and judge what it shows."""
 
     @abstractmethod

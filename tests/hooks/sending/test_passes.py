@@ -21,9 +21,9 @@ from tests.hooks.sending.pooling import (
     target_of,
 )
 
-from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.documents.source_check import RejectFile
 from airflow_bulk.hooks.sending.pool import SenderPool
 
 

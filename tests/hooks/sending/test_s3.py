@@ -10,10 +10,10 @@ import s3fs
 from moto.server import ThreadedMotoServer
 from tests.hooks.sending.sink import Sink
 
-from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
+from airflow_bulk.documents.source_check import RejectFile
 from airflow_bulk.hooks.sending.pool import SenderPool
 from airflow_bulk.hooks.sending.protocol import Job, LineRules, Target
 

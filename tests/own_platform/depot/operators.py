@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
-from airflow_bulk.operators.upload import UploadOperator
+from airflow_bulk.operators.base import UploadOperator
 
 if TYPE_CHECKING:
-    from airflow_bulk.runs.upload.arguments import UploadArguments
+    from airflow_bulk.arguments import UploadArguments
     from depot.api import DepotLoads
     from depot.hook import DepotHook
     from depot.trigger import DepotTrigger
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class LoadIntoDepotOperator(UploadOperator):
     """Send files into a new load of the Depot, wait for its jobs, judge.
 
-    :param source: as in :class:`~airflow_bulk.operators.upload.UploadOperator`, as are all other arguments.
+    :param source: as in :class:`~airflow_bulk.operators.base.UploadOperator`, as are all other arguments.
     :param name: name of the load; a random word in brackets is added.
     :param depot_conn_id: the connection.
     """
@@ -54,7 +54,7 @@ class LoadIntoDepotOperator(UploadOperator):
         self, given: Mapping[str, Any], sending: SendingOptions, hook: DepotHook
     ) -> UploadArguments:
         """Read the arguments: those of every platform, the name, and which function checks a line."""
-        from airflow_bulk.runs.upload.arguments import UploadArguments, read_upload
+        from airflow_bulk.arguments import UploadArguments, read_upload
 
         return UploadArguments(
             name=read.text("name", given["name"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_bulk.triggers.executions import UploadTrigger
+from airflow_bulk.triggers.waiting import UploadTrigger
 from depot.api import DepotLoads
 from depot.hook import DepotHook
 

@@ -15,9 +15,8 @@ from typing import NamedTuple, Protocol
 
 from airflow_bulk.documents.lines import faults
 from airflow_bulk.documents.lines.faults import REFUSALS
-from airflow_bulk.documents.lines.formats import CSV, CSV_ONLY, FORMATS, NDJSON, mime_types
+from airflow_bulk.documents.lines.formats import CSV, CSV_ONLY, FORMATS, NDJSON, general, mime_types, variants
 from airflow_bulk.documents.lines.hints import hints
-from airflow_bulk.documents.lines.variants import general, variants
 
 _BLANKS = b" \t\r"
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_bulk import arguments as read
-from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.arguments import ArgumentError, read_tolerance
 from airflow_bulk.judging import Tolerance
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.runs.upload.arguments import read_tolerance
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_bulk.judging import NAMED, PastDeadline, Tolerance
 from airflow_bulk.platforms.centrapay import ERROR, CentrapayBatch, said, snapshot
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _open_sum(batch: CentrapayBatch, lines: int | None) -> str:
 
 
 def _too_many(batch: CentrapayBatch, tolerance: Tolerance) -> str:
-    return wording.too_many_failures(
+    return failures.say_too_many(
         f"Batch {batch.id}",
         snapshot(batch).failed or 0,
         batch.count or 0,
@@ -92,7 +92,7 @@ def _too_many(batch: CentrapayBatch, tolerance: Tolerance) -> str:
 def say_late(batch_id: str, verdict: PastDeadline, timeout: float, since: str, then: str) -> str:
     """Say that the deadline passed, and that the batch goes on."""
     seen = ", ".join(sorted(verdict.totals.executions))
-    return wording.late(
+    return failures.say_late(
         f"Batch {batch_id}", timeout, since, f"It goes on: {NO_CANCEL.lower()}", seen=seen, then=then
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.centrapay_batch import file as source
 from airflow_bulk.runs.centrapay_batch import judgement
 from airflow_bulk.runs.creation import NoLookup, create_once
@@ -103,7 +103,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         no_lookup = NoLookup(
             "Centrapay neither lists batches nor takes an idempotency key, so a batch may exist, and a second one would "
             "load the file again",
-            self._who_can_tell(),
+            self._where_to_look(),
             accepts_second=self.args.repeat_lost_post,
         )
         self.batch_id, stored = create_once(
@@ -147,7 +147,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         if plan is not None:
             self.findings = FileFindings(plan.lines_read, plan.rejected, plan.rejects_uri or None)
 
-    def _who_can_tell(self) -> str:
+    def _where_to_look(self) -> str:
         told = (
             "Look for the asset of a record of the file, by its externalId: "
             f"CentrapayHook.get_asset_by_external_id({api.FARMLANDS_ASSETS[bool(self.args.test)]!r}, externalId). "
@@ -172,7 +172,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _late(self, verdict: PastDeadline) -> NoReturn:
         raise DeadlinePassed(
             judgement.say_late(
-                str(self.batch_id), verdict, self.args.timeout, "its submission", wording.LOOKS_AGAIN
+                str(self.batch_id), verdict, self.args.timeout, "its submission", failures.LOOKS_AGAIN
             )
         )
 
@@ -190,7 +190,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     # Ends.
 
-    def _tell_end(self, result: dict[str, Any]) -> None:
+    def _log_end(self, result: dict[str, Any]) -> None:
         batch = self._batch
         assert batch is not None  # noqa: S101
         log.info(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.platforms.centrapay import snapshot
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.centrapay_batch import judgement
 from airflow_bulk.runs.watching import Watch
 
@@ -39,7 +39,7 @@ class CentrapayBatchWatch(Watch):
         self._tolerance = tolerance
         self._batch: CentrapayBatch | None = None
 
-    def look(self) -> judging.Verdict:
+    def poll(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
 
         :raises Forbidden: there is no such batch, or no permission to read it.
@@ -55,7 +55,7 @@ class CentrapayBatchWatch(Watch):
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
-        return judgement.say_late(self.batch_id, verdict, timeout, "the first look", wording.WAITS_ANEW)
+        return judgement.say_late(self.batch_id, verdict, timeout, "the first poll", failures.WAITS_ANEW)
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from airflow_bulk import arguments as read
-from airflow_bulk.arguments import ArgumentError, SendingOptions
+from airflow_bulk.arguments import ArgumentError, SendingOptions, UploadArguments, read_sources, read_upload
 from airflow_bulk.platforms.mediarithmics import document_imports as api
-from airflow_bulk.runs.upload.arguments import UploadArguments, read_sources, read_upload
 
 COMPRESSED = (".gz", ".gzip", ".zst", ".zstd")
 #: The vendor's figure for when bulk import pays off; a hint, never a reason (mediarithmics.md section 3).

@@ -17,7 +17,7 @@ from airflow_bulk import judging
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ class ImportWatch(Watch):
         self._counting: list[RemoteSnapshot] = []
         self._url: str | None = None
 
-    def look(self) -> judging.Verdict:
+    def poll(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
 
         :raises NotFound: the import, or an execution that was named, does not exist.
         """
-        found = self._executions.look()
+        found = self._executions.snapshots()
         counting = judging.counting(found, self.execution_ids, without_canceled=True)
         if self.execution_ids is not None:
             # A name that the list does not hold: read it, so that a wrong one fails now and not at the deadline.
@@ -143,7 +143,7 @@ class ImportWatch(Watch):
                 f"Document import {self.import_id}: the platform says SUCCEEDED without counting lines, so nobody "
                 f"knows how many failed: {name_ids(silent)}. Clear the task to look again; max_failures='100%' accepts it."
             )
-        return wording.too_many_failures(
+        return failures.say_too_many(
             f"Document import {self.import_id}",
             totals.failed,
             counted,
@@ -156,13 +156,13 @@ class ImportWatch(Watch):
         """Say that it is too late, and what still goes on."""
         going = name_ids([*verdict.going, *verdict.pending])
         left = f"Not over: {going}. " if going else ""
-        return wording.late(
+        return failures.say_late(
             f"Document import {self.import_id}",
             timeout,
-            "the first look",
+            "the first poll",
             f"{left}Nothing was cancelled, since another party started it.",
             seen=str(verdict.totals),
-            then=wording.WAITS_ANEW,
+            then=failures.WAITS_ANEW,
         )
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms import extract_load as api
 from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.creation import act_until_taken, create_once
 from airflow_bulk.runs.extract_load import judgement
 from airflow_bulk.runs.failures import DeadlinePassed
@@ -64,7 +64,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         self._push = push
         self._print = api.fingerprints(args.definition)
         self._intended: dict[str, Any] = {}
-        self._alike: list[str] = []
+        self._same_objects: list[str] = []
         self._batch: api.ServerBatch | None = None
         self._posting = False
 
@@ -114,7 +114,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         self.batch_id = None
         log.warning("%s: storing another batch, as generation %d.", why, self.record.generation + 1)
         self.record.next_generation()
-        self._alike = []
+        self._same_objects = []
 
     def _intent(self) -> dict[str, Any]:
         """What is needed to find the batch again: what is there before it."""
@@ -126,10 +126,10 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     def _create(self, stored: dict[str, Any]) -> str:
         """Store the batch: each POST right after a write that returned."""
-        if self._alike:
+        if self._same_objects:
             raise SeveralFit(
                 "tell whether an earlier try stored the batch",
-                f"new batches have the same objects and differ in what else is compared: {name_ids(self._alike)}",
+                f"new batches have the same objects and differ in what else is compared: {name_ids(self._same_objects)}",
                 retry=ASK_A_PERSON,
             )
         sent = list(self._print)
@@ -161,7 +161,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     def _look_for(self, stored: dict[str, Any]) -> list[str]:
         """New batches that are what was sent; those that only have the same objects are kept aside."""
-        self._alike = []
+        self._same_objects = []
         if not stored["posts"]:
             return []
         known = {one for page in range(stored["pages"]) for one in self.record.read(KNOWN.format(page))}
@@ -169,7 +169,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         sent, objects = ({one[part] for one in stored["sent"]} for part in (0, 1))
         same = [batch_id for batch_id, (whole, _) in new.items() if whole in sent]
         if not same:
-            self._alike = [batch_id for batch_id, (_, named) in new.items() if named in objects]
+            self._same_objects = [batch_id for batch_id, (_, named) in new.items() if named in objects]
         return same
 
     # Waiting and judging.
@@ -180,7 +180,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
             self._batch = self.hook.get_batch(str(self.batch_id))
         except NotFound:
             if not self._cleared():
-                raise wording.gone(
+                raise failures.gone(
                     f"batch {self.batch_id}",
                     "A retry stores nothing; clearing the task stores another batch.",
                 ) from None
@@ -209,7 +209,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
                 str(self.batch_id),
                 self.args.timeout,
                 "its submission",
-                f"{wording.LOOKS_AGAIN} Once the batch is deleted on the server, a clear stores another.",
+                f"{failures.LOOKS_AGAIN} Once the batch is deleted on the server, a clear stores another.",
             )
         )
 
@@ -240,7 +240,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
             "seconds": round(time.time() - self.started, 3),
         }
 
-    def _tell_end(self, result: dict[str, Any]) -> None:
+    def _log_end(self, result: dict[str, Any]) -> None:
         assert self._batch is not None  # noqa: S101
         judgement.tell_finished(self._batch)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from airflow_bulk.platforms.extract_load import ServerBatch
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def say_late(batch_id: str, timeout: float, since: str, then: str) -> str:
         f"It has no finished_at and goes on: {NO_STOP[0].lower()}{NO_STOP[1:]} A batch whose required objects are never "
         "there hangs for ever, and the server does not tell."
     )
-    return wording.late(f"Batch {batch_id}", timeout, since, now, then=then)
+    return failures.say_late(f"Batch {batch_id}", timeout, since, now, then=then)
 
 
 def tell_finished(batch: ServerBatch) -> None:

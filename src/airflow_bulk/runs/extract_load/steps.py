@@ -27,8 +27,8 @@ from airflow_bulk.extract_load.transforming import MappingFailed, made_records, 
 from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
 from airflow_bulk.runs.extract_load.staging import read_records, write_records
 from airflow_bulk.runs.extract_load.watermark import read_watermark
-from airflow_bulk.runs.failures import TaskStopped, told_to_airflow
-from airflow_bulk.runs.supervision import ends_with_supervisor
+from airflow_bulk.runs.failures import TaskStopped, as_airflow_errors
+from airflow_bulk.runs.skeleton import ends_with_supervisor
 from airflow_bulk.window import window
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ _FOR_GOOD = (MappingFailed, OutsideScope, TooManyDeletions, UnfilterableBound)
 def _told() -> Iterator[None]:
     """Our errors as Airflow's: what the same records would bring again, or twice, fails for good."""
     try:
-        with told_to_airflow():
+        with as_airflow_errors():
             yield
     except _FOR_GOOD as error:
         raise AirflowFailException(str(error)) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.platforms import extract_load as api
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.extract_load import judgement
 from airflow_bulk.runs.watching import Watch
 
@@ -29,7 +29,7 @@ class ExtractLoadBatchWatch(Watch):
         self._hook = hook
         self._batch: api.ServerBatch | None = None
 
-    def look(self) -> judging.Verdict:
+    def poll(self) -> judging.Verdict:
         """Ask the server once and judge what it shows.
 
         :raises NotFound: there is no such batch.
@@ -47,7 +47,7 @@ class ExtractLoadBatchWatch(Watch):
 
     def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
         """Say that it is too late, and what still goes on."""
-        return judgement.say_late(self.batch_id, timeout, "the first look", wording.WAITS_ANEW)
+        return judgement.say_late(self.batch_id, timeout, "the first poll", failures.WAITS_ANEW)
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

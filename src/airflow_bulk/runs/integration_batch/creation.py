@@ -75,7 +75,7 @@ class ExecutionCreation:
 
     def look_for(self, stored: dict[str, Any]) -> list[str]:
         """Return the executions that a POST with this intent may have made."""
-        return fitting(stored, self._executions.look())
+        return fitting(stored, self._executions.snapshots())
 
     def find_at_once(self, seconds: float) -> str | None:
         """Return the one execution that a POST of this task has made, for ``on_kill``; else None, and log a warning.
@@ -126,7 +126,7 @@ class ExecutionCreation:
         if start is not None and self._record.generation == 1 and not self._record.read("runs"):
             # A run that a clear or a retry asks for again starts now: its first start lies in the past.
             refuse_past("expected_start_date", start)
-        known = self._executions.look()
+        known = self._executions.snapshots()
         newest = max((one.id for one in known), key=id_order, default="0")
         owner = self._args.organisation_id or instance.organisation_id
         return {

@@ -24,7 +24,7 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     run_snapshot,
 )
 from airflow_bulk.platforms.status import RemoteStatus
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.integration_batch.creation import ExecutionCreation
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: How often a run is started again after its execution was cancelled.
-STARTS_AGAIN = 3
+RESTARTS = 3
 #: Poll intervals between two looks at an execution that is to start later.
-RARELY = 10
+INTERVALS_BEFORE_START = 10
 STARTS_NOTHING = "A retry starts nothing again; clear the task to run the batch."
 #: Share of the seconds of ``on_kill`` for looking for an execution whose id is not known yet.
-LOOKING = 0.4
+LOOK_UP_SHARE = 0.4
 
 
 class IntegrationBatchRun(RemoteRun["RunArguments"]):
@@ -92,10 +92,10 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
 
     def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """An execution that did not succeed is not judged again: a clear runs another, and a retry where it may."""
-        stood = remote_status(str(end.result.get("status")))
+        ended = remote_status(str(end.result.get("status")))
         if cleared:
-            return stood is not RemoteStatus.SUCCEEDED
-        return stood is RemoteStatus.FAILED and self.args.run_again_after_failure
+            return ended is not RemoteStatus.SUCCEEDED
+        return ended is RemoteStatus.FAILED and self.args.run_again_after_failure
 
     def _open(self) -> None:
         super()._open()
@@ -129,9 +129,9 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         self._snapshots()
         return self._start_again() if self._last.remote_status is RemoteStatus.CANCELED else self._end()
 
-    def _paced(self, verdict: KeepWaiting) -> KeepWaiting:
+    def _next_poll(self, verdict: KeepWaiting) -> KeepWaiting:
         """Until it is to start, a look now and then is enough: somebody may have cancelled it."""
-        rarely = min(self.until_start(), RARELY * self.args.poll_interval)
+        rarely = min(self.until_start(), INTERVALS_BEFORE_START * self.args.poll_interval)
         return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))
 
     def _snapshots(self) -> list[IntegrationBatchSnapshot]:
@@ -159,7 +159,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
             seen = self._executions.get(execution_id)
         except NotFound:
             if not self._cleared():
-                raise wording.gone(
+                raise failures.gone(
                     f"execution {execution_id} of batch instance {self.args.instance_id}", STARTS_NOTHING
                 ) from None
             seen = _gone(execution_id)
@@ -181,7 +181,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
     def _start_again(self) -> KeepWaiting | dict[str, Any]:
         """A cancelled execution never ran (an earlier try's ``on_kill``, or somebody): start another, a few times."""
         number = self._number()
-        if number > STARTS_AGAIN and not self._cleared():
+        if number > RESTARTS and not self._cleared():
             return self._end(
                 f"{self._thing} was cancelled, as {number - 1} before it. Nothing is started again; clear the task to run "
                 "the batch."
@@ -197,20 +197,20 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         if self.args.cancel_on_kill and seen.remote_status is RemoteStatus.PENDING:
             self._cancel(seen.id, CANCEL_SECONDS)
             seen = self._cancelled(seen.id)
-        number, then = self._number(), wording.LOOKS_AGAIN
+        number, then = self._number(), failures.LOOKS_AGAIN
         if seen.remote_status is not RemoteStatus.CANCELED:
             now = (
                 f"It ended {seen.status} just now."
                 if seen.remote_status.over
                 else f"It is {seen.status} and keeps running."
             )
-        elif number > STARTS_AGAIN:
+        elif number > RESTARTS:
             now, then = f"It was cancelled, as {number - 1} before it.", STARTS_NOTHING
         else:
             # Written now: a DELETE leaves nothing behind that a later try could see.
             self.record.write("runs", {"number": number + 1})
             now, then = "It was cancelled.", "A retry, or clearing the task, starts another."
-        raise DeadlinePassed(wording.late(self._thing, self.args.timeout, "its start", now, then=then))
+        raise DeadlinePassed(failures.say_late(self._thing, self.args.timeout, "its start", now, then=then))
 
     def _cancelled(self, execution_id: str) -> IntegrationBatchSnapshot:
         """What a cancel has left: it may have run in the meantime, and a DELETE leaves nothing."""
@@ -240,7 +240,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
                 f"{name_ids(others)}. The batch may have run twice; a retry cannot change that. A longer settle waits "
                 "longer for such a one."
             )
-        return wording.too_many_failures(
+        return failures.say_too_many(
             ended, seen.failed or 0, seen.lines or 0, self.args.tolerance, noun="tasks"
         )
 
@@ -253,7 +253,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
     def _forget_live(self) -> None:
         self._live = None
 
-    def _tell_end(self, result: dict[str, Any]) -> None:
+    def _log_end(self, result: dict[str, Any]) -> None:
         log.info("%s is over: %s.", self._thing, result["status"])
 
     def _result(self) -> dict[str, Any]:
@@ -281,7 +281,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         if not self.args.cancel_on_kill:
             return
         until = time.monotonic() + KILL_SECONDS
-        ours = self._live or self._creation.find_at_once(KILL_SECONDS * LOOKING)
+        ours = self._live or self._creation.find_at_once(KILL_SECONDS * LOOK_UP_SHARE)
         if ours is not None:
             self._cancel(ours, until - time.monotonic())
 

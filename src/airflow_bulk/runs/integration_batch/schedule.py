@@ -50,14 +50,14 @@ def pause(hook: MediarithmicsHook, record: Record, instance_id: str) -> dict[str
     if before is None:
         coming = [
             one.id
-            for one in executions.look()
+            for one in executions.snapshots()
             if one.remote_status is RemoteStatus.PENDING and one.execution_type == CRON
         ]
         before = {"coming": coming, "was_active": instance.cron_status == ACTIVE}
         record.write("before_pause", before)
     if instance.cron_status != PAUSED:
         _set(hook, instance_id, PAUSED)
-    after = {one.id: one.remote_status for one in executions.look()}
+    after = {one.id: one.remote_status for one in executions.snapshots()}
     still = [one for one in before["coming"] if after.get(one) is RemoteStatus.PENDING]
     cancelled = [
         one for one in before["coming"] if after.get(one, RemoteStatus.CANCELED) is RemoteStatus.CANCELED

@@ -21,7 +21,7 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     run_report,
 )
 from airflow_bulk.platforms.status import RemoteStatus
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ class IntegrationBatchWatch(Watch):
         self._instance: IntegrationBatchInstance | None = None
         self._url: str | None = None
 
-    def look(self) -> judging.Verdict:
+    def poll(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
 
         :raises NotFound: there is no such instance.
         :raises ArgumentError: nothing is there, and this instance will never make a run.
         """
-        found = IntegrationBatchExecutions(self.hook, self.instance_id, self.window[0]).look()
+        found = IntegrationBatchExecutions(self.hook, self.instance_id, self.window[0]).snapshots()
         self._counting = cron_runs(found, *self.window)
         self._tell_link(found)
         verdict = judging.judge(self._counting, self.rules, time.time())
@@ -105,7 +105,7 @@ class IntegrationBatchWatch(Watch):
         if isinstance(verdict, judging.FailedBecause):
             return f"{it}: {verdict.reason}. A retry cannot help."
         ids = name_ids([one.id for one in self._counting if one.failed])
-        return wording.too_many_failures(
+        return failures.say_too_many(
             it,
             verdict.totals.failed,
             sum(one.lines or 0 for one in self._counting),
@@ -118,12 +118,12 @@ class IntegrationBatchWatch(Watch):
         """Say that it is too late, and what still goes on."""
         going = name_ids([*verdict.going, *verdict.pending])
         what = f"Not over: {going}." if going else f"No run of its cron {self._window_told()} was there."
-        return wording.late(
+        return failures.say_late(
             f"The wait for batch instance {self.instance_id}",
             timeout,
-            "the first look",
+            "the first poll",
             f"{what} Nothing was cancelled, since its own cron started it.",
-            then=wording.WAITS_ANEW,
+            then=failures.WAITS_ANEW,
         )
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class UploadGate:
         def give(in_flight: list[Part]) -> Job | None:
             busy = {part.index for part in in_flight}
             if self.unreconciled or (self.recorded.in_state(PartState.COMMIT) and not busy):
-                return None  # first settle, or wait a little
+                return None  # first reconcile, or wait a little
             for entry in self.to_send():
                 if entry.part.index not in busy and entry.state is not PartState.COMMIT:
                     return Job(part=entry.part, check=needs_check(entry.part), report=False)
@@ -120,7 +120,7 @@ class UploadGate:
     def unless_unreconciled(
         self, jobs: Callable[[list[Part]], Job | None]
     ) -> Callable[[list[Part]], Job | None]:
-        """The same jobs, held back while an answer is not settled."""
+        """The same jobs, held back while an answer is not reconciled."""
         return lambda in_flight: None if self.unreconciled else jobs(in_flight)
 
     def begin_after(self, count: int) -> None:
@@ -136,7 +136,7 @@ class UploadGate:
         return [one for one in self.recorded.in_state(PartState.CHECKED, PartState.INTENT) if one.part.lines]
 
     def take_pause(self) -> float:
-        """Seconds to wait before the next sending; asked once a round, when everything is settled."""
+        """Seconds to wait before the next sending; asked once a round, when everything is reconciled."""
         pause, self._pause, self.unreconciled = self._pause, 0.0, False
         return pause
 
@@ -162,7 +162,7 @@ class UploadGate:
         """Record the intent.
 
         :raises NotNow: an answer was lost since this part was given: a part of as many lines could not be told
-            from the lost one, so nothing begins before that is settled.
+            from the lost one, so nothing begins before that is reconciled.
         :raises Overdue: the task's own deadline has passed.
         """
         if self.unreconciled:
@@ -217,7 +217,7 @@ class UploadGate:
         raise self._refused(answer, part, said)
 
     def lost(self, part: Part, error: SendingCut | AnswerLost) -> None:
-        """Plan another sending of a cut body; a committed one is settled first."""
+        """Plan another sending of a cut body; a committed one is reconciled first."""
         entry = self._entry(part)
         number, why = part.index + 1, str(error).rstrip(".")
         if isinstance(error, AnswerLost):

@@ -16,21 +16,20 @@ import msgspec
 import xxhash
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_bulk.documents.rejects import RejectFile
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
 from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.source.reader import LineRules
-from airflow_bulk.documents.source_check import CheckTotals
+from airflow_bulk.documents.source_check import CheckTotals, RejectFile
 from airflow_bulk.judging import share_of
 from airflow_bulk.runs.upload.progress import gigabytes
 
 if TYPE_CHECKING:
+    from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.documents.source.parts import Part
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.hooks.sending.protocol import Gate
     from airflow_bulk.judging import Tolerance
-    from airflow_bulk.runs.upload.arguments import UploadArguments
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The life of one import over all tries of its task: what uploads add to :mod:`airflow_bulk.runs.skeleton`.
 
-To plan, create, settle and send is the submission's; here stands how its executions are looked at and judged, and
-what is sent once more.
+The submission plans, creates, reconciles and sends. Here stands how the executions are polled and judged, what is sent
+once more, and how an import ends: the result, whether the sum closes, and how a failure is said.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
+from airflow_bulk.arguments import UploadArguments
+from airflow_bulk.judging import Tolerance, name_ids
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.runs import wording
+from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
-from airflow_bulk.runs.record import PartState, RecordedPart
+from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
-from airflow_bulk.runs.upload import ending, planning
-from airflow_bulk.runs.upload.arguments import UploadArguments
+from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
+from airflow_bulk.runs.upload.planning import SourcePlan
 
 if TYPE_CHECKING:
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
     from airflow_bulk.runs.upload.planning import SourcePlan
     from airflow_bulk.runs.upload.submission import UploadSubmission
+
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     def __init__(self, work: UploadSubmission) -> None:
         super().__init__(work.args, work.record)
         self.work = work
-        self._pairs: ending.Pairs | None = None
+        self._pairs: Pairs | None = None
 
     @property
     def started(self) -> float:
@@ -59,7 +62,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     # What earlier tries left.
 
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
-        return ending.with_executions(result, self.record)
+        return with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
         warning = self.args.import_again_warning and f" {self.args.import_again_warning}"
@@ -119,7 +122,7 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def _snapshots(self) -> list[RemoteSnapshot]:
         """Every sent part's execution: one list call."""
-        listed = {one.id: one for one in self.work.executions().look()}
+        listed = {one.id: one for one in self.work.executions().snapshots()}
         self._pairs = [(entry, self._snapshot(entry, listed)) for entry in self.work.sent()]
         seen = [one for _, one in self._pairs]
         self.work.live.difference_update(one.id for one in seen if one.remote_status.over)
@@ -133,7 +136,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         try:
             return self.work.executions().get(execution_id)
         except NotFound:
-            raise wording.gone(
+            raise failures.gone(
                 f"execution {execution_id} of {self.work.what} (part {entry.part.index + 1})",
                 "Nothing is sent again; a retry cannot help, and a new DAG run imports again.",
             ) from None
@@ -142,27 +145,25 @@ class UploadRun(RemoteRun[UploadArguments]):
         if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
-        return ending.why_not_good(
-            f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
-        )
+        return why_not_good(f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ())
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         failed = self._ended_as(RemoteStatus.FAILED)
         if not self.args.sending.resend_failed_parts:
-            raise AirflowFailException(ending.say_failed(failed, verdict.reason, self.work.plan))
+            raise AirflowFailException(say_failed(failed, verdict.reason, self.work.plan))
         return self._send_again([entry for entry, _ in failed], "FAILED")
 
     def _canceled(self, verdict: Finished) -> KeepWaiting | dict[str, Any]:
         return self._send_again([entry for entry, _ in self._ended_as(RemoteStatus.CANCELED)], "CANCELED")
 
-    def _ended_as(self, status: RemoteStatus) -> ending.Pairs:
+    def _ended_as(self, status: RemoteStatus) -> Pairs:
         return [pair for pair in self._pairs or () if pair[1].remote_status is status]
 
     def _send_again(self, entries: Sequence[RecordedPart], status: str) -> KeepWaiting | dict[str, Any]:
         """Send parts once more, a bounded number of times, and look again."""
         for entry in entries:
             if entry.given_up >= RESENDS:
-                raise AirflowFailException(ending.say_given_up(entry, status, self.work.plan))
+                raise AirflowFailException(say_given_up(entry, status, self.work.plan))
             log.warning(
                 "Part %d ended %s (execution %s); it is sent again.",
                 entry.part.index + 1,
@@ -173,7 +174,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             entry.state = PartState.CHECKED
             self.work.recorded.save(entry)
         self._send()
-        return self._look()
+        return self._poll()
 
     def _late(self, verdict: PastDeadline) -> NoReturn:
         left: list[str] = list(verdict.going) + list(verdict.pending)
@@ -182,7 +183,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             uncancelled = self.work.cancel(verdict.pending, CANCEL_SECONDS)
             left = [*verdict.going, *(one.id for one in uncancelled)]
         raise DeadlinePassed(
-            wording.late(
+            failures.say_late(
                 f"The {self.work.what}",
                 self.args.timeout,
                 "its submission",
@@ -209,7 +210,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self._make_result(self.work.plan, seen)
 
     def _make_result(self, plan: SourcePlan, seen: Sequence[RemoteSnapshot] | None) -> dict[str, Any]:
-        return ending.make_result(
+        return make_result(
             plan,
             import_id=self.work.import_id,
             executions=self.live_ids(),
@@ -221,9 +222,9 @@ class UploadRun(RemoteRun[UploadArguments]):
     def _forget_live(self) -> None:
         self.work.live.clear()
 
-    def _tell_end(self, result: dict[str, Any]) -> None:
-        log.info("The %s is over. %s", self.work.what, ending.totals(result))
-        ending.tell_bad_lines(result, self._pairs or ())
+    def _log_end(self, result: dict[str, Any]) -> None:
+        log.info("The %s is over. %s", self.work.what, totals(result))
+        tell_bad_lines(result, self._pairs or ())
 
     # Stopping.
 
@@ -239,3 +240,133 @@ class UploadRun(RemoteRun[UploadArguments]):
             )
         if self.args.cancel_on_kill and self.work.live and self.work.import_id is not None:
             self.work.cancel(sorted(self.work.live), KILL_SECONDS)
+
+
+#: Each sent part with its execution as last seen.
+Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
+
+
+def make_result(
+    plan: SourcePlan,
+    *,
+    import_id: str | None,
+    executions: Sequence[str],
+    seconds: float,
+    console_url: str | None,
+    seen: Sequence[RemoteSnapshot] | None,
+) -> dict[str, Any]:
+    """Make the operator's result, with exactly the documented names.
+
+    :param seen: the executions as last seen; None where nobody waited, so their counts are unknown (None).
+    """
+    counted = seen is not None
+    looked = seen or ()
+    return {
+        "import_id": import_id,
+        "execution_ids": list(executions),
+        "lines_read": plan.lines_read,
+        "lines_rejected": plan.rejected,
+        "lines_accepted": sum(one.accepted or 0 for one in looked) if counted else None,
+        "lines_failed": sum(one.failed or 0 for one in looked) if counted else None,
+        "blank_lines": plan.blank,
+        "parts": plan.parts,
+        "bytes": plan.body,
+        "seconds": round(seconds, 3),
+        "rejects_uri": plan.rejects_uri or None,
+        "error_file_uris": [one.error_file for one in looked if one.error_file],
+        "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in looked) if counted else None,
+        "console_url": console_url,
+    }
+
+
+def with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
+    """Return a recorded result with the ids that it was too large to hold: the record's parts have them."""
+    if "execution_ids" in result:
+        return result
+    ids = [one.executions[-1] for one in RecordedParts(record).entries if one.executions]
+    return {"error_file_uris": [], **result, "execution_ids": ids}
+
+
+def why_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    """Say why a finished import is not good; empty when it is.
+
+    :param thing: the import in words, with its id.
+    """
+    reason = _open_sum(thing, result, pairs) or _too_many_failures(thing, result, tolerance, pairs)
+    return f"{reason} {totals(result)}" if reason else ""
+
+
+def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
+    """Everything is accounted for: read = rejected + accepted + failed."""
+    left = result["lines_read"] - sum(
+        result[key] for key in ("lines_rejected", "lines_accepted", "lines_failed")
+    )
+    odd = [
+        f"part {entry.part.index + 1} (execution {one.id}): {entry.part.lines} lines sent, "
+        f"{(one.accepted or 0) + (one.failed or 0)} counted by the platform"
+        for entry, one in pairs
+        if (one.accepted or 0) + (one.failed or 0) != entry.part.lines
+    ]
+    if not left and not odd:
+        return ""
+    kind = "missing" if left > 0 else "too many"
+    by = f"{abs(left)} lines {kind}" if left else "parts are counted wrong, though the totals agree"
+    where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
+    return (
+        f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
+        f"the task asks the platform once more. {thing}:"
+    )
+
+
+def _too_many_failures(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+    return failures.say_too_many(
+        thing,
+        result["lines_rejected"] + result["lines_failed"],
+        result["lines_read"],
+        tolerance,
+        parts=f"{result['lines_rejected']} rejected before sending, {result['lines_failed']} failed on the platform",
+        kinds=(one.message for _, one in pairs),
+        more="The accepted lines stay imported.",
+    )
+
+
+def totals(result: dict[str, Any]) -> str:
+    """The sum in one sentence."""
+    return (
+        f"{result['lines_read']} lines read = {result['lines_rejected']} rejected + "
+        f"{result['lines_accepted']} accepted + {result['lines_failed']} failed."
+    )
+
+
+def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
+    """Say where the bad lines of a good import are: nobody else would look for them."""
+    if result["rejects_uri"]:
+        log.warning("%d rejected lines are in %s.", result["lines_rejected"], result["rejects_uri"])
+    if result["lines_failed"]:
+        kinds = failures.say_kinds(one.message for _, one in pairs)
+        log.warning("%d lines failed on the platform, within max_failures.%s", result["lines_failed"], kinds)
+
+
+def where(entry: RecordedPart, plan: SourcePlan | None) -> str:
+    """A part's place in the source: file and line range, never content."""
+    part = entry.part
+    name = plan.files[part.file][0] if plan and part.file < len(plan.files) else f"file {part.file + 1}"
+    last = part.line + part.lines + part.rejected + part.blank - 1
+    return f"{name}, from line {part.line}, {last - part.line + 1} lines"
+
+
+def say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
+    """Say which parts failed as a whole, and what can be done."""
+    parts = "; ".join(f"part {one.part.index + 1}: {where(one, plan)}" for one, _ in failed[: judging.NAMED])
+    return (
+        f"{reason}. It is not known whether lines of a failed execution were taken, so nothing is sent again: "
+        f"{parts}. Check these lines; SendingOptions(resend_failed_parts=True) and a clear send them once more."
+    )
+
+
+def say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> str:
+    """Say that a part came back too often."""
+    return (
+        f"Part {entry.part.index + 1} ({where(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
+        f"{name_ids(entry.executions)}. It is not sent again; a retry cannot help, and clearing the task tries anew."
+    )

@@ -1,4 +1,4 @@
-"""Bring every part of a source to the platform, over all tries of a task: plan, create, settle, send.
+"""Bring every part of a source to the platform, over all tries of a task: plan, create, reconcile, send.
 
 What an earlier try has done is read from the record; what is left to do is done here, and nothing else.
 How it ends is judged in :mod:`airflow_bulk.runs.upload.run`.
@@ -28,11 +28,11 @@ from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
 
 if TYPE_CHECKING:
+    from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.documents.source.files import FoundFile
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
-    from airflow_bulk.runs.upload.arguments import UploadArguments
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ class UploadSubmission:
         """The newest execution of a given import before this task sends anything; recorded once."""
         stored = self.record.read("baseline")
         if stored is None:
-            ids = [one.id for one in self.executions().look()]
+            ids = [one.id for one in self.executions().snapshots()]
             stored = {"newest": max(ids, key=judging.id_order, default="0")}
             self.record.write("baseline", stored)
         return str(stored["newest"])

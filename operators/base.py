@@ -1,31 +1,106 @@
-"""The base of all operators that upload a source, whichever platform takes the uploads.
+"""The bases of the operators: of all remote work, and of all that upload a source.
 
-``docs/own_platform.md`` builds an operator for a platform of one's own on it.
+The same path in both modes (ARCHITECTURE.md section 5.8): do all that can be done now, then wait; a resume, a
+retry and a crash in any of them begin at ``execute`` again, and the record says what is left to do.
+``docs/own_platform.md`` builds an operator for a platform of one's own on :class:`UploadOperator`.
 """
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import conf
+from airflow.sdk import BaseOperator, conf
 
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
-from airflow_bulk.operators.run_operator import RunOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
+    from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.hooks.platform_hook import PlatformHook
+    from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.platforms.upload_port import UploadPort
     from airflow_bulk.runs.record import Record
-    from airflow_bulk.runs.upload.arguments import UploadArguments
+    from airflow_bulk.runs.skeleton import RemoteRun
     from airflow_bulk.runs.upload.run import UploadRun
     from airflow_bulk.runs.upload.submission import ExistingImport
-    from airflow_bulk.triggers.executions import UploadTrigger
+    from airflow_bulk.triggers.waiting import UploadTrigger
+
+
+class RunOperator(BaseOperator):
+    """Run remote work (:mod:`airflow_bulk.runs.skeleton`): on a worker in a loop, or deferred between two polls."""
+
+    #: Let the task end with its supervisor, so that an orphan does not work on for hours.
+    ends_with_supervisor: ClassVar[bool] = True
+
+    deferrable: bool
+    _run: Any = None
+
+    @abstractmethod
+    def _open(self, context: Context) -> RemoteRun[Any]:
+        """Read the arguments and open the record."""
+
+    @abstractmethod
+    def _trigger(self, run: Any, first: float) -> BaseTrigger:
+        """What waits in the triggerer.
+
+        :param first: seconds until its first poll.
+        """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Begin, or go on where an earlier try stopped; see the class for the result."""
+        from airflow_bulk.runs.failures import as_airflow_errors
+        from airflow_bulk.runs.skeleton import ends_with_supervisor
+
+        with as_airflow_errors(), ends_with_supervisor(self.ends_with_supervisor):
+            run = self._run = self._open(context)
+            outcome = run.advance()
+            while not isinstance(outcome, dict):
+                if self.deferrable:
+                    self._wait_without_worker(run, outcome)
+                time.sleep(outcome.seconds)
+                outcome = run.advance()
+            return outcome
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger fired: the record says what is left to do, the platform how it ended."""
+        if event:
+            self.log.info("The trigger says: %s", event)
+        return self.execute(context)
+
+    def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:
+        from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_poll
+
+        rules = run.rules()
+        left = timedelta(seconds=max(0.0, (rules.deadline or 0) - time.time()))
+        self.defer(
+            trigger=self._trigger(run, max(first_poll(), min(outcome.seconds, rules.poll_interval))),
+            method_name="execute_complete",
+            timeout=left + DEFERRAL_SLACK,
+        )
+
+    def on_kill(self) -> None:
+        """Stop at once and cancel what still can be; what cannot is named in the log."""
+        if self._run is not None:
+            self._run.kill()
+
+    def _identity(self, context: Context) -> str:
+        ti = context["ti"]
+        mapped = f".{ti.map_index}" if (ti.map_index or 0) >= 0 and ti.map_index is not None else ""
+        return f"{ti.dag_id}.{ti.run_id}.{ti.task_id}{mapped}"
+
+    def _push(self, context: Context) -> Any:
+        def push(key: str, value: Any) -> None:
+            if value is not None:
+                context["ti"].xcom_push(key=key, value=value)
+
+        return push
 
 
 class UploadOperator(RunOperator):
@@ -135,7 +210,7 @@ class UploadOperator(RunOperator):
     def upload_trigger(self, port: Any, **waiting: Any) -> UploadTrigger:
         """Make the trigger that waits in the triggerer.
 
-        :param waiting: what :class:`~airflow_bulk.triggers.executions.UploadTrigger` takes, but for ``conn_id``.
+        :param waiting: what :class:`~airflow_bulk.triggers.waiting.UploadTrigger` takes, but for ``conn_id``.
         """
 
     def existing_import(self) -> ExistingImport | None:
