@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from loading import accounts, bad_account, loading, loads, posts
+from one_task import killed_after
 
 from airflow_bulk.documents.inspection import CheckStopped
 from airflow_bulk.runs.failures import TaskStopped
@@ -123,6 +124,19 @@ def test_a_deadline_keeps_the_record(centrapay: Any, files: Any, task: Any) -> N
     assert posts(centrapay) == 1
 
 
+def test_the_time_of_tries_that_posted_nothing_is_not_the_batches(
+    centrapay: Any, files: Any, task: Any
+) -> None:
+    centrapay.settings(step_seconds=0.3)
+    one = task(loading(url=files.put("/a.jsonl", accounts(1)), timeout=3600))
+    centrapay.emulator.fault("rate_limited", path="^/api/batches$", method="POST", times=5, retry_after=0)
+    with pytest.raises(AirflowException, match="429"):
+        one.run()
+    began = one.store.get("g1.started")
+    one.store.set("g1.started", {**began, "at": began["at"] - 7200})
+    assert one.run()["lines_accepted"] == 1
+
+
 def test_without_waiting(centrapay: Any, files: Any, task: Any) -> None:
     result = task(loading(url=files.put("/a.jsonl", accounts(1)), wait_for_completion=False)).run()
     assert result["batch_id"] and result["status"] is None and result["lines_accepted"] is None
@@ -152,6 +166,18 @@ def test_on_kill_says_that_the_batch_goes_on(
         one.operator.on_kill()
     (batch,) = centrapay.batches()
     assert f"Batch {batch['id']} goes on at Centrapay. No batch can be cancelled." in caplog.text
+
+
+def test_on_kill_in_mid_post_says_that_a_batch_may_go_on(
+    centrapay: Any, files: Any, task: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = task(loading(url=files.put("/a.jsonl", accounts(1))))
+    centrapay.emulator.fault("slow", path="^/api/batches$", method="POST", times=1, answer_delay=3.0)
+    with killed_after(1.0, lambda: one.operator.on_kill()):
+        one.run()
+    assert (
+        "A batch may have been created just now, and goes on then. No batch can be cancelled." in caplog.text
+    )
 
 
 def test_on_kill_stops_the_check_of_the_file(centrapay: Any, task: Any, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_waits_and_returns_what_is_known(extract_load: Any, mode: str) -> None:
         "error_kinds": None,
     }
     assert (task.waits > 0) is (mode != "poke")
+    conn_ids = {trigger.extract_load_conn_id for trigger in task.triggers}
+    assert conn_ids == ({"el_server"} if mode == "deferrable" else set())
 
 
 @every_mode

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import NEVER_EXPIRE
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from delegating import GOOD, LIST, REFUSED, DelegatedTask, ids, posts, store_another
-from one_task import MemoryStore
+from one_task import DyingStore, Killed, MemoryStore
 
 from airflow_bulk.hooks.extract_load import ExtractLoadHook
 from airflow_bulk.runs.extract_load import delegated
@@ -21,26 +21,6 @@ NEAR = {**GOOD, "since": "2013-01-01"}
 @pytest.fixture(autouse=True)
 def _over_at_once(extract_load: Any) -> None:
     extract_load.emulator.settings(start_delay=0, run_seconds=0)
-
-
-class Killed(BaseException):
-    """Nobody catches it, as nobody catches SIGKILL."""
-
-
-class DyingStore(MemoryStore):
-    """Dies at one write, before or after it counts."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        super().__init__()
-        self.at, self.after, self.writes = at, after, 0
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.writes += 1
-        if self.writes == self.at and not self.after:
-            raise Killed
-        super().set(key, value, retention=retention)
-        if self.writes == self.at:
-            raise Killed
 
 
 def test_killed_at_every_write(extract_load: Any) -> None:

@@ -6,10 +6,15 @@ What only a scheduler can do (kill, clear, defer and resume) is tested in ``test
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 
 class MemoryStore:
@@ -91,6 +96,21 @@ class Task:
         """What a person's clear does to the numbers (airflow.md section 2.1)."""
         self.max_tries = self.try_number + 2
         self.clear_number += 1
+
+
+@contextmanager
+def killed_after(seconds: float, kill: Callable[[], None]) -> Iterator[None]:
+    """Call in the main thread, in the middle of whatever it does, as Airflow's handler of SIGTERM is."""
+    before = signal.signal(signal.SIGALRM, lambda number, frame: kill())
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    from airflow_bulk.runs.failures import TaskStopped
+
+    try:
+        with pytest.raises(TaskStopped):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def importing(source: Path | str, **more: Any) -> Any:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
-from one_task import running
+from one_task import killed_after, running
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
@@ -141,19 +138,6 @@ def test_a_task_that_does_not_wait_does_not_end_well_with_a_cancelled_run(
 
 
 # Stopped while the answer to the POST is under way.
-
-
-@contextmanager
-def killed_after(seconds: float, kill: Callable[[], None]) -> Iterator[None]:
-    """Call in the main thread, in the middle of whatever it does, as Airflow's handler of SIGTERM is."""
-    before = signal.signal(signal.SIGALRM, lambda number, frame: kill())
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        with pytest.raises(TaskStopped):
-            yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def answers_late(emulator: Emulator, **how: Any) -> None:

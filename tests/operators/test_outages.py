@@ -56,6 +56,22 @@ def test_a_resumed_upload_does_not_read_its_import_again(emulator: Any, task: An
     assert emulator.held() == once(lines)
 
 
+def test_where_nobody_waits_an_outage_fails_the_try(emulator: Any, task: Any, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 10)
+    emulator.settings(start_delay=1000)
+    one = task(importing(source, deferrable=True))
+    with pytest.raises(TaskDeferred):
+        one.run()
+    one.make = importing(source, wait_for_completion=False)
+    emulator.fault(**REFUSED, times=1)
+    with pytest.raises(AirflowException, match="501"):
+        one.run()
+    assert one.run()["lines_accepted"] is None
+    emulator.clock.advance(2000)
+    assert emulator.held() == once(lines)
+
+
 def test_an_outage_before_everything_is_sent_fails_the_try(emulator: Any, task: Any, tmp_path: Path) -> None:
     """Nothing waits yet: Airflow's retry goes on where this try stopped."""
     source = tmp_path / "profiles.ndjson"
