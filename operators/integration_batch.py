@@ -87,7 +87,7 @@ class EnsureIntegrationBatchOperator(BaseOperator):
         leaves another as it is.
     :param cpu_size: as ``ram_size``.
     :param disk_size: as ``ram_size``.
-    :param size_fields: how sizes are spelled when sent: ``"seed"`` or ``"execution_container"`` (conflict 2).
+    :param size_fields: how sizes are spelled when sent: ``"documented"`` or ``"execution_container"``, as the console does (conflict 2).
     :param organisation_id: None takes the connection's.
     :param settle: seconds to wait until the platform lists an object whose creation got no answer.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
@@ -126,7 +126,7 @@ class EnsureIntegrationBatchOperator(BaseOperator):
         ram_size: str | None = None,
         cpu_size: str | None = None,
         disk_size: str | None = None,
-        size_fields: str = "seed",
+        size_fields: str = "documented",
         organisation_id: str | int | None = None,
         settle: float | str = 5.0,
         mediarithmics_conn_id: str = "mediarithmics_default",

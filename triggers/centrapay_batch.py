@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from airflow_bulk.platforms.centrapay import snapshot
+from airflow_bulk.platforms.centrapay import NO_CANCEL, snapshot
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.waiting import WaitingTrigger
 
@@ -35,7 +35,7 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     async def on_kill(self) -> None:
         """Log that the batch goes on: no documented call cancels a batch (centrapay.md section 1)."""
         if self.own:
-            self.log.warning("Batch %s goes on at Centrapay: no batch can be cancelled.", self.batch_id)
+            self.log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, NO_CANCEL)
 
     def _connection(self) -> str:
         return self.centrapay_conn_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from airflow_bulk.platforms.extract_load import snapshot
+from airflow_bulk.platforms.extract_load import NO_STOP, snapshot
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.triggers.waiting import WaitingTrigger
 
@@ -37,9 +37,7 @@ class ExtractLoadBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     async def on_kill(self) -> None:
         """Say what goes on (extract_load.md section 4)."""
         if self.own:
-            self.log.warning(
-                "Batch %s goes on at the server: no call that stops a batch is documented.", self.batch_id
-            )
+            self.log.warning("Batch %s goes on at the server. %s", self.batch_id, NO_STOP)
 
     def _connection(self) -> str:
         return self.extract_load_conn_id

@@ -174,4 +174,4 @@ def test_a_stopped_trigger_says_what_goes_on(own: bool) -> None:
     with structlog.testing.capture_logs() as logs:
         asyncio.run(trigger.on_kill())
     said = [one["event"] % tuple(one.get("positional_args", ())) for one in logs]
-    assert said == (["Batch b1 goes on at Centrapay: no batch can be cancelled."] if own else [])
+    assert said == (["Batch b1 goes on at Centrapay. No batch can be cancelled."] if own else [])

@@ -103,5 +103,5 @@ def test_a_stopped_trigger_says_what_goes_on(own: bool) -> None:
         asyncio.run(trigger.on_kill())
     said = [one["event"] % tuple(one.get("positional_args", ())) for one in logs]
     assert said == (
-        ["Batch b1 goes on at the server: no call that stops a batch is documented."] if own else []
+        ["Batch b1 goes on at the server. No call that stops a batch is documented."] if own else []
     )

@@ -55,7 +55,7 @@ def declare(hook: MediarithmicsHook, **fields) -> str:
     plugin = hook.create_plugin(group_id=GROUP, artifact_id="nightly")
     version = hook.create_plugin_version(plugin.id, "1.0.0", [one.body() for one in PROPERTIES])
     body = {"group_id": GROUP, "artifact_id": "nightly", "version_id": version.id, "name": "nightly"}
-    return hook.create_batch_instance({**body, **size_body(LOW, "seed"), **fields}).id
+    return hook.create_batch_instance({**body, **size_body(LOW, "documented"), **fields}).id
 
 
 def test_plugins(hook: MediarithmicsHook, emulator: Emulator) -> None:

@@ -21,13 +21,13 @@ SIZES = st.sampled_from([*batches.SIZES, "XL"])
 def test_sizes_read_back_as_the_seed_spells_them(sizes: dict[str, str], spelling: str) -> None:
     instance = batches.IntegrationBatchInstance(id="1", **batches.size_body(sizes, spelling))
     assert {name: instance.size(name) for name in sizes} == {
-        name: batches.seed_size(size) for name, size in sizes.items()
+        name: batches.documented_size(size) for name, size in sizes.items()
     }
 
 
 def test_each_spelling_stays_within_its_own_words() -> None:
     sizes = dict.fromkeys(batches.SIZE_NAMES, "EXTRA_LARGE")
-    assert set(batches.size_body(sizes, "seed").values()) == {"EXTRA_LARGE"}
+    assert set(batches.size_body(sizes, "documented").values()) == {"EXTRA_LARGE"}
     assert batches.size_body(sizes, "execution_container") == {
         "execution_container_ram_size": "XL",
         "execution_container_cpu_size": "XL",

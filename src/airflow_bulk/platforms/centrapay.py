@@ -29,6 +29,8 @@ REQUESTS_PER_MINUTE = 200.0
 #: Section 5 [documented]. Another status is unknown: it is kept as text, and the task waits and warns [assumed].
 COMPLETE, ERROR = "complete", "error"
 STATUSES = ("created", "copied", "chunked", COMPLETE, ERROR)
+#: Section 1: why a batch goes on when its task is stopped.
+NO_CANCEL = "No batch can be cancelled."
 
 FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"
 #: Section 6: the current types. Another type is accepted with a warning, so that a new type needs no release of ours

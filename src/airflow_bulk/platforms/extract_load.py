@@ -31,6 +31,8 @@ MASK = "***"
 #: Statuses of the optional extension (section 4 [assumed]); a server without the extension stores none.
 FAILED = frozenset({"failed", "stopped"})
 STATUSES = FAILED | {"running", "complete"}
+#: Why a batch goes on when its task is stopped (section 4).
+NO_STOP = "No call that stops a batch is documented."
 #: Kinds of errors that a report names at most.
 KINDS = 20
 #: `id` is a MongoDB object id (section 1 [documented]).

@@ -34,7 +34,7 @@ MANUAL, CRON = "MANUAL", "CRON"
 SIZES = ("LOW", "MEDIUM", "LARGE", "EXTRA_LARGE")
 SIZE_NAMES = ("ram_size", "cpu_size", "disk_size")
 #: How the fields of the sizes are spelled when sent: the documented names, or the console's (conflict 2).
-SIZE_FIELDS = ("seed", "execution_container")
+SIZE_FIELDS = ("documented", "execution_container")
 
 #: Ways to cancel an execution, in the order of section 9 [assumed]: none is documented (conflict 1).
 CANCEL_WAYS = ("put", "action", "delete")
@@ -110,7 +110,7 @@ class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
     def size(self, name: str) -> str | None:
         """Return the size of one of :data:`SIZE_NAMES` in the documented spelling, from the field that holds it."""
         value = getattr(self, name) or getattr(self, f"execution_container_{name}")
-        return None if value is None else seed_size(value)
+        return None if value is None else documented_size(value)
 
 
 class IntegrationBatchParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +169,7 @@ def execution_body(organisation_id: str | None, execution_type: str, expected_st
 # Names that the platform spells in two ways.
 
 
-def seed_size(value: str) -> str:
+def documented_size(value: str) -> str:
     """Return a size in the documented spelling; an unknown size is returned unchanged."""
     return "EXTRA_LARGE" if value == "XL" else value
 
@@ -180,8 +180,8 @@ def size_body(sizes: Mapping[str, str], size_fields: str) -> dict[str, str]:
     :param sizes: by :data:`SIZE_NAMES`, in either spelling.
     :param size_fields: one of :data:`SIZE_FIELDS`.
     """
-    if size_fields == "seed":
-        return {name: seed_size(sizes[name]) for name in SIZE_NAMES}
+    if size_fields == "documented":
+        return {name: documented_size(sizes[name]) for name in SIZE_NAMES}
     console = {"EXTRA_LARGE": "XL"}
     return {f"execution_container_{name}": console.get(sizes[name], sizes[name]) for name in SIZE_NAMES}
 

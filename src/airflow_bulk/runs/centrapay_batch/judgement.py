@@ -10,12 +10,10 @@ import logging
 from typing import Any
 
 from airflow_bulk.judging import NAMED, PastDeadline, Tolerance
-from airflow_bulk.platforms.centrapay import ERROR, CentrapayBatch, said, snapshot
+from airflow_bulk.platforms.centrapay import ERROR, NO_CANCEL, CentrapayBatch, said, snapshot
 from airflow_bulk.runs import failures
 
 log = logging.getLogger(__name__)
-
-NO_CANCEL = "No batch can be cancelled."
 
 
 def numbers(batch: CentrapayBatch) -> dict[str, Any]:

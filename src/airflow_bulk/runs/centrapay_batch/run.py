@@ -253,6 +253,6 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         """The batch itself goes on, and that is said."""
         self._file.cut()
         if self.batch_id is not None:
-            log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, judgement.NO_CANCEL)
+            log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, api.NO_CANCEL)
         elif self._posting:
-            log.warning("A batch may have been created just now, and goes on then. %s", judgement.NO_CANCEL)
+            log.warning("A batch may have been created just now, and goes on then. %s", api.NO_CANCEL)

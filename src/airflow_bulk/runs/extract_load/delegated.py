@@ -249,6 +249,6 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
     def _stop(self) -> None:
         """The batch itself goes on, and that is said."""
         if self.batch_id is not None:
-            log.warning("Batch %s goes on at the server. %s", self.batch_id, judgement.NO_STOP)
+            log.warning("Batch %s goes on at the server. %s", self.batch_id, api.NO_STOP)
         elif self._posting:
-            log.warning("A batch may have been stored just now, and goes on then. %s", judgement.NO_STOP)
+            log.warning("A batch may have been stored just now, and goes on then. %s", api.NO_STOP)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from airflow_bulk.platforms.extract_load import ServerBatch
+from airflow_bulk.platforms.extract_load import NO_STOP, ServerBatch
 from airflow_bulk.runs import failures
 
 log = logging.getLogger(__name__)
-
-NO_STOP = "No call that stops a batch is documented."
 
 
 def why_not_good(batch: ServerBatch, then: str) -> str:

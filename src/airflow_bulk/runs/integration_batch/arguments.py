@@ -195,7 +195,7 @@ def sizes(given: Mapping[str, Any]) -> dict[str, str]:
     for name in batches.SIZE_NAMES:
         size = read.optional_choice(name, given[name], (*batches.SIZES, "XL"))
         if size is not None:
-            found[name] = batches.seed_size(size)
+            found[name] = batches.documented_size(size)
     return found
 
 
