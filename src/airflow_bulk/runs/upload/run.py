@@ -30,7 +30,6 @@ from airflow_bulk.runs.upload.planning import SourcePlan
 
 if TYPE_CHECKING:
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
-    from airflow_bulk.runs.upload.planning import SourcePlan
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
 
@@ -62,7 +61,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     # What earlier tries left.
 
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
-        return with_executions(result, self.record)
+        return _with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
         warning = self.args.import_again_warning and f" {self.args.import_again_warning}"
@@ -145,12 +144,14 @@ class UploadRun(RemoteRun[UploadArguments]):
         if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
-        return why_not_good(f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ())
+        return _reason_not_good(
+            f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
+        )
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         failed = self._ended_as(RemoteStatus.FAILED)
         if not self.args.sending.resend_failed_parts:
-            raise AirflowFailException(say_failed(failed, verdict.reason, self.work.plan))
+            raise AirflowFailException(_say_failed(failed, verdict.reason, self.work.plan))
         return self._send_again([entry for entry, _ in failed], "FAILED")
 
     def _canceled(self, verdict: Finished) -> KeepWaiting | dict[str, Any]:
@@ -163,7 +164,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         """Send parts once more, a bounded number of times, and look again."""
         for entry in entries:
             if entry.given_up >= RESENDS:
-                raise AirflowFailException(say_given_up(entry, status, self.work.plan))
+                raise AirflowFailException(_say_given_up(entry, status, self.work.plan))
             log.warning(
                 "Part %d ended %s (execution %s); it is sent again.",
                 entry.part.index + 1,
@@ -210,7 +211,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self._make_result(self.work.plan, seen)
 
     def _make_result(self, plan: SourcePlan, seen: Sequence[RemoteSnapshot] | None) -> dict[str, Any]:
-        return make_result(
+        return _result_of(
             plan,
             import_id=self.work.import_id,
             executions=self.live_ids(),
@@ -223,8 +224,8 @@ class UploadRun(RemoteRun[UploadArguments]):
         self.work.live.clear()
 
     def _log_end(self, result: dict[str, Any]) -> None:
-        log.info("The %s is over. %s", self.work.what, totals(result))
-        tell_bad_lines(result, self._pairs or ())
+        log.info("The %s is over. %s", self.work.what, _sum_in_words(result))
+        _log_bad_lines(result, self._pairs or ())
 
     # Stopping.
 
@@ -246,7 +247,7 @@ class UploadRun(RemoteRun[UploadArguments]):
 Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
 
 
-def make_result(
+def _result_of(
     plan: SourcePlan,
     *,
     import_id: str | None,
@@ -279,7 +280,7 @@ def make_result(
     }
 
 
-def with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
+def _with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
     """Return a recorded result with the ids that it was too large to hold: the record's parts have them."""
     if "execution_ids" in result:
         return result
@@ -287,13 +288,13 @@ def with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
     return {"error_file_uris": [], **result, "execution_ids": ids}
 
 
-def why_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
+def _reason_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
     """Say why a finished import is not good; empty when it is.
 
     :param thing: the import in words, with its id.
     """
     reason = _open_sum(thing, result, pairs) or _too_many_failures(thing, result, tolerance, pairs)
-    return f"{reason} {totals(result)}" if reason else ""
+    return f"{reason} {_sum_in_words(result)}" if reason else ""
 
 
 def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
@@ -330,7 +331,7 @@ def _too_many_failures(thing: str, result: dict[str, Any], tolerance: Tolerance,
     )
 
 
-def totals(result: dict[str, Any]) -> str:
+def _sum_in_words(result: dict[str, Any]) -> str:
     """The sum in one sentence."""
     return (
         f"{result['lines_read']} lines read = {result['lines_rejected']} rejected + "
@@ -338,7 +339,7 @@ def totals(result: dict[str, Any]) -> str:
     )
 
 
-def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
+def _log_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
     """Say where the bad lines of a good import are: nobody else would look for them."""
     if result["rejects_uri"]:
         log.warning("%d rejected lines are in %s.", result["lines_rejected"], result["rejects_uri"])
@@ -347,7 +348,7 @@ def tell_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
         log.warning("%d lines failed on the platform, within max_failures.%s", result["lines_failed"], kinds)
 
 
-def where(entry: RecordedPart, plan: SourcePlan | None) -> str:
+def _place(entry: RecordedPart, plan: SourcePlan | None) -> str:
     """A part's place in the source: file and line range, never content."""
     part = entry.part
     name = plan.files[part.file][0] if plan and part.file < len(plan.files) else f"file {part.file + 1}"
@@ -355,18 +356,18 @@ def where(entry: RecordedPart, plan: SourcePlan | None) -> str:
     return f"{name}, from line {part.line}, {last - part.line + 1} lines"
 
 
-def say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
+def _say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
     """Say which parts failed as a whole, and what can be done."""
-    parts = "; ".join(f"part {one.part.index + 1}: {where(one, plan)}" for one, _ in failed[: judging.NAMED])
+    parts = "; ".join(f"part {one.part.index + 1}: {_place(one, plan)}" for one, _ in failed[: judging.NAMED])
     return (
         f"{reason}. It is not known whether lines of a failed execution were taken, so nothing is sent again: "
         f"{parts}. Check these lines; SendingOptions(resend_failed_parts=True) and a clear send them once more."
     )
 
 
-def say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> str:
+def _say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> str:
     """Say that a part came back too often."""
     return (
-        f"Part {entry.part.index + 1} ({where(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
+        f"Part {entry.part.index + 1} ({_place(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
         f"{name_ids(entry.executions)}. It is not sent again; a retry cannot help, and clearing the task tries anew."
     )
