@@ -42,6 +42,9 @@ def new_database(url: str, name: str) -> Iterator[str]:
         connection.autocommit = True  # a database is not made inside a transaction
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
+            # A scheduler that is killed in mid-transaction leaves its locks behind: the workers that it forked still hold
+            # its connection. The next scheduler could queue nothing before they end.
+            cursor.execute(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '20s'")
             try:
                 yield urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
             finally:
