@@ -110,13 +110,12 @@ class AirflowStack:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.logs = self.home / "component-logs"
-        self._sqlite = None if database else self.home / "airflow.db"
-        self.database = database or f"sqlite:///{self._sqlite}"
         self.environment = {
             **clean_environment(),
-            **self._settings(dags, parallelism),
+            **self._settings(dags, parallelism, database or f"sqlite:///{self.home / 'airflow.db'}"),
             **(environment or {}),
         }
+        self.database = self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
         self.api = AirflowApi(self.url, self.check_alive)
         self._looking = threading.Lock()
         self._restarts = 0
@@ -126,7 +125,7 @@ class AirflowStack:
         self._began = 0.0
         self.seconds_to_start = 0.0
 
-    def _settings(self, dags: Mapping[str, Path], parallelism: int) -> dict[str, str]:
+    def _settings(self, dags: Mapping[str, Path], parallelism: int, database: str) -> dict[str, str]:
         bundles = [
             {
                 "name": name,
@@ -145,7 +144,7 @@ class AirflowStack:
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
             "CORE__TEST_CONNECTION": "Enabled",
             # SQLite not with a longer timeout: the API server's event loop waits for locks that its own threads hold.
-            "DATABASE__SQL_ALCHEMY_CONN": self.database,
+            "DATABASE__SQL_ALCHEMY_CONN": database,
             "API__HOST": "127.0.0.1",
             "API__PORT": self.port,
             "API__BASE_URL": self.url,
@@ -202,13 +201,17 @@ class AirflowStack:
             )
         if done.returncode:
             raise StackError(f"airflow db migrate failed ({done.returncode}):\n{self.log_tail('db-migrate')}")
-        if self._sqlite:
-            with contextlib.closing(sqlite3.connect(self._sqlite)) as database:
+        if self._on_sqlite:
+            with contextlib.closing(sqlite3.connect(self.database.removeprefix("sqlite:///"))) as database:
                 # Readers do not hold up writers then; Airflow answers "database is locked" with status 500.
                 database.execute("PRAGMA journal_mode=WAL")
         for name in COMPONENTS:
             if name not in self._processes:
                 self.start_component(name)
+
+    @property
+    def _on_sqlite(self) -> bool:
+        return self.database.startswith("sqlite:///")
 
     def wait_healthy(self, timeout: float = 180.0) -> None:
         """Wait until all four parts say healthy; ``seconds_to_start`` then tells how long the start took."""
@@ -227,7 +230,7 @@ class AirflowStack:
 
     def start_component(self, name: str, **environment: str) -> int:
         """Start one of ``COMPONENTS``; return its pid, which is its session's id as well."""
-        if self._sqlite and name != "api-server":
+        if self._on_sqlite and name != "api-server":
             # On a busy machine 5 s are not enough, and a scheduler that does not get the lock ends.
             patient = f"{self.database}?timeout=60"
             environment = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": patient, **environment}

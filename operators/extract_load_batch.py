@@ -44,7 +44,7 @@ class ExtractLoadBatchOperator(RunOperator):
     :param check: refuse a bad definition while the DAG file is parsed; the server would store it and hang.
     :param on_clear: what clearing a success does: ``"run_again"``, or ``"keep"`` the recorded result.
     :param wait_for_completion: False ends when the batch is stored; all but its id is then None.
-    :param poll_interval: seconds between two looks once the batch has aged; looks are closer at first.
+    :param poll_interval: seconds between two polls once the batch has aged; the first polls are closer together.
     :param timeout: deadline from the first submission, the same over retries and deferral: a batch that hangs never ends
         by itself.
     :param settle: seconds to wait for a batch to show after the answer to its creation was lost.

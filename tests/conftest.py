@@ -13,7 +13,6 @@ import functools
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,21 +173,26 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def airflow_database(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """The URL of an empty database for a whole Airflow; None, which is SQLite, where there is no PostgreSQL.
+def new_airflow_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str | None]]:
+    """``new_airflow_database()``: the URL of an empty database for one whole Airflow, dropped when the tests are over.
 
-    SQLite has one writer at a time. With several runs at once the API server ended still for more than 15 s: the
-    scheduler took running tasks for lost, and requests were answered with "Database error".
+    None, which is SQLite, where no PostgreSQL can be had. SQLite has one writer at a time (airflow.md section 8.5).
     """
-    from postgres_server import new_database
+    from postgres_server import NoPostgres, airflow_database
 
-    try:
-        url = request.getfixturevalue("postgres_url")
-    except pytest.skip.Exception:
-        yield None
-        return
-    with new_database(url, f"airflow_{uuid.uuid4().hex[:8]}") as made:
-        yield made.replace("postgresql://", "postgresql+psycopg2://", 1)
+    with contextlib.ExitStack() as made:
+
+        def make() -> str | None:
+            try:
+                return made.enter_context(airflow_database(request.getfixturevalue("postgres_url")))
+            except pytest.skip.Exception:
+                return None
+            except NoPostgres as error:
+                if os.environ.get("POSTGRES_REQUIRED"):
+                    pytest.fail(f"no database for Airflow: {error}")
+                return None
+
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +206,7 @@ def airflow_stack(
     repository: Path,
     installed: str,
     scratch_dags: Path,
-    airflow_database: str | None,
+    new_airflow_database: Callable[[], str | None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowStack]:
     """A whole Airflow, started once for all tests that need one: see ``demo/airflow_stack.py``.
@@ -225,5 +229,5 @@ def airflow_stack(
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     }
     home = tmp_path_factory.mktemp("airflow")
-    with AirflowStack(home, folders, settings, database=airflow_database, python=installed) as stack:
+    with AirflowStack(home, folders, settings, database=new_airflow_database(), python=installed) as stack:
         yield stack

@@ -89,7 +89,7 @@ class IntegrationBatchTrigger(ExecutionsTrigger[IntegrationBatchSnapshot]):
         return {"instance_id": self.instance_id}
 
 
-class _Look:
+class _Poll:
     """One poll of a watcher: the runs that are over, and, once events were fired for them, what remembers that."""
 
     def __init__(self, over: list[IntegrationBatchSnapshot]) -> None:
@@ -216,33 +216,33 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
         """Return what polls, and learns when the events of a poll are stored."""
         return _Producer(cls(**kwargs))
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Look]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[_Poll]) -> AsyncIterator[TriggerEvent]:
         """Turn polls into events."""
         memory = _Memory(self._one_store(), self.instance_id)
         await memory.load()
-        async for look in shared_stream:
+        async for poll in shared_stream:
             if memory.fresh:
                 # The watching begins: runs that are over already fire nothing.
-                await memory.keep(look.over)
+                await memory.keep(poll.over)
                 continue
-            look.memory, look.fired = memory, memory.unknown(look.over)
-            memory.fire(look.fired)
-            for run in look.fired:
+            poll.memory, poll.fired = memory, memory.unknown(poll.over)
+            memory.fire(poll.fired)
+            for run in poll.fired:
                 yield TriggerEvent(run_report(self.instance_id, run))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll and fire where Airflow shares no stream; a run is stored as soon as Airflow has taken its event."""
         memory = _Memory(self._one_store(), self.instance_id)
         await memory.load()
-        async with aclosing(self.looks()) as looks:
-            async for look in looks:
+        async with aclosing(self.polls()) as polls:
+            async for poll in polls:
                 if memory.fresh:
-                    await memory.keep(look.over)
-                for run in memory.unknown(look.over):
+                    await memory.keep(poll.over)
+                for run in memory.unknown(poll.over):
                     yield TriggerEvent(run_report(self.instance_id, run))
                     await memory.keep([run])
 
-    async def looks(self) -> AsyncGenerator[_Look, None]:
+    async def polls(self) -> AsyncGenerator[_Poll, None]:
         """Poll for ever. Every error is logged and waited out: no retry would start a watcher that ended."""
         while True:
             watching = shared_hooks().watch(
@@ -256,7 +256,7 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
             try:
                 async with aclosing(watching) as found:
                     async for runs in found:
-                        yield _Look([one for one in runs if self._counts(one)])
+                        yield _Poll([one for one in runs if self._counts(one)])
             except PlatformError as error:
                 self.log.error("%s Looking again in %.0f s.", error, self._after_error())
             except Exception:
@@ -300,19 +300,19 @@ class _Producer(SharedStreamProducer):
     def __init__(self, trigger: IntegrationBatchEventTrigger) -> None:
         self._trigger = trigger
 
-    async def open_stream(self) -> AsyncIterator[tuple[_Look, _Look]]:
+    async def open_stream(self) -> AsyncIterator[tuple[_Poll, _Poll]]:
         """Yield each poll twice: as the raw event, and as what :meth:`advance` gets back."""
-        async with aclosing(self._trigger.looks()) as looks:
-            async for look in looks:
-                yield look, look
+        async with aclosing(self._trigger.polls()) as polls:
+            async for poll in polls:
+                yield poll, poll
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Store the runs of these polls. A restart fires again the events that Airflow has not stored."""
         for item in batch:
-            look: _Look = item.broker_payload
-            if look.memory is not None and item.outcome.is_clean:
+            poll: _Poll = item.broker_payload
+            if poll.memory is not None and item.outcome.is_clean:
                 try:
-                    await look.memory.keep(look.fired)
+                    await poll.memory.keep(poll.fired)
                 except Exception:
                     # Raised, it would end the stream, and the runs would fire at once again. The next poll stores them.
                     self._trigger.log.exception(

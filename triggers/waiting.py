@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=RemoteSnapshot)
 
 
-#: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last look, our message
+#: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last poll, our message
 #: and the cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
 #: Seconds that on_kill gives itself of the framework's 30 (ARCHITECTURE.md section 6).
@@ -133,8 +133,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 self.deadline,
             )
             event = None
-            async with aclosing(watching) as looks:
-                async for found in looks:
+            async with aclosing(watching) as polls:
+                async for found in polls:
                     verdict = judging.judge(self._counting(found), self._rules(), time.time())
                     if not isinstance(verdict, KeepWaiting):
                         event = TriggerEvent(self._event(verdict))
@@ -191,7 +191,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
     :param newest: the newest execution when the task deferred: ``on_kill`` cancels no later one.
     :param started: seconds since 1970 of the submission.
     :param deadline: seconds since 1970 after which waiting ends.
-    :param poll_interval: seconds between two looks once the work has aged.
+    :param poll_interval: seconds between two polls once the work has aged.
     :param quiet_for: seconds without a new execution before all are there.
     :param cancel_on_kill: cancel PENDING executions when a person stops the task.
     :param first: seconds until the first poll.

@@ -15,7 +15,7 @@ What this room promises:
 How a caller uses it::
 
     found = find_files(source, open_path, mime_type=..., check_extension=...)    # documents.source.files
-    rejects = RejectFile(folder, "name.ndjson", content="line") or None          # documents.rejects
+    rejects = RejectFile(folder, "name.ndjson", content="line") or None          # documents.source_check
     with SenderPool(files=found, rules=LineRules(document_type=...), layout=Layout(max_part_bytes=...),
               workers=2, spool_dir=None, rejects=rejects) as pool:
         pool.run(pool.first_pass(), gate)            # pass 1: gate.checked(part, findings) in index order

@@ -14,7 +14,7 @@ from airflow_bulk.documents.source import parts
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.hooks.sending import child as messages
+from airflow_bulk.hooks.sending import messages
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import AnswerLost, LineRules, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import WorkerTask

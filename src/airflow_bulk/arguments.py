@@ -1,7 +1,8 @@
 """Read the arguments of operators and sensors, from code or from a template; an error names the argument.
 
 A template always renders to text: ``"true"``, ``"5000000"``, ``"None"``. So every function here reads a value, and the
-text of such a value. Arguments are read before anything is sent.
+text of such a value. Arguments are read before anything is sent. What every upload is asked for stands at the end
+(:class:`UploadArguments`).
 """
 
 from __future__ import annotations
@@ -272,7 +273,7 @@ class UploadArguments:
     :param on_clear: ``import_again`` or ``keep``.
     :param on_source_change: ``fail`` or ``restart``.
     :param timeout: seconds from the first submission to the deadline.
-    :param poll_interval: seconds between two looks once the work has aged.
+    :param poll_interval: seconds between two polls once the work has aged.
     :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 

@@ -96,7 +96,7 @@ class ImportStory(Story):
         found = [str(path) for path in files + logs if wanted in path.read_bytes()]
         engine = sqlalchemy.create_engine(self.stack.database)
         with contextlib.closing(engine.connect()) as database:
-            # A long value may be cut in pieces over the file's pages, so every cell is looked at as well.
+            # In a file of SQLite a long value may be cut in pieces over the pages; a server's files are not here at all.
             for table in sqlalchemy.inspect(engine).get_table_names():
                 rows = database.execute(sqlalchemy.text(f'SELECT * FROM "{table}"'))
                 found += [f"table {table}" for row in rows if any(text in _as_text(cell) for cell in row)]

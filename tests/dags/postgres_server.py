@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
-import urllib.parse
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,21 +35,42 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def new_database(url: str, name: str) -> Iterator[str]:
-    """Make an empty database on a server, give its URL, and drop it in the end, whoever is still connected."""
+def airflow_database(url: str) -> Iterator[str]:
+    """Make an empty database for Airflow, give its SQLAlchemy URL, and drop it in the end, whoever is still connected.
+
+    Tests that are killed leave their database behind. Parameters in the URL's query are left out, since Airflow's two
+    drivers (psycopg2 and asyncpg) name them differently.
+
+    :param url: of the server; its user must be allowed to create databases.
+    :raises NoPostgres: the URL cannot be read, or the database cannot be created.
+    """
+    import psycopg2
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    name = f"airflow_{uuid.uuid4().hex[:8]}"
+    try:
+        made = make_url(re.sub("^postgres://", "postgresql://", url)).set(
+            drivername="postgresql+psycopg2", database=name, query={}
+        )
+        _on_server(url, f"CREATE DATABASE {name}")
+    except (ArgumentError, psycopg2.Error) as error:
+        raise NoPostgres(f"no database can be created: {type(error).__name__}") from None
+    try:
+        # A scheduler that is killed in mid-transaction leaves its locks behind (airflow.md section 8.5).
+        _on_server(url, f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '20s'")
+        yield made.render_as_string(hide_password=False)
+    finally:
+        _on_server(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _on_server(url: str, statement: str) -> None:
     import psycopg2
 
     with contextlib.closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True  # a database is not made inside a transaction
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
-            # A scheduler that is killed in mid-transaction leaves its locks behind: the workers that it forked still hold
-            # its connection. The next scheduler could queue nothing before they end.
-            cursor.execute(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '20s'")
-            try:
-                yield urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
-            finally:
-                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            cursor.execute(statement)
 
 
 def _answers(url: str) -> bool:

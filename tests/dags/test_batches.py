@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def stack(
     emulator: Emulator,
     watched: str,
     repository: Path,
-    airflow_database: str | None,
+    new_airflow_database: Callable[[], str | None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowStack]:
     home = tmp_path_factory.mktemp("batches")
@@ -58,7 +58,7 @@ def stack(
     (folders["examples"] / "batch_around_import.py").symlink_to(
         repository / "dags" / "batch_around_import.py"
     )
-    with AirflowStack(home, folders, environment, database=airflow_database) as running:
+    with AirflowStack(home, folders, environment, database=new_airflow_database()) as running:
         for dag_id in (*EXAMPLES, "batch_watched", "batch_followed", "batch_run"):
             running.api.wait_for_dag(dag_id)
             running.api.unpause(dag_id)

@@ -155,65 +155,6 @@ class PartOrder:
             )
 
 
-class SourceCheck:
-    """Checks every line of a source in this process. Nothing is sent.
-
-    :param files: what :func:`~airflow_bulk.documents.source.files.find_files` found, in order.
-    :param rules: what a line may be.
-    :param layout: how the source is cut: a longer line than a part is rejected.
-    :param rejects: where reject rows go; the caller finishes or discards it.
-    :param on_part: given each part as soon as it is checked.
-    :ivar parts: the parts that were checked, with their facts.
-    :ivar totals: what was found in them.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[FoundFile],
-        rules: LineRules,
-        layout: Layout,
-        *,
-        rejects: RejectFile | None = None,
-        on_part: Callable[[Part], None] | None = None,
-    ) -> None:
-        self._files, self._rules, self._layout = files, rules, layout
-        self._rejects, self._on_part = rejects, on_part
-        self._checker: PartChecker | None = None
-        self._stopped = False
-        self.parts: list[Part] = []
-        self.totals = CheckTotals()
-
-    def run(self) -> None:
-        """Read the source from its beginning to its end.
-
-        :raises SourceError: it cannot be read, or is not what it was when it was found.
-        :raises CheckStopped: :meth:`stop` was called.
-        """
-        order = PartOrder(self._files, self._rejects, self._take)
-        want = self._rejects.content if self._rejects else ""
-        with (
-            SourceReader(self._files, self._rules, self._layout.max_part_bytes) as reader,
-            contextlib.closing(Spill()) as spill,
-        ):
-            self._checker = PartChecker(order, reader, self._layout, HoleKeeper(0, spill.handle), want)
-            if self._stopped:
-                self._checker.stop()
-            while self._checker.check(Part(index=len(self.parts), file=0, start=0, length=0)):
-                pass
-
-    def stop(self) -> None:
-        """Stop for good. Safe in a signal handler."""
-        self._stopped = True
-        if self._checker is not None:
-            self._checker.stop()
-
-    def _take(self, part: Part, findings: CheckFindings) -> None:
-        self.parts.append(part)
-        self.totals.add(findings)
-        if self._on_part is not None:
-            self._on_part(part)
-
-
 class RejectFile:
     """An NDJSON file of rejected lines, one row a line.
 
@@ -229,7 +170,7 @@ class RejectFile:
     def __init__(self, folder: Any, name: str, *, content: Literal["line", "position"] = "line") -> None:
         self.content = content
         self._name = name
-        self._folder = _local(folder)
+        self._folder = _local_folder(folder)
         self._remote: Any = folder
         self._file: Any = None
         self._partial = ""
@@ -318,7 +259,7 @@ class RejectFile:
             Path(self._partial).unlink(missing_ok=True)
 
 
-def _local(folder: Any) -> Path | None:
+def _local_folder(folder: Any) -> Path | None:
     if isinstance(folder, Path):
         return folder
     if isinstance(folder, str):
@@ -326,3 +267,62 @@ def _local(folder: Any) -> Path | None:
     if getattr(folder, "protocol", "") in ("file", "local"):
         return Path(folder.path)
     return None
+
+
+class SourceCheck:
+    """Checks every line of a source in this process. Nothing is sent.
+
+    :param files: what :func:`~airflow_bulk.documents.source.files.find_files` found, in order.
+    :param rules: what a line may be.
+    :param layout: how the source is cut: a longer line than a part is rejected.
+    :param rejects: where reject rows go; the caller finishes or discards it.
+    :param on_part: given each part as soon as it is checked.
+    :ivar parts: the parts that were checked, with their facts.
+    :ivar totals: what was found in them.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[FoundFile],
+        rules: LineRules,
+        layout: Layout,
+        *,
+        rejects: RejectFile | None = None,
+        on_part: Callable[[Part], None] | None = None,
+    ) -> None:
+        self._files, self._rules, self._layout = files, rules, layout
+        self._rejects, self._on_part = rejects, on_part
+        self._checker: PartChecker | None = None
+        self._stopped = False
+        self.parts: list[Part] = []
+        self.totals = CheckTotals()
+
+    def run(self) -> None:
+        """Read the source from its beginning to its end.
+
+        :raises SourceError: it cannot be read, or is not what it was when it was found.
+        :raises CheckStopped: :meth:`stop` was called.
+        """
+        order = PartOrder(self._files, self._rejects, self._take)
+        want = self._rejects.content if self._rejects else ""
+        with (
+            SourceReader(self._files, self._rules, self._layout.max_part_bytes) as reader,
+            contextlib.closing(Spill()) as spill,
+        ):
+            self._checker = PartChecker(order, reader, self._layout, HoleKeeper(0, spill.handle), want)
+            if self._stopped:
+                self._checker.stop()
+            while self._checker.check(Part(index=len(self.parts), file=0, start=0, length=0)):
+                pass
+
+    def stop(self) -> None:
+        """Stop for good. Safe in a signal handler."""
+        self._stopped = True
+        if self._checker is not None:
+            self._checker.stop()
+
+    def _take(self, part: Part, findings: CheckFindings) -> None:
+        self.parts.append(part)
+        self.totals.add(findings)
+        if self._on_part is not None:
+            self._on_part(part)

@@ -20,6 +20,14 @@ from airflow_bulk.runs.record import ClearUnclear, RecordLost
 #: The same at every try: retries would only repeat them.
 FOR_GOOD = (ArgumentError, SourceChanged, *LASTING, ClearUnclear, WrongPort)
 RETRIED = (SourceError, PlatformError, RecordLost, ValueError)
+#: After the deadline of a task's own work.
+LOOKS_AGAIN = (
+    "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
+)
+#: After a sensor's timeout.
+WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew."
+#: Kinds of messages that a text names.
+KINDS_NAMED = 3
 
 
 class DeadlinePassed(AirflowException):
@@ -39,16 +47,6 @@ def as_airflow_errors() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
     except RETRIED as error:
         raise AirflowException(str(error)) from None
-
-
-#: After the deadline of a task's own work.
-LOOKS_AGAIN = (
-    "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
-)
-#: After a sensor's timeout.
-WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew."
-#: Kinds of messages that a text names.
-KINDS = 3
 
 
 def say_late(
@@ -80,7 +78,7 @@ def say_kinds(messages: Iterable[str]) -> str:
 
     :param messages: reduced to their kinds, so that they hold no line's content.
     """
-    kinds = sorted({one for one in messages if one})[:KINDS]
+    kinds = sorted({one for one in messages if one})[:KINDS_NAMED]
     return f" Kinds: {'; '.join(kinds)}." if kinds else ""
 
 

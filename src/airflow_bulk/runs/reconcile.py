@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 BETWEEN_LISTS = 0.2
 #: Lists at most until two agree.
 LISTS = 20
-#: Seconds between two looks at an execution that has not told its line count.
+#: Seconds between two polls at an execution that has not told its line count.
 BETWEEN_LOOKS = 1.0
 #: Seconds an unmatched execution may take to tell its line count.
 UNTIL_COUNTED = 120.0

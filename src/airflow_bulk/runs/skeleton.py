@@ -1,9 +1,9 @@
 """The life of one piece of remote work over all tries of its task, for every platform.
 
-Recorded end, open, submit once, look, wait out an outage, judge, write the end, stop. :meth:`RemoteRun.advance` does
+Recorded end, open, submit once, poll, wait out an outage, judge, write the end, stop. :meth:`RemoteRun.advance` does
 all that can be done now and is the only entrance: a first try, a retry, a resume after deferral and a crash in any of
 them take the same path, and the record says what is left to do (ARCHITECTURE.md section 5.8). What a platform adds is how to
-submit, how to look, what a verdict leads to and what can be cancelled. A task also ends with its supervisor
+submit, how to poll, what a verdict leads to and what can be cancelled. A task also ends with its supervisor
 (:func:`ends_with_supervisor`), so that an orphan does not burn bandwidth for hours; exactly once does not rest on that, for
 the commit gate holds without (airflow.md section 4.3).
 """
@@ -55,7 +55,7 @@ class RemoteRunArguments(Protocol):
 
     @property
     def poll_interval(self) -> float:
-        """Seconds between two looks once the work has aged."""
+        """Seconds between two polls once the work has aged."""
 
     @property
     def timeout(self) -> float:
@@ -83,7 +83,7 @@ class RemoteRun(ABC, Generic[A]):
     # The way through.
 
     def advance(self) -> KeepWaiting | dict[str, Any]:
-        """Do everything that can be done now; return the result, or when to look again."""
+        """Do everything that can be done now; return the result, or when to poll again."""
         dry = self._dry_run()
         if dry is not None:
             return dry
@@ -202,7 +202,7 @@ class RemoteRun(ABC, Generic[A]):
             return self._wait_out(error)
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, self._waits_for(verdict), verdict.unknown)
-            return self._next_poll(verdict)
+            return self._until_next_poll(verdict)
         if isinstance(verdict, PastDeadline):
             self._late(verdict)
         if isinstance(verdict, FailedBecause):
@@ -233,8 +233,8 @@ class RemoteRun(ABC, Generic[A]):
         """What is being waited for, in words."""
         return verdict.why
 
-    def _next_poll(self, verdict: KeepWaiting) -> KeepWaiting:
-        """When to look again."""
+    def _until_next_poll(self, verdict: KeepWaiting) -> KeepWaiting:
+        """When to poll again."""
         return verdict
 
     @abstractmethod

@@ -44,7 +44,7 @@ class Watch(ABC):
 
     :param started: seconds since 1970 of the first poll.
     :param timeout: seconds from then to the deadline.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param rules: more of :class:`airflow_bulk.judging.WaitingRules`.
     """
 

@@ -1,4 +1,4 @@
-"""What a sensor sees of a Centrapay batch: one look, its verdict, the result, the words for failure."""
+"""What a sensor sees of a Centrapay batch: one poll, its verdict, the result, the words for failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sensor sees of a document import: one look, its verdict, the result, the words for failure.
+"""What a sensor sees of a document import: one poll, its verdict, the result, the words for failure.
 
 The same :mod:`airflow_bulk.judging` as everywhere decides what is over; here stands only what a mere watcher makes of
 it, who cannot send anything again.

@@ -1,4 +1,4 @@
-"""What a sensor sees of a batch on the extract/load server: one look, its verdict, the result, the words for failure."""
+"""What a sensor sees of a batch on the extract/load server: one poll, its verdict, the result, the words for failure."""
 
 from __future__ import annotations
 

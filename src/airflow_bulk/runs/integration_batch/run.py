@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 #: How often a run is started again after its execution was cancelled.
 RESTARTS = 3
-#: Poll intervals between two looks at an execution that is to start later.
+#: Poll intervals between two polls at an execution that is to start later.
 INTERVALS_BEFORE_START = 10
 STARTS_NOTHING = "A retry starts nothing again; clear the task to run the batch."
 #: Share of the seconds of ``on_kill`` for looking for an execution whose id is not known yet.
@@ -129,7 +129,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         self._snapshots()
         return self._start_again() if self._last.remote_status is RemoteStatus.CANCELED else self._end()
 
-    def _next_poll(self, verdict: KeepWaiting) -> KeepWaiting:
+    def _until_next_poll(self, verdict: KeepWaiting) -> KeepWaiting:
         """Until it is to start, a look now and then is enough: somebody may have cancelled it."""
         rarely = min(self.until_start(), INTERVALS_BEFORE_START * self.args.poll_interval)
         return dataclasses.replace(verdict, seconds=max(verdict.seconds, rarely))

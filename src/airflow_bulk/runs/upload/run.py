@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: How often a part is sent again after its execution was cancelled (or failed, where that is allowed).
 RESENDS = 3
+#: Each sent part with its execution as last seen.
+Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
 
 
 class UploadRun(RemoteRun[UploadArguments]):
@@ -161,7 +163,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         return [pair for pair in self._pairs or () if pair[1].remote_status is status]
 
     def _send_again(self, entries: Sequence[RecordedPart], status: str) -> KeepWaiting | dict[str, Any]:
-        """Send parts once more, a bounded number of times, and look again."""
+        """Send parts once more, a bounded number of times, and poll again."""
         for entry in entries:
             if entry.given_up >= RESENDS:
                 raise AirflowFailException(_say_given_up(entry, status, self.work.plan))
@@ -236,15 +238,11 @@ class UploadRun(RemoteRun[UploadArguments]):
         if unreconciled:
             log.warning(
                 "Whether the platform took these parts is not known, and so nothing of them was cancelled: %s. "
-                "The next try settles them.",
+                "The next try reconciles them.",
                 judging.name_ids([f"part {number}" for number in unreconciled]),
             )
         if self.args.cancel_on_kill and self.work.live and self.work.import_id is not None:
             self.work.cancel(sorted(self.work.live), KILL_SECONDS)
-
-
-#: Each sent part with its execution as last seen.
-Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
 
 
 def _result_of(
