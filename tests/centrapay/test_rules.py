@@ -78,15 +78,23 @@ GOOD = [
     (FARMLANDS, changed(ACCOUNT, "somethingNew", {"a": 1})),
     *((TICKETEK, changed(TICKET, "quantity", value)) for value in [1, -1, "1", "-1"]),
     (TICKETEK, changed(TICKET, "memberNumber", ...)),
+    # A null in an optional field counts as left out [assumed].
+    (TICKETEK, changed(TICKET, "memberNumber", None)),
+    *((FARMLANDS, changed(ACCOUNT, name, None)) for name in ACCOUNT if name != "externalId"),
+    *(
+        (FARMLANDS, changed(ACCOUNT, f"contacts.0.{name}", None))
+        for name in ["name", "mobile", "email", "cards"]
+    ),
+    *((FARMLANDS, changed(ACCOUNT, f"{CARD}.{name}", None)) for name in ACCOUNT["contacts"][0]["cards"][0]),
 ]
 BAD = [
     *((FARMLANDS, "externalId", value) for value in [..., "", None, 7]),
-    *((FARMLANDS, "accountNumber", value) for value in [451_239, None]),
-    *((FARMLANDS, "availableBalance", value) for value in ["", "much", "1,5", True, None, []]),
-    *((FARMLANDS, "contacts", value) for value in [{}, None, ["x"], [{}]]),
+    *((FARMLANDS, "accountNumber", value) for value in [451_239, True]),
+    *((FARMLANDS, "availableBalance", value) for value in ["", "much", "1,5", True, []]),
+    *((FARMLANDS, "contacts", value) for value in [{}, [None], ["x"], [{}]]),
     *((FARMLANDS, "contacts.0.mobile", value) for value in ["021 111", "+61211112222", 64, "+64"]),
     (FARMLANDS, "contacts.0.primary", "true"),
-    *((FARMLANDS, f"{CARD}.barcode", value) for value in ["31004577", "3100457720", "x", 31_004_577, None]),
+    *((FARMLANDS, f"{CARD}.barcode", value) for value in ["31004577", "3100457720", "x", 31_004_577]),
     *((FARMLANDS, f"{CARD}.number", value) for value in ["400000000000000", 4_000_000_000_000_002]),
     (FARMLANDS, f"{CARD}.status", "lost"),
     *((FARMLANDS, f"{CARD}.expiry", value) for value in ["2030-04-01", "2030-04-01T00:00:00+12:00", 5]),

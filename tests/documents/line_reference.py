@@ -14,6 +14,7 @@ from typing import Any
 from airflow_bulk.documents import check_line
 from airflow_bulk.documents.lines.checking import Finding, Report
 
+ACTIVITY_TYPES = ("SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER")
 KINDS = ("user_account_id", "email_hash", "user_agent_id")
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -45,6 +46,13 @@ def loads(text: str) -> Any:
     )
     json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def without_nulls(value: Any) -> Any:
+    """A property that is null is not there."""
+    if isinstance(value, dict):
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def need(condition: object) -> None:
@@ -105,6 +113,7 @@ def profile(line: dict[str, Any]) -> None:
     typed(line, "update_strategy", ("PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE").__contains__)
     typed(line, "force_replace", flag)
     typed(line, "merge_objects", flag)
+    need(not (line.get("force_replace") and line.get("merge_objects")))
     need("update_strategy" not in line or ("force_replace" not in line and "merge_objects" not in line))
 
 
@@ -173,6 +182,13 @@ def device_points(line: dict[str, Any]) -> None:
 def activity(line: dict[str, Any]) -> None:
     typed(line, "$ts", whole, mandatory=True)
     typed(line, "$type", text, mandatory=True)
+    kind = line["$type"]
+    shouted = kind.upper() if kind.isascii() else kind
+    need(
+        kind == shouted
+        or not (shouted in ACTIVITY_TYPES or shouted.startswith("USER_SCENARIO"))
+        or kind.startswith("USER_SCENARIO")
+    )
     typed(
         line,
         "$session_status",
@@ -180,9 +196,11 @@ def activity(line: dict[str, Any]) -> None:
         mandatory=True,
     )
     typed(line, "$ttl", whole)
-    typed(line, "$unique_key", lambda value: isinstance(value, str) and UUID.fullmatch(value))
+    typed(
+        line, "$unique_key", lambda value: value == "" or (isinstance(value, str) and UUID.fullmatch(value))
+    )
     for name in ("$origin", "$location"):
-        typed(line, name, lambda value: value is None or thing(value))
+        typed(line, name, thing)
     need(isinstance(line.get("$events"), list))
     for event in line["$events"]:
         need(thing(event))
@@ -220,7 +238,7 @@ def is_good(document_type: str, line: bytes) -> bool:
     try:
         if b"\0" in line or b"\n" in line:
             return False
-        document = loads(line.decode())
+        document = without_nulls(loads(line.decode()))
         need(isinstance(document, dict))
         REFERENCE[document_type](document)
     except (BadError, ValueError, RecursionError):

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_bulk.documents.lines import faults
+from airflow_bulk.documents.lines.formats import FORMATS
 
 UUID = "0b8f3c52-6a0e-4f3a-8a57-3d7a5f0c9d11"
 
@@ -64,6 +69,10 @@ CHOICE = json.loads(GOOD["USER_CHOICE"][0])
 ACCOUNT = json.loads(GOOD["USER_IDENTIFIERS_DELETION"][0])
 GONE = object()
 
+KNOWN_TYPES = (
+    "$type has to be a non-empty string, and a known type in capitals: SITE_VISIT, APP_VISIT, DISPLAY_AD, EMAIL, "
+    "TOUCH, RECOMMENDER or USER_SCENARIO..."
+)
 ONE = "exactly one identifier is needed, found "
 
 
@@ -95,21 +104,13 @@ BAD = [
     ),
     (
         "USER_PROFILE",
-        changed(PROFILE, email_hash=None),
-        [
-            "email_hash has to be a non-empty string, but is null",
-            ONE + "2: user_account_id and email_hash",
-        ],
+        changed(PROFILE, user_account_id=None, email_hash=None),
+        [ONE + "none, compartment_id alone is none"],
     ),
     (
         "USER_PROFILE",
         changed(PROFILE, user_account_id=77),
         ["user_account_id has to be a non-empty string, but is a number"],
-    ),
-    (
-        "USER_PROFILE",
-        changed(PROFILE, compartment_id=None),
-        ["compartment_id has to be a non-empty string or an integer, but is null"],
     ),
     (
         "USER_PROFILE",
@@ -119,14 +120,14 @@ BAD = [
     # 6.3
     ("USER_PROFILE", changed(PROFILE, operation="UPDATE"), ["operation has to be UPSERT or DELETE"]),
     ("USER_PROFILE", changed(PROFILE, operation=GONE), ["operation is missing"]),
-    ("USER_PROFILE", changed(PROFILE, operation=None), ["operation has to be UPSERT or DELETE"]),
+    ("USER_PROFILE", changed(PROFILE, operation=None), ["operation is missing"]),
     ("USER_PROFILE", changed(PROFILE, user_profile=GONE), ["user_profile is missing, UPSERT needs it"]),
     (
         "USER_PROFILE",
         changed(PROFILE, user_profile=[]),
         ["user_profile has to be an object, but is an array"],
     ),
-    ("USER_PROFILE", changed(PROFILE, user_profile=None), ["user_profile has to be an object, but is null"]),
+    ("USER_PROFILE", changed(PROFILE, user_profile=None), ["user_profile is missing, UPSERT needs it"]),
     (
         "USER_PROFILE",
         changed(PROFILE, force_replace=True),
@@ -176,7 +177,6 @@ BAD = [
             (1.5, ""),
             (-1, ""),
             (True, ", but is true"),
-            (None, ", but is null"),
         )
     ),
     (
@@ -295,6 +295,7 @@ BAD = [
     ),
     ("USER_ACTIVITY", changed(ACTIVITY, _ts=2**63), ["$ts has to be an integer of 0 or more (milliseconds)"]),
     ("USER_ACTIVITY", changed(ACTIVITY, _type=GONE), ["$type is missing"]),
+    ("USER_ACTIVITY", changed(ACTIVITY, _type=""), [KNOWN_TYPES + ", but is an empty string"]),
     (
         "USER_ACTIVITY",
         changed(ACTIVITY, _session_status="OPEN"),
@@ -347,18 +348,105 @@ BAD = [
     (
         "USER_ACTIVITY",
         changed(ACTIVITY, _origin=[]),
-        ["$origin has to be an object or null, but is an array"],
+        ["$origin has to be an object, but is an array"],
     ),
     (
         "USER_ACTIVITY",
         changed(ACTIVITY, _unique_key="row 5"),
-        ["$unique_key has to be a uuid (8-4-4-4-12 hexadecimal digits)"],
+        ["$unique_key has to be a uuid (8-4-4-4-12 hexadecimal digits) or empty"],
     ),
     (
         "USER_ACTIVITY",
         changed(ACTIVITY, _ttl="5"),
         ["$ttl has to be an integer of 0 or more (minutes), but is a string"],
     ),
+    *[
+        (
+            "USER_ACTIVITY",
+            changed(ACTIVITY, _type=kind),
+            [KNOWN_TYPES],
+        )
+        for kind in ("touch", "Touch", "site_Visit", "user_scenario_start")
+    ],
     # 6.9
     ("USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS", [], ["the line has to be a JSON object, but is an array"]),
 ]
+
+
+def with_nulls(document_type: str, line: str) -> Iterator[bytes]:
+    """The line with every optional property that it lacks as a null: all at once, then one by one, at any depth."""
+    read = json.loads(line)
+    yield _written(_filled(document_type, read, None))
+    for name in sorted(_lacking(faults.shape(FORMATS[document_type].commands), read)):
+        yield _written(_filled(document_type, read, name))
+
+
+def with_required_as_null(document_type: str, line: str) -> Iterator[tuple[bytes, bytes]]:
+    """Pairs of lines: a required property of the line, or of an object inside, is null; the same one is left out."""
+    read = json.loads(line)
+    for place in _required(faults.shape(FORMATS[document_type].commands), read):
+        yield _written(_put(read, place, None)), _written(_put(read, place, GONE))
+
+
+def _written(line: Any) -> bytes:
+    # Python reads 1e999 as an infinity, and writes it as no JSON.
+    return json.dumps(line).replace("Infinity", "1e999").encode()
+
+
+def _properties(shape: faults.Shape, line: dict[str, Any]) -> list[faults.LineProperty]:
+    tag = line.get(shape.tag_field) if shape.tag_field else "None"
+    return list(shape.by_tag.get(str(tag), ()))
+
+
+def _inside(one: faults.LineProperty, line: dict[str, Any]) -> list[dict[str, Any]]:
+    value = line.get(one.name)
+    found = value if isinstance(value, list) else [value]
+    return [inner for inner in found if isinstance(inner, dict)] if one.inside else []
+
+
+def _lacking(shape: faults.Shape, line: dict[str, Any]) -> set[str]:
+    found = set()
+    for one in _properties(shape, line):
+        if one.name not in line and not one.required:
+            found.add(one.name)
+        for inner in _inside(one, line):
+            found |= _lacking(one.inside, inner)  # type: ignore[arg-type]
+    return found
+
+
+def _filled(document_type: str, line: dict[str, Any], name: str | None) -> dict[str, Any]:
+    def fill(shape: faults.Shape, line: dict[str, Any]) -> dict[str, Any]:
+        new = dict(line)
+        for one in _properties(shape, line):
+            if one.name not in line and not one.required and name in (None, one.name):
+                new[one.name] = None
+            if one.inside and isinstance(line.get(one.name), list):
+                new[one.name] = [fill(one.inside, inner) for inner in line[one.name]]
+            elif one.inside and isinstance(line.get(one.name), dict):
+                new[one.name] = fill(one.inside, line[one.name])
+        return new
+
+    return fill(faults.shape(FORMATS[document_type].commands), line)
+
+
+def _required(shape: faults.Shape, line: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    if shape.tag_field and shape.tag_field in line:
+        yield (shape.tag_field,)
+    for one in _properties(shape, line):
+        if one.required:
+            yield (one.name,)
+        for number, inner in enumerate(_inside(one, line)):
+            assert one.inside
+            before = (one.name, number) if isinstance(line[one.name], list) else (one.name,)
+            for place in _required(one.inside, inner):
+                yield (*before, *place)
+
+
+def _put(value: Any, place: tuple[str | int, ...], new: Any) -> Any:
+    if not place:
+        return new
+    first, *rest = place
+    inner = _put(value[first], tuple(rest), new)
+    if isinstance(value, list):
+        return [inner if number == first else old for number, old in enumerate(value)]
+    return {name: one for name, one in (value | {first: inner}).items() if one is not GONE}

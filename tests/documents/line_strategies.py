@@ -70,7 +70,7 @@ MEMBERSHIP = properties(
 VISIT = properties(
     {
         "$ts": TIMES,
-        "$type": TEXTS,
+        "$type": st.sampled_from(["TOUCH", "SITE_VISIT", "USER_SCENARIO_START", "PURCHASE", "purchase"]),
         "$session_status": st.sampled_from(["NO_SESSION", "IN_SESSION"]),
         "$events": st.lists(
             properties({"$ts": TIMES, "$event_name": TEXTS, "$properties": OBJECTS}), max_size=2
@@ -79,7 +79,7 @@ VISIT = properties(
     **{
         "$ttl": TIMES,
         "$origin": st.none() | OBJECTS,
-        "$unique_key": UUIDS,
+        "$unique_key": UUIDS | st.sampled_from(["", None]),
         "mine": CONTENT,
         "$topics": CONTENT,
     },
@@ -104,7 +104,8 @@ LINES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             properties(
                 {}, update_strategy=st.sampled_from(["PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE"])
             )
-            | properties({}, force_replace=st.booleans(), merge_objects=st.booleans()),
+            | properties({}, force_replace=st.booleans(), merge_objects=st.just(False))
+            | properties({}, force_replace=st.just(False), merge_objects=st.booleans()),
         ),
         merged(identified(), properties({"operation": st.just("DELETE")}, user_profile=CONTENT)),
     ),
@@ -159,7 +160,7 @@ NAMES = st.sampled_from(
             "$events",
             "$ts",
         }
-        | {"$origin", "$session_status", "$unique_key", "$event_name", "$properties", "$ttl"}
+        | {"$type", "$origin", "$session_status", "$unique_key", "$event_name", "$properties", "$ttl"}
     )
 )
 ODD_VALUES = (
@@ -182,6 +183,8 @@ ODD_VALUES = (
             "UPSERT",
             "DELETE",
             "USER_POINT",
+            "touch",
+            "Email",
         ]
     )
     | CONTENT

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_bulk.documents.lines import hints
 from airflow_bulk.documents.lines.checking import LineChecker, looks_like
+from airflow_bulk.documents.lines.formats import UNKNOWN_ACTIVITY_TYPE
 
 PROFILE = {"operation": "UPSERT", "email_hash": "5b0f", "user_profile": {"anything": 1}}
 ACTIVITY = {
@@ -34,18 +35,15 @@ ASSOCIATION = {
         ("USER_PROFILE", PROFILE, None),
         ("USER_PROFILE", PROFILE | {"canary": 1}, hints.UNKNOWN_PROPERTY),
         ("USER_PROFILE", PROFILE | {"merge_objects": True}, hints.MERGE_WITHOUT_EFFECT),
-        (
-            "USER_PROFILE",
-            PROFILE | {"merge_objects": True, "force_replace": True},
-            hints.MERGE_WITHOUT_EFFECT,
-        ),
+        ("USER_PROFILE", PROFILE | {"merge_objects": False, "force_replace": True}, None),
+        ("USER_PROFILE", PROFILE | {"canary": None, "merge_objects": None}, None),
         ("USER_PROFILE", PROFILE | {"merge_objects": True, "force_replace": False}, None),
         ("USER_SEGMENT", SEGMENT, None),
         ("USER_SEGMENT", SEGMENT | {"segment_technical_name": "vip"}, hints.TWO_SEGMENTS),
         ("USER_ACTIVITY", ACTIVITY, None),
         ("USER_ACTIVITY", ACTIVITY | {"shop": "Lyon", "$topics": {}, "$site_id": "1"}, None),
         ("USER_ACTIVITY", ACTIVITY | {"$canary": 1}, hints.UNKNOWN_PROPERTY),
-        ("USER_ACTIVITY", ACTIVITY | {"$type": "CANARY"}, hints.UNKNOWN_ACTIVITY_TYPE),
+        ("USER_ACTIVITY", ACTIVITY | {"$type": "CANARY"}, UNKNOWN_ACTIVITY_TYPE),
         ("USER_ACTIVITY", ACTIVITY | {"$type": "USER_SCENARIO_START"}, None),
         ("USER_ACTIVITY", ACTIVITY | {"$events": []}, hints.NO_EVENTS),
         (
@@ -79,6 +77,19 @@ def test_hints_are_counted_by_kind_and_reject_nothing(
     assert "canary" not in repr(checker.hints).lower()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"operation":"DELETE","email_hash":"a","email_hash":"b"}',
+        b'{"operation":"UPSERT","email_hash":"a","user_profile":{"n":[{"b":1,"b":' + b"9" * 5000 + b"}]}}",
+    ],
+)
+def test_a_property_that_is_named_twice_is_a_hint(line: bytes) -> None:
+    checker = LineChecker("USER_PROFILE")
+    assert checker.check(line + b"\n").findings == []
+    assert dict(checker.hints) == {hints.REPEATED_PROPERTY: 1}
+
+
 def test_rows_give_hints_too() -> None:
     header = b"operation,email_hash,segment_id,segment_technical_name,expiration_duration"
     checker = LineChecker("USER_SEGMENT", "TEXT_CSV", header=header)
@@ -99,6 +110,17 @@ def test_hints_are_sampled_so_that_they_cost_little() -> None:
         checker.check(block)
     seen = checker.hints[hints.UNKNOWN_PROPERTY]
     assert 4 * 10 <= seen <= 4 * 16 + 46
+
+
+def test_unknown_activity_types_are_counted_over_all_lines() -> None:
+    checker = LineChecker("USER_ACTIVITY")
+    known, unknown = (
+        (json.dumps(ACTIVITY | {"$type": kind}) + "\n").encode() for kind in ("TOUCH", "PURCHASE")
+    )
+    for block in (known * 50, unknown * 50, (known * 9 + unknown) * 5, known * 50):
+        for _ in range(30):
+            assert checker.check(block + b'{"$type":"PURCHASE"}\n').lines == 51
+    assert checker.hints[UNKNOWN_ACTIVITY_TYPE] == 30 * (50 + 5)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from line_samples import ACTIVITY, BAD, GOOD, changed
+from line_samples import ACTIVITY, BAD, GONE, GOOD, PROFILE, changed, with_nulls, with_required_as_null
 
 from airflow_bulk.documents import check_line
+from airflow_bulk.documents.lines.checking import LineChecker
 
 
 @pytest.mark.parametrize(("document_type", "line"), [(kind, line) for kind in GOOD for line in GOOD[kind]])
@@ -16,18 +17,46 @@ def test_good_lines_have_no_reasons(document_type: str, line: str) -> None:
     assert check_line(document_type, line.encode() + b"\r\n") == []
 
 
+@pytest.mark.parametrize(("document_type", "line"), [(kind, line) for kind in GOOD for line in GOOD[kind]])
+def test_a_null_counts_as_absent_in_every_optional_property(document_type: str, line: str) -> None:
+    for text in with_nulls(document_type, line):
+        assert check_line(document_type, text) == [], text
+        checker = LineChecker(document_type)
+        assert checker.check((text + b"\n") * 20).findings == []
+        assert list(checker._reading.suspects([text] * 20)) == []  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("document_type", "line"), [(kind, line) for kind in GOOD for line in GOOD[kind]])
+def test_a_null_in_a_required_property_is_missing(document_type: str, line: str) -> None:
+    for as_null, left_out in with_required_as_null(document_type, line):
+        reasons = check_line(document_type, as_null)
+        assert reasons
+        assert reasons == check_line(document_type, left_out)
+        assert len(LineChecker(document_type).check(as_null).findings) == 1
+
+
+def test_merging_into_a_replaced_profile_is_refused() -> None:
+    line = changed(PROFILE, update_strategy=GONE, force_replace=True, merge_objects=True)
+    assert check_line("USER_PROFILE", json.dumps(line)) == [
+        "force_replace and merge_objects cannot both be true"
+    ]
+    for force, merge in ((True, False), (False, True), (False, False), (True, None), (None, True)):
+        line = changed(line, force_replace=force, merge_objects=merge)
+        assert check_line("USER_PROFILE", json.dumps(line)) == []
+    deletion = {"operation": "DELETE", "email_hash": "5b0f", "force_replace": True, "merge_objects": True}
+    assert check_line("USER_PROFILE", json.dumps(deletion)) == []
+
+
 @pytest.mark.parametrize(("document_type", "line", "reasons"), BAD)
 def test_broken_rules_are_named(document_type: str, line: object, reasons: list[str]) -> None:
     assert check_line(document_type, json.dumps(line)) == reasons
 
 
 def test_all_reasons_of_a_line_are_listed() -> None:
-    line = (
-        '{"operation":"UPSERT","email_hash":"","user_agent_id":null,"force_replace":1,"update_strategy":"x"}'
-    )
+    line = '{"operation":"UPSERT","email_hash":"","user_agent_id":5,"force_replace":1,"update_strategy":"x"}'
     assert check_line("USER_PROFILE", line) == [
         "email_hash has to be a non-empty string, but is an empty string",
-        "user_agent_id has to be a non-empty string, but is null",
+        "user_agent_id has to be a non-empty string, but is a number",
         "user_profile is missing, UPSERT needs it",
         "update_strategy has to be PARTIAL_UPDATE, PARTIAL_DELETE or FORCE_REPLACE",
         "force_replace has to be true or false, but is a number",

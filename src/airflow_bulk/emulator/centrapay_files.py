@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
+from airflow_bulk.emulator.line_rules import without_nulls
+
 FOLDER = Path(__file__).parent / "schemas" / "centrapay"
 FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"
 TYPES = (FARMLANDS, TICKETEK, ONBOARD)
@@ -139,7 +141,7 @@ def _rows(text: str) -> list[tuple[dict[str, Any], str | None]]:
 
 def _broken_rule(batch_type: str, record: dict[str, Any]) -> str | None:
     try:
-        _validator(batch_type).validate(record)
+        _validator(batch_type).validate(without_nulls(record))
     except jsonschema_rs.ValidationError as error:
         path = [str(part) for part in error.instance_path if isinstance(part, str)]
         if path[-1:] == ["barcode"]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct
 
-from airflow_bulk.documents.lines.mediarithmics import AnyText, Flag, Text
+from airflow_bulk.documents.lines.mediarithmics import Absent, AnyText, Flag, Text
 
 FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"
 
@@ -58,38 +58,38 @@ Quantity = Annotated[
 class Card(Struct, gc=False, kw_only=True, rename="camel"):
     """Section 6.1 [documented]. Fields may be left out to update only part; what a new card needs is not stated."""
 
-    external_id: Text | UnsetType = UNSET
-    barcode: Barcode | UnsetType = UNSET
-    number: CardNumber | UnsetType = UNSET
+    external_id: Text | Absent = UNSET
+    barcode: Barcode | Absent = UNSET
+    number: CardNumber | Absent = UNSET
     status: (
         Annotated[
             Literal["active", "inactive", "archived"],
             Meta(description="has to be active, inactive or archived"),
         ]
-        | UnsetType
+        | Absent
     ) = UNSET
-    expiry: Timestamp | UnsetType = UNSET
-    farmlands_status: AnyText | UnsetType = UNSET
+    expiry: Timestamp | Absent = UNSET
+    farmlands_status: AnyText | Absent = UNSET
 
 
 class Contact(Struct, gc=False, kw_only=True, rename="camel"):
     """Section 6.1 [documented]."""
 
     external_id: Text
-    name: AnyText | UnsetType = UNSET
-    mobile: Mobile | UnsetType = UNSET
-    email: AnyText | UnsetType = UNSET
-    primary: Flag | UnsetType = UNSET
-    cards: list[Card] | UnsetType = UNSET
+    name: AnyText | Absent = UNSET
+    mobile: Mobile | Absent = UNSET
+    email: AnyText | Absent = UNSET
+    primary: Flag | Absent = UNSET
+    cards: list[Card] | Absent = UNSET
 
 
 class FarmlandsAccount(Struct, gc=False, kw_only=True, rename="camel"):
     """Section 6.1: an upsert by ``externalId``; fields may be left out to update only part [documented]."""
 
     external_id: Text
-    account_number: AnyText | UnsetType = UNSET
-    available_balance: BigNumber | UnsetType = UNSET
-    contacts: list[Contact] | UnsetType = UNSET
+    account_number: AnyText | Absent = UNSET
+    available_balance: BigNumber | Absent = UNSET
+    contacts: list[Contact] | Absent = UNSET
 
 
 class Ticket(Struct, gc=False, kw_only=True, rename="camel"):
@@ -101,10 +101,11 @@ class Ticket(Struct, gc=False, kw_only=True, rename="camel"):
     product_id: Text
     order_id: Text
     price_type_name: Text
-    member_number: AnyText | UnsetType = UNSET
+    member_number: AnyText | Absent = UNSET
 
 
 NO_CONTACTS = "contacts is an empty array: it removes all contacts, and the balance cannot be spent then"
+NULL_CONTACTS = "contacts is null: it counts as left out here, but the documentation does not say so"
 NO_CARDS = "cards is an empty array: it removes all cards of the contact"
 NO_BALANCE = (
     "availableBalance is left out: the documentation says that it becomes 0, and that it stays as it is"
@@ -118,19 +119,19 @@ def account_warnings(accounts: Iterable[FarmlandsAccount]) -> Iterator[str]:
     """Return the kinds of hints on good Farmlands records (section 6.1)."""
     for account in accounts:
         balance = account.available_balance
-        if balance is UNSET:
+        if balance is UNSET or balance is None:
             yield NO_BALANCE
         elif not isinstance(balance, str):
             yield BARE_NUMBER
-        if account.account_number is UNSET:
+        if account.account_number is UNSET or account.account_number is None:
             yield NO_ACCOUNT_NUMBER
         contacts = account.contacts
-        if contacts is UNSET:
-            continue
-        if not contacts:
+        if contacts is None:
+            yield NULL_CONTACTS
+        elif contacts == []:
             yield NO_CONTACTS
-        for contact in contacts:
-            if contact.cards is not UNSET and not contact.cards:
+        for contact in contacts or ():
+            if contact.cards == []:
                 yield NO_CARDS
                 break
 

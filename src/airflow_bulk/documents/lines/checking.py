@@ -15,7 +15,16 @@ from typing import NamedTuple, Protocol
 
 from airflow_bulk.documents.lines import faults
 from airflow_bulk.documents.lines.faults import REFUSALS
-from airflow_bulk.documents.lines.formats import CSV, CSV_ONLY, FORMATS, NDJSON, general, mime_types, variants
+from airflow_bulk.documents.lines.formats import (
+    CSV,
+    CSV_ONLY,
+    FORMATS,
+    NDJSON,
+    general,
+    mime_types,
+    variants,
+    warned,
+)
 from airflow_bulk.documents.lines.hints import hints
 
 _BLANKS = b" \t\r"
@@ -61,7 +70,7 @@ class Reading(Protocol):
         """Return the kinds of hints on a good line; asked on a sample."""
 
     def warnings(self, lines: Iterable[bytes]) -> Iterable[str]:
-        """Return the kinds of hints that are counted on every good line; nothing where there are none."""
+        """Return the kinds of hints that are counted on every good line of the last block; often there are none."""
 
 
 class LineChecker:
@@ -194,11 +203,14 @@ class NdjsonReading:
     MIXED_BLOCKS = 16
 
     def __init__(self, document_type: str) -> None:
+        form = FORMATS[document_type]
         self._document_type = document_type
         self._kinds = [decoder.decode for decoder in variants(document_type)]
         self._general = general(document_type).decode
-        self._kept = FORMATS[document_type].kept
-        self._warnings = FORMATS[document_type].warnings
+        self._kept, self._plain = form.kept, form.open.plain if form.open else form.kept
+        self._warnings, self._warned = form.warnings, warned(document_type).decode
+        self._warn_always = form.open is None
+        self._warn = False
         self._mixed = 0
 
     def suspects(self, lines: list[bytes]) -> list[int]:
@@ -207,30 +219,37 @@ class NdjsonReading:
         rest = iter(lines)
         changes = self.CHANGES if self._mixed else 0
         self._mixed = max(0, self._mixed - 1)
+        self._warn = self._warn_always
         while True:
             try:
-                if self._kept is None or changes < self.CHANGES:
+                if self._plain is None or changes < self.CHANGES:
                     deque(map(self._kinds[0], rest), maxlen=0)
                 else:
-                    for _ in itertools.filterfalse(self._kept, map(self._general, rest)):
-                        found.append(len(lines) - operator.length_hint(rest) - 1)
+                    for command in itertools.filterfalse(self._plain, map(self._general, rest)):
+                        if not self._keeps_rules(command):
+                            found.append(len(lines) - operator.length_hint(rest) - 1)
                 return found
             except REFUSALS:
                 # The iterator stands behind the refused line, so the pass goes on there.
                 number = len(lines) - operator.length_hint(rest) - 1
-            if changes < self.CHANGES and self._is_of_another_kind(lines[number]):
+            if changes < self.CHANGES and self._is_good(lines[number]):
                 changes += 1
                 if changes == self.CHANGES:
                     self._mixed = self.MIXED_BLOCKS
             else:
                 found.append(number)
 
-    def _is_of_another_kind(self, line: bytes) -> bool:
-        """Whether a refused line is good, but of another kind; that kind goes on."""
-        if self._kept is None:
+    def _keeps_rules(self, command: object) -> bool:
+        """Whether a command that is not plain keeps the rules over several properties all the same."""
+        if self._kept is None or not self._kept(command):
             return False
+        self._warn = True
+        return True
+
+    def _is_good(self, line: bytes) -> bool:
+        """Whether a refused line is good all the same; if it is of another kind, that kind goes on."""
         try:
-            if not self._kept(self._general(line)):
+            if not self._keeps_rules(self._general(line)):
                 return False
         except REFUSALS:
             return False
@@ -240,8 +259,8 @@ class NdjsonReading:
             except REFUSALS:
                 continue
             self._kinds.insert(0, self._kinds.pop(place))
-            return True
-        return False
+            break
+        return True
 
     def reasons(self, line: bytes) -> list[str]:
         """Read one line completely."""
@@ -252,8 +271,8 @@ class NdjsonReading:
         return hints(self._document_type, line)
 
     def warnings(self, lines: Iterable[bytes]) -> Iterable[str]:
-        """Return what is counted on every good line."""
-        return () if self._warnings is None else self._warnings(map(self._general, lines))
+        """Return what is counted on every good line of the block that :meth:`suspects` read last."""
+        return self._warnings(map(self._warned, lines)) if self._warnings and self._warn else ()
 
 
 def _reading(document_type: str, mime_type: str, header: bytes | None, delimiter: str) -> Reading:

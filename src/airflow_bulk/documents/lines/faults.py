@@ -30,7 +30,7 @@ REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # The most reasons against one line: a line may hold a thousand broken events.
 MAX_REASONS = 50
 
-OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 ANY_JSON: msgspec.json.Decoder[Raw] = msgspec.json.Decoder(Raw)
 _KINDS = {
@@ -45,6 +45,14 @@ _TEXTS = (str, JsonText)
 _NUMBERS = (int, float)
 
 
+def read_object(text: bytes) -> dict[str, Raw]:
+    """Read the properties of a JSON object; a null counts as absent."""
+    properties = _OBJECT.decode(text)
+    if b"null" not in text:
+        return properties
+    return {name: raw for name, raw in properties.items() if bytes(raw) != b"null"}
+
+
 def reasons(document_type: str, line: bytes) -> list[str]:
     """Read one line completely.
 
@@ -56,7 +64,7 @@ def reasons(document_type: str, line: bytes) -> list[str]:
     if found:
         return found
     try:
-        properties = OBJECT.decode(line)
+        properties = read_object(line)
     except RecursionError:
         return ["the JSON of the line is nested too deeply"]
     except msgspec.DecodeError:
@@ -83,13 +91,15 @@ def byte_reasons(line: bytes) -> list[str]:
 def property_reasons(document_type: str, properties: Mapping[str, Raw]) -> list[str]:
     """Return what is wrong with a command.
 
-    :param properties: the command's properties, each the JSON text of its value. Of a repeated name the last value
-        counts, as in every JSON parser.
+    :param properties: the command's properties, each the JSON text of its value, without nulls. Of a repeated name the
+        last value counts, as in every JSON parser.
     """
     form = FORMATS[document_type]
-    found = list(shape(form.commands).faults(properties, ""))
+    commands = shape(form.commands)
+    found = list(commands.faults(properties, ""))
     for choice in form.choices:
-        found += _RULES[choice.rule](choice, properties)
+        if choice.command in ("", commands.tag(properties)):
+            found += _RULES[choice.rule](choice, properties)
     return list(dict.fromkeys(found[:MAX_REASONS]))
 
 
@@ -150,8 +160,7 @@ class LineProperty:
         }
         self.listed = list in parts
         self.least = max((meta.min_length or 0 for meta in metas), default=0)
-        # A value that may be null has a description for all its types together.
-        self.inside = shape(commands) if commands and type(None) not in parts else None
+        self.inside = shape(commands) if commands else None
 
     def faults(self, raw: Raw, where: str) -> Iterator[str]:
         """Return what is wrong with a value that the decoder refused."""
@@ -212,7 +221,7 @@ class Shape:
     def faults_of_value(self, value: bytes, where: str) -> Iterator[str]:
         """Return what is wrong with the JSON text of any value."""
         if value[:1] == b"{":
-            yield from self.faults(OBJECT.decode(value), where + ".")
+            yield from self.faults(read_object(value), where + ".")
         else:
             yield f"{where} has to be an object, but is {kind_of(value)}"
 
@@ -315,8 +324,15 @@ def _not_together(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str
         yield f"{either((name for group in there for name in group), 'and')} cannot stand together"
 
 
+def _not_both_true(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str]:
+    names = [name for (name,) in choice.alternatives]
+    if all(bytes(properties.get(name, b"")) == b"true" for name in names):
+        yield f"{either(names, 'and')} cannot both be true"
+
+
 _RULES = {
     Rule.EXACTLY_ONE_IDENTIFIER: _exactly_one,
     Rule.AT_LEAST_ONE: _at_least_one,
     Rule.NOT_TOGETHER: _not_together,
+    Rule.NOT_BOTH_TRUE: _not_both_true,
 }

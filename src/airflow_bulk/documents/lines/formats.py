@@ -29,19 +29,25 @@ from airflow_bulk.documents.lines.centrapay import (
     ticket_warnings,
 )
 from airflow_bulk.documents.lines.mediarithmics import (
+    ACTIVITY_TYPE_PREFIX,
+    ACTIVITY_TYPES,
     MAX_USER_IDENTIFIERS,
+    Absent,
     Account,
     Activity,
     Agent,
     AgentOfIdentifiersDeletion,
+    AnyActivity,
     Association,
     DeleteChoice,
     DeleteProfile,
     DeleteSegment,
     Email,
+    KnownActivity,
     NeverPresent,
     Object,
     Point,
+    TypeOfActivity,
     UpdateSegment,
     UpsertChoice,
     UpsertProfile,
@@ -59,6 +65,7 @@ class Rule(enum.Enum):
     EXACTLY_ONE_IDENTIFIER = "exactly one identifier is needed"
     AT_LEAST_ONE = "at least one is needed"
     NOT_TOGETHER = "not together"
+    NOT_BOTH_TRUE = "not both true"
 
 
 class Narrowing(NamedTuple):
@@ -73,13 +80,18 @@ class Choice(NamedTuple):
 
     :param rule: how many of the alternatives.
     :param alternatives: each a group of JSON property names; a group is there if one of its names is.
+    :param command: the tag of the one command that the rule is for; empty: for all.
     """
 
     rule: Rule
     alternatives: tuple[tuple[str, ...], ...]
+    command: str = ""
 
     def ways(self) -> Iterator[Narrowing]:
-        """Return the ways to keep this rule: each line that keeps it does so in at least one of them."""
+        """Return the ways to keep this rule: each line that keeps it does so in at least one of them.
+
+        But for NOT_BOTH_TRUE: a line with both properties, one of them false, is left to ``Format.kept``.
+        """
         for chosen in self.alternatives:
             others = tuple(name for group in self.alternatives if group is not chosen for name in group)
             if self.rule is Rule.EXACTLY_ONE_IDENTIFIER:
@@ -90,6 +102,21 @@ class Choice(NamedTuple):
                 yield Narrowing(absent=others)
 
 
+class OpenProperty(NamedTuple):
+    """How the fast reading tells the known values of a property from others, without a pattern.
+
+    :param known: the command with a known value: what the decoder of one kind takes.
+    :param any: the command with any value: what the decoder of mixed kinds takes.
+    :param alone: the property and nothing else: what ``warnings`` is given.
+    :param plain: like ``Format.kept``, for a command with a known value.
+    """
+
+    known: type[Struct]
+    any: type[Struct]
+    alone: type[Struct]
+    plain: Callable[[Any], bool]
+
+
 class Format(NamedTuple):
     """What a line of one document type may be.
 
@@ -98,12 +125,15 @@ class Format(NamedTuple):
     :param kept: the same rules as a quick look at a decoded command: ``True`` means that all are kept. It may
         doubt a good command (the complete reading then decides), but never pass a bad one.
     :param warnings: the kinds of hints that are counted on every good line, from its decoded commands.
+    :param open: a property that may have other values than the known ones; only a block with such a value is asked
+        for ``warnings``.
     """
 
     commands: tuple[type[Struct], ...]
     choices: tuple[Choice, ...] = ()
     kept: Callable[[Any], bool] | None = None
     warnings: Callable[[Iterable[Any]], Iterator[str]] | None = None
+    open: OpenProperty | None = None
 
 
 ONE_IDENTIFIER = Choice(
@@ -117,44 +147,84 @@ ONE_ACTIVITY_IDENTIFIER = Choice(
 A_SEGMENT = Choice(Rule.AT_LEAST_ONE, (("segment_id",), ("segment_technical_name",)))
 # Question 5 of section 12: two generations of the docs, never both on one line [assumed].
 ONE_GENERATION = Choice(Rule.NOT_TOGETHER, (("update_strategy",), ("force_replace", "merge_objects")))
+# Section 6.3: objects are merged only if force_replace is false [documented]; that both true are refused is [assumed].
+NO_REPLACED_MERGE = Choice(Rule.NOT_BOTH_TRUE, (("force_replace",), ("merge_objects",)), "UPSERT")
+ABSENT = (UNSET, None)
+_KNOWN_TYPES = frozenset(ACTIVITY_TYPES)
+UNKNOWN_ACTIVITY_TYPE = "unknown activity type"
+
+
+# A null counts as absent, and a text that is there is not empty: so truth tells which identifiers are there.
 
 
 def _one_identifier(command: Any) -> bool:
-    if command.user_account_id is not UNSET:
-        return command.email_hash is UNSET is command.user_agent_id
-    return (command.email_hash is UNSET) is not (command.user_agent_id is UNSET)
+    if command.user_account_id:
+        return not (command.email_hash or command.user_agent_id)
+    return (not command.email_hash) is not (not command.user_agent_id)
 
 
-def _profile(command: Any, unset: Any = UNSET) -> bool:
-    # _one_identifier written out, and a local name: on mixed files this runs on every line, and a second call
-    # there is a twentieth of the whole check.
-    if command.user_account_id is not unset:
-        if command.email_hash is not unset or command.user_agent_id is not unset:
+def _profile(command: Any) -> bool:
+    # _one_identifier written out: on mixed files this runs on every line, and a second call there is a twentieth of
+    # the whole check.
+    if command.user_account_id:
+        if command.email_hash or command.user_agent_id:
             return False
-    elif (command.email_hash is unset) is (command.user_agent_id is unset):
+    elif (not command.email_hash) is (not command.user_agent_id):
         return False
     # On DELETE lines there is no strategy: its type refuses it.
-    return command.update_strategy is unset or command.force_replace is unset is command.merge_objects
+    if command.update_strategy:
+        return command.force_replace in ABSENT and command.merge_objects in ABSENT
+    return not (command.force_replace and command.merge_objects)
 
 
 def _membership(command: Any) -> bool:
+    # A segment_id may be the number 0.
     return _one_identifier(command) and (
-        command.segment_id is not UNSET or command.segment_technical_name is not UNSET
+        command.segment_id not in ABSENT or command.segment_technical_name not in ABSENT
     )
 
 
+def _is_known(kind: str) -> bool:
+    return kind in _KNOWN_TYPES or kind.startswith(ACTIVITY_TYPE_PREFIX)
+
+
+def _activity_identifier(command: Any) -> bool:
+    if listed := command.user_identifiers:
+        alone = not (command.user_account_id or command.email_hash or command.user_agent_id)
+        return alone and len(listed) <= MAX_USER_IDENTIFIERS
+    return _one_identifier(command)
+
+
+def _known_activity(command: Any) -> bool:
+    # On mixed files this runs on every line, so what most lines are is written out.
+    if command.type in _KNOWN_TYPES and not command.user_identifiers:
+        if command.user_account_id:
+            return not (command.email_hash or command.user_agent_id)
+        return (not command.email_hash) is not (not command.user_agent_id)
+    return _is_known(command.type) and _activity_identifier(command)
+
+
 def _activity(command: Any) -> bool:
-    listed = command.user_identifiers
-    if listed is UNSET or not listed:
-        return _one_identifier(command)
-    alone = command.user_account_id is command.email_hash is command.user_agent_id is UNSET
-    return alone and len(listed) <= MAX_USER_IDENTIFIERS
+    # The rule of ActivityType without its pattern: no known type in another case.
+    return _is_known(command.type) == _is_known(command.type.upper()) and _activity_identifier(command)
+
+
+def _activity_warnings(activities: Iterable[Any]) -> Iterator[str]:
+    return (UNKNOWN_ACTIVITY_TYPE for activity in activities if not _is_known(activity.type))
 
 
 FORMATS: dict[str, Format] = {
-    "USER_ACTIVITY": Format((Activity,), (ONE_ACTIVITY_IDENTIFIER,), _activity),
+    "USER_ACTIVITY": Format(
+        (Activity,),
+        (ONE_ACTIVITY_IDENTIFIER,),
+        kept=_activity,
+        warnings=_activity_warnings,
+        open=OpenProperty(KnownActivity, AnyActivity, TypeOfActivity, _known_activity),
+    ),
     "USER_SEGMENT": Format((UpdateSegment, DeleteSegment), (ONE_IDENTIFIER, A_SEGMENT), _membership),
-    "USER_PROFILE": Format((UpsertProfile, DeleteProfile), (ONE_IDENTIFIER, ONE_GENERATION), _profile),
+    "USER_PROFILE": Format(
+        (UpsertProfile, DeleteProfile), (ONE_IDENTIFIER, ONE_GENERATION, NO_REPLACED_MERGE), _profile
+    ),
     "USER_CHOICE": Format((UpsertChoice, DeleteChoice), (ONE_IDENTIFIER,), _one_identifier),
     "USER_IDENTIFIERS_DELETION": Format((Account, Email, AgentOfIdentifiersDeletion)),
     "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS": Format((Association,)),
@@ -194,13 +264,22 @@ def variants(document_type: str) -> tuple[msgspec.json.Decoder[Any], ...]:
     """Return the exact decoders of a document type, one for each way to keep its rules."""
     form = FORMATS[document_type]
     ways = itertools.product(*(tuple(choice.ways()) for choice in form.choices))
-    return tuple(_decoder(form.commands, way) for way in ways)
+    commands = (form.open.known,) if form.open else form.commands
+    return tuple(_decoder(commands, way) for way in ways)
 
 
 @functools.cache
 def general(document_type: str) -> msgspec.json.Decoder[Any]:
     """Return the decoder for lines of mixed kinds: it accepts what the types allow, without the rules over several."""
-    return _decoder(FORMATS[document_type].commands, ())
+    form = FORMATS[document_type]
+    return _decoder((form.open.any,) if form.open else form.commands, ())
+
+
+@functools.cache
+def warned(document_type: str) -> msgspec.json.Decoder[Any]:
+    """Return the decoder for what ``Format.warnings`` is given of good lines."""
+    form = FORMATS[document_type]
+    return msgspec.json.Decoder(form.open.alone) if form.open else general(document_type)
 
 
 def _decoder(commands: tuple[type[Struct], ...], way: tuple[Narrowing, ...]) -> msgspec.json.Decoder[Any]:
@@ -218,7 +297,7 @@ def _narrow(command: type[Struct], way: tuple[Narrowing, ...]) -> type[Struct]:
         if field.encode_name in present:
             fields.append((field.name, _required(field.type)))
         elif field.encode_name in absent:
-            fields.append((field.name, NeverPresent, UNSET))
+            fields.append((field.name, Absent, UNSET))
     if not fields:
         return command
     return msgspec.defstruct(
@@ -227,8 +306,8 @@ def _narrow(command: type[Struct], way: tuple[Narrowing, ...]) -> type[Struct]:
 
 
 def _required(kind: Any) -> Any:
-    """Return the type as it is without UNSET."""
-    parts = [part for part in kind.__args__ if part is not msgspec.UnsetType]
+    """Return the type without what stands for an absent property."""
+    parts = [part for part in kind.__args__ if part not in Absent.__args__]
     if parts == [list[UserIdentifier]]:
         # Each entry of the list is an identifier.
         return Annotated[list[UserIdentifier], Meta(min_length=1, max_length=MAX_USER_IDENTIFIERS)]

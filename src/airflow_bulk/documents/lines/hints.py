@@ -6,9 +6,10 @@ section 5 [assumed]). A hint names a kind of mistake, and never the customer's d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 
 from airflow_bulk.documents.lines import faults
@@ -16,15 +17,14 @@ from airflow_bulk.documents.lines.formats import FORMATS
 from airflow_bulk.documents.lines.mediarithmics import Activity, DeletedChoice, Object, UpsertedChoice
 
 UNKNOWN_PROPERTY = "unknown property"
-UNKNOWN_ACTIVITY_TYPE = "unknown activity type"
 NO_EVENTS = "activity without events"
 ONE_ASSOCIATED = "association of a single identifier"
 TWO_SEGMENTS = "segment_id and segment_technical_name on one line"
+# The platform may take either value. To find every such line would cost a fifth of the checking speed, so only the
+# sample is looked at.
+REPEATED_PROPERTY = "a property is named twice on one line: which of the two counts is not known"
 MERGE_WITHOUT_EFFECT = "merge_objects has no effect without force_replace false"
 
-# Section 6.1: these properties are known [documented][seen]; others exist.
-ACTIVITY_TYPES = frozenset({"SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER"})
-ACTIVITY_TYPE_PREFIX = "USER_SCENARIO"
 # Objects with free content beside the known properties: an unknown name is no hint there.
 CUSTOMISABLE = frozenset({Object, UpsertedChoice, DeletedChoice})
 # Known properties whose form is not documented (section 6.1 [seen][documented]).
@@ -39,9 +39,23 @@ def hints(document_type: str, line: bytes) -> Iterator[str]:
     :param line: a line against which there is no reason.
     """
     try:
-        yield from property_hints(document_type, faults.OBJECT.decode(line))
-    except faults.REFUSALS:
+        yield from property_hints(document_type, faults.read_object(line))
+        if _repeats(line):
+            yield REPEATED_PROPERTY
+    except (*faults.REFUSALS, ValueError):
         return
+
+
+def _repeats(line: bytes) -> bool:
+    """Whether an object of the line names a property twice."""
+    repeated = False
+
+    def count(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({name for name, _ in pairs}) < len(pairs)
+
+    json.loads(line, object_pairs_hook=count, parse_int=float)
+    return repeated
 
 
 def property_hints(document_type: str, properties: Mapping[str, Raw]) -> Iterator[str]:
@@ -49,9 +63,6 @@ def property_hints(document_type: str, properties: Mapping[str, Raw]) -> Iterato
     if _unknown(faults.shape(FORMATS[document_type].commands), properties):
         yield UNKNOWN_PROPERTY
     if document_type == "USER_ACTIVITY":
-        kind = msgspec.json.decode(properties["$type"], type=str)
-        if kind not in ACTIVITY_TYPES and not kind.startswith(ACTIVITY_TYPE_PREFIX):
-            yield UNKNOWN_ACTIVITY_TYPE
         if faults.length(properties["$events"]) == 0:
             yield NO_EVENTS
     elif document_type == "USER_SEGMENT" and {"segment_id", "segment_technical_name"} <= properties.keys():
@@ -59,8 +70,10 @@ def property_hints(document_type: str, properties: Mapping[str, Raw]) -> Iterato
     elif document_type == "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS":
         if faults.length(properties["identifiers"]) == 1:
             yield ONE_ASSOCIATED
-    elif document_type == "USER_PROFILE" and "merge_objects" in properties:
-        yield from () if _value(properties, "force_replace") == b"false" else (MERGE_WITHOUT_EFFECT,)
+    elif document_type == "USER_PROFILE":
+        merges = bytes(properties.get("merge_objects", b"")) == b"true"
+        if merges and "force_replace" not in properties:
+            yield MERGE_WITHOUT_EFFECT
 
 
 def _unknown(shape: faults.Shape, properties: Mapping[str, Raw]) -> bool:
@@ -82,10 +95,6 @@ def _unknown(shape: faults.Shape, properties: Mapping[str, Raw]) -> bool:
     )
 
 
-def _value(properties: Mapping[str, Raw], name: str) -> bytes:
-    return bytes(properties[name]) if name in properties else b""
-
-
 def _reserved(command: type[Struct], name: str) -> bool:
     """Whether only the platform gives such names: an activity may have any property, but theirs begin with a dollar."""
     return command is not Activity or name.startswith("$")
@@ -93,8 +102,8 @@ def _reserved(command: type[Struct], name: str) -> bool:
 
 def _objects(value: bytes) -> Iterator[Mapping[str, Raw]]:
     if value[:1] == b"{":
-        yield faults.OBJECT.decode(value)
+        yield faults.read_object(value)
     elif value[:1] == b"[":
         yield from (
-            faults.OBJECT.decode(item) for item in faults.LIST.decode(value) if bytes(item)[:1] == b"{"
+            faults.read_object(bytes(item)) for item in faults.LIST.decode(value) if bytes(item)[:1] == b"{"
         )

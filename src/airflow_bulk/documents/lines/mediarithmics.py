@@ -10,10 +10,15 @@ constants at the top, easy to change.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import typing
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+# A null in an optional property counts as not there, as exports of the platform and of databases write it
+# (section 5 [seen]); in a required property it is missing.
+Absent = UnsetType | None
 
 Text = Annotated[str, Meta(min_length=1, description="has to be a non-empty string")]
 AnyText = Annotated[str, Meta(description="has to be a string")]
@@ -67,6 +72,30 @@ Uuid = Annotated[
         description="has to be a uuid (8-4-4-4-12 hexadecimal digits)",
     ),
 ]
+# Section 6.1: left empty, the platform makes one [documented].
+UuidOrEmpty = Annotated[
+    str,
+    Meta(
+        pattern=r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?\Z",
+        description="has to be a uuid (8-4-4-4-12 hexadecimal digits) or empty",
+    ),
+]
+
+# Section 6.1: these types are known [documented][seen]; others exist, and are a hint.
+KnownType = Literal["SITE_VISIT", "APP_VISIT", "DISPLAY_AD", "EMAIL", "TOUCH", "RECOMMENDER"]
+ACTIVITY_TYPES: tuple[str, ...] = typing.get_args(KnownType)
+ACTIVITY_TYPE_PREFIX = "USER_SCENARIO"
+_KNOWN_TYPES = rf"(?:{'|'.join(ACTIVITY_TYPES)})\Z|{ACTIVITY_TYPE_PREFIX}"
+# A type that differs from a known one by case alone is a mistake of the writer [assumed].
+ActivityType = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        pattern=rf"^(?:{_KNOWN_TYPES}|(?!(?ai:{_KNOWN_TYPES})))",
+        description=f"has to be a non-empty string, and a known type in capitals: {', '.join(ACTIVITY_TYPES)} "
+        f"or {ACTIVITY_TYPE_PREFIX}...",
+    ),
+]
 
 
 class NeverPresent:
@@ -107,10 +136,10 @@ def _dollar(name: str) -> str:
 
 class _Identified(Struct, gc=False, kw_only=True, tag_field="operation"):
     # compartment_id alone is no identifier: it says where an account or a profile is (section 5 [documented]).
-    user_account_id: Text | UnsetType = UNSET
-    compartment_id: PlatformId | UnsetType = UNSET
-    email_hash: Text | UnsetType = UNSET
-    user_agent_id: Text | UnsetType = UNSET
+    user_account_id: Text | Absent = UNSET
+    compartment_id: PlatformId | Absent = UNSET
+    email_hash: Text | Absent = UNSET
+    user_agent_id: Text | Absent = UNSET
 
 
 class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
@@ -122,16 +151,19 @@ class UpsertProfile(_Identified, gc=False, kw_only=True, tag="UPSERT"):
             Literal["PARTIAL_UPDATE", "PARTIAL_DELETE", "FORCE_REPLACE"],
             Meta(description="has to be PARTIAL_UPDATE, PARTIAL_DELETE or FORCE_REPLACE"),
         ]
-        | UnsetType
+        | Absent
     ) = UNSET
-    force_replace: Flag | UnsetType = UNSET
-    merge_objects: Flag | UnsetType = UNSET
+    force_replace: Flag | Absent = UNSET
+    merge_objects: Flag | Absent = UNSET
 
 
 class DeleteProfile(_Identified, gc=False, kw_only=True, tag="DELETE"):
     """Section 6.3 [documented]. A strategy asks to delete a part, but the whole profile would be deleted: refused."""
 
-    update_strategy: Annotated[NeverPresent, Meta(description="is for UPSERT only")] | UnsetType = UNSET
+    update_strategy: Annotated[NeverPresent, Meta(description="is for UPSERT only")] | Absent = UNSET
+    # They say how to UPSERT: on a DELETE line they are unknown properties.
+    force_replace: ClassVar[None] = None
+    merge_objects: ClassVar[None] = None
 
 
 class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
@@ -139,14 +171,14 @@ class UpsertedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
 
     processing_id: PlatformId
     choice_ts: ChoiceTime
-    choice_acceptance_value: Flag | UnsetType = UNSET
+    choice_acceptance_value: Flag | Absent = UNSET
 
 
 class DeletedChoice(Struct, gc=False, kw_only=True, rename=_dollar):
     """Section 6.4, and question 23 of section 12: DELETE lines name the processing, too [documented]."""
 
     processing_id: PlatformId
-    choice_ts: ChoiceTime | UnsetType = UNSET
+    choice_ts: ChoiceTime | Absent = UNSET
 
 
 class UpsertChoice(_Identified, gc=False, kw_only=True, tag="UPSERT"):
@@ -160,16 +192,16 @@ class DeleteChoice(_Identified, gc=False, kw_only=True, tag="DELETE"):
     """Section 6.4 [documented]."""
 
     user_choice: DeletedChoice
-    force_replace: Flag | UnsetType = UNSET
+    force_replace: Flag | Absent = UNSET
 
 
 class _Membership(_Identified, gc=False, kw_only=True):
     # Question 6 of section 12: the documentation asks for the duration on all lines, DELETE lines included.
     expiration_duration: Minutes
-    segment_id: PlatformId | UnsetType = UNSET
-    segment_technical_name: Text | UnsetType = UNSET
-    expiration_ts: ExpiryTime | UnsetType = UNSET
-    data_bag: Annotated[JsonText, Meta(description="has to be a string that holds JSON")] | UnsetType = UNSET
+    segment_id: PlatformId | Absent = UNSET
+    segment_technical_name: Text | Absent = UNSET
+    expiration_ts: ExpiryTime | Absent = UNSET
+    data_bag: Annotated[JsonText, Meta(description="has to be a string that holds JSON")] | Absent = UNSET
 
 
 class UpdateSegment(_Membership, gc=False, kw_only=True, tag="UPDATE"):
@@ -188,14 +220,14 @@ class _Typed(Struct, gc=False, kw_only=True, tag_field="type"):
     pass
 
 
-OfAnotherKind = Annotated[NeverPresent, Meta(description="")] | UnsetType
+OfAnotherKind = Annotated[NeverPresent, Meta(description="")] | Absent
 
 
 class Account(_Typed, gc=False, kw_only=True, tag="USER_ACCOUNT"):
     """A user account; without ``compartment_id`` it is in the default compartment."""
 
     user_account_id: Text
-    compartment_id: PlatformId | UnsetType = UNSET
+    compartment_id: PlatformId | Absent = UNSET
     hash: OfAnotherKind = UNSET
     user_agent_id: OfAnotherKind = UNSET
     user_point_id: OfAnotherKind = UNSET
@@ -213,7 +245,7 @@ class Email(_Typed, gc=False, kw_only=True, tag="USER_EMAIL"):
 class EmailWithAddress(Email, gc=False, kw_only=True, tag="USER_EMAIL"):
     """A hashed e-mail address in an association, where the address itself may stand beside its hash."""
 
-    email: AnyText | UnsetType = UNSET
+    email: AnyText | Absent = UNSET
 
 
 class Agent(_Typed, gc=False, kw_only=True, tag="USER_AGENT"):
@@ -253,7 +285,7 @@ class EmailHash(Struct, gc=False, kw_only=True, rename=_dollar):
     """``$email_hash`` of an activity (section 5 [documented])."""
 
     hash: Text
-    email: AnyText | UnsetType = UNSET
+    email: AnyText | Absent = UNSET
 
 
 class _UserIdentifier(Struct, gc=False, kw_only=True, rename=_dollar, tag_field="$type"):
@@ -264,7 +296,7 @@ class AccountIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_ACCOU
     """An entry of ``$user_identifiers`` [documented][seen]."""
 
     user_account_id: Text
-    compartment_id: PlatformId | UnsetType = UNSET
+    compartment_id: PlatformId | Absent = UNSET
     hash: OfAnotherKind = UNSET
     user_agent_id: OfAnotherKind = UNSET
 
@@ -273,7 +305,7 @@ class EmailIdentifier(_UserIdentifier, gc=False, kw_only=True, tag="USER_EMAIL")
     """An entry of ``$user_identifiers`` [documented][seen]."""
 
     hash: Text
-    email: AnyText | UnsetType = UNSET
+    email: AnyText | Absent = UNSET
     user_account_id: OfAnotherKind = UNSET
     user_agent_id: OfAnotherKind = UNSET
 
@@ -301,18 +333,36 @@ class Activity(Struct, gc=False, kw_only=True, rename=_dollar):
     """Section 6.1. Activities are customisable: any other key is allowed [seen]."""
 
     ts: Milliseconds
-    type: Text
+    type: ActivityType
     session_status: Annotated[
         Literal["NO_SESSION", "IN_SESSION", "CLOSED_SESSION", "SESSION_SNAPSHOT"],
         Meta(description="has to be NO_SESSION, IN_SESSION, CLOSED_SESSION or SESSION_SNAPSHOT"),
     ]
     events: list[Event]
-    ttl: Minutes | UnsetType = UNSET
-    user_account_id: Text | UnsetType = UNSET
-    compartment_id: PlatformId | UnsetType = UNSET
-    email_hash: EmailHash | UnsetType = UNSET
-    user_agent_id: Text | UnsetType = UNSET
-    user_identifiers: list[UserIdentifier] | UnsetType = UNSET
-    origin: Annotated[Object | None, Meta(description="has to be an object or null")] | UnsetType = UNSET
-    location: Annotated[Object | None, Meta(description="has to be an object or null")] | UnsetType = UNSET
-    unique_key: Uuid | UnsetType = UNSET
+    ttl: Minutes | Absent = UNSET
+    user_account_id: Text | Absent = UNSET
+    compartment_id: PlatformId | Absent = UNSET
+    email_hash: EmailHash | Absent = UNSET
+    user_agent_id: Text | Absent = UNSET
+    user_identifiers: list[UserIdentifier] | Absent = UNSET
+    origin: Object | Absent = UNSET
+    location: Object | Absent = UNSET
+    unique_key: UuidOrEmpty | Absent = UNSET
+
+
+class KnownActivity(Activity, gc=False, kw_only=True, rename=_dollar):
+    """An activity of a known type, as most files hold: the type is looked up."""
+
+    type: KnownType
+
+
+class AnyActivity(Activity, gc=False, kw_only=True, rename=_dollar):
+    """An activity whose type is still to be judged: a pattern would cost a third of the whole decoding."""
+
+    type: Text
+
+
+class TypeOfActivity(Struct, gc=False, kw_only=True, rename=_dollar):
+    """Nothing of an activity but its type."""
+
+    type: str
