@@ -7,6 +7,7 @@ from line_samples import GOOD as SAMPLES
 from line_samples import with_nulls, with_required_as_null
 
 from airflow_bulk.documents import check_line
+from airflow_bulk.emulator.centrapay_files import judge
 from airflow_bulk.emulator.line_rules import FOLDER, LineRules
 
 ACCOUNT = {"user_account_id": "crm-77", "compartment_id": "4100"}
@@ -238,6 +239,19 @@ def test_json_of_any_content_passes(value):
     line = b'{"operation":"UPSERT","email_hash":"5b0f","user_profile":{"a":' + value + b"}}"
     assert LineRules("USER_PROFILE", strict=True).reason(line) is None
     assert check_line("USER_PROFILE", line) == []
+
+
+def test_a_number_of_5000_digits_stands_in_a_centrapay_record_and_in_a_data_bag():
+    digits = "1" * 5_000
+    record = f'{{"externalId":"a","somethingNew":{digits}}}'.encode()
+    assert (
+        judge("farmlands-external-asset", record)["errors"]
+        == check_line("farmlands-external-asset", record)
+        == []
+    )
+    line = json.dumps({**SEGMENT, **ACCOUNT, "data_bag": f"[{digits}]"}).encode()
+    assert LineRules("USER_SEGMENT", strict=True).reason(line) is None
+    assert check_line("USER_SEGMENT", line) == []
 
 
 def test_a_number_of_5000_digits_is_still_too_large_for_a_time():

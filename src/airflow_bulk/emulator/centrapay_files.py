@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
-from airflow_bulk.emulator.line_rules import without_nulls
+from airflow_bulk.emulator.line_rules import read_json, without_nulls
 
 FOLDER = Path(__file__).parent / "schemas" / "centrapay"
 FARMLANDS, TICKETEK, ONBOARD = "farmlands-external-asset", "ticketek-ticket", "business-onboard"
@@ -116,7 +116,7 @@ def _lines(text: str) -> list[tuple[dict[str, Any], str | None]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = read_json(line)
         except (ValueError, RecursionError):
             # The vendor's own example of such an error.
             unclosed = line.count("{") > line.count("}")

@@ -27,7 +27,6 @@ class LineRules:
     def __init__(self, document_type: str, *, strict: bool) -> None:
         self._validator = _validator(SPELLINGS.get(document_type, document_type), strict)
         self._is_valid = self._validator.is_valid
-        self._read = json.JSONDecoder(parse_constant=_no_constant, parse_int=_whole_number).decode
 
     def reason(self, line: bytes) -> str | None:
         """Judge one line of ndjson, without its line end.
@@ -35,10 +34,7 @@ class LineRules:
         :return: why it fails, or ``None`` for a good line.
         """
         try:
-            document = self._read(line.decode())
-            if b"\\u" in line:
-                # A lone surrogate such as \ud800 is JSON by the letter, but no text: this raises then.
-                json.dumps(document, ensure_ascii=False).encode()
+            document = read_json(line.decode())
             if b"null" in line:
                 document = without_nulls(document)
         except UnicodeDecodeError:
@@ -57,6 +53,18 @@ class LineRules:
             where = "/".join(str(part) for part in error.instance_path if part in _known())
             return _sentence(keyword, where, error)
         return None
+
+
+def read_json(text: str) -> Any:
+    """Read JSON as RFC 8259 has it: whole numbers of any length, no NaN, no text that is none.
+
+    :raises ValueError: it is no such JSON; also for a lone surrogate such as ``\\ud800``.
+    :raises RecursionError: it is nested too deeply.
+    """
+    value = _READ(text)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # this cannot be done with a lone surrogate
+    return value
 
 
 def without_nulls(value: Any) -> Any:
@@ -133,7 +141,7 @@ def _validator(document_type: str, strict: bool) -> Any:
 
 def _is_json_text(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=_no_constant)
+        read_json(text)
     except (ValueError, RecursionError):
         return False
     return True
@@ -145,3 +153,6 @@ def _load(path: Path) -> Any:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_READ = json.JSONDecoder(parse_constant=_no_constant, parse_int=_whole_number).decode
