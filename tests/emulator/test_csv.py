@@ -2,6 +2,8 @@
 
 import pytest
 
+from airflow_bulk.emulator.line_rules import LineRules
+
 HEADER = "operation,user_account_id,compartment_id,email_hash,segment_id,expiration_duration,expiration_ts,data_bag"
 ROW = 'UPDATE,crm-77,4100,,880,43200,,"{""tier"":""gold""}"'
 
@@ -42,6 +44,13 @@ def test_good_rows(failures):
         ("UPDATE,crm-77,,,880,,,", "expiration_duration"),
         ('UPDATE,"crm-77,,,880,60,,', "CSV"),
         ('UPDATE,"crm"-77,,,880,60,,', "CSV"),
+        ('UPDATE,crm"77,,,880,60,,', "CSV"),
+        ('UPDATE,crm"7"7,,,880,60,,', "CSV"),
+        ("UPDATE,crm-77,,,880,007,,", "expiration_duration"),
+        ("UPDATE,crm-77,,,880,60,007,", "expiration_ts"),
+        ("UPDATE,crm-77,,,880,60,-1,", "expiration_ts"),
+        ("UPDATE,crm-77,,,880,60,1e400,", "expiration_ts"),
+        ("UPDATE,crm-77,,,880,60,soon,", "expiration_ts"),
     ],
 )
 def test_bad_rows(failures, row, word):
@@ -49,6 +58,20 @@ def test_bad_rows(failures, row, word):
     assert list(found) == [3]
     assert word in found[3]
     assert held == [ROW]
+
+
+@pytest.mark.parametrize("cell", ["1.5", "1e12", "0", "1932858000000", "0.0", "1" * 5_000])
+def test_a_time_of_expiry_is_any_number_as_in_ndjson(failures, cell):
+    row = f"UPDATE,crm-77,,,880,60,{cell},"
+    assert failures(f"{HEADER}\n{row}\n".encode()) == ({}, [row])
+    line = f'{{"operation":"UPDATE","user_account_id":"a","segment_id":"1","expiration_duration":60,"expiration_ts":{cell}}}'
+    assert LineRules("USER_SEGMENT", strict=True).reason(line.encode()) is None
+
+
+def test_when_not_strict_numbers_and_quotes_are_read_as_a_spreadsheet_reads_them(api, failures):
+    api.emulator.settings(strict=False)
+    rows = ['UPDATE,crm"77,,,880,60,,', "UPDATE,crm-77,,,880,007,,", "UPDATE,crm-77,,,880,60,+1.,"]
+    assert failures("\n".join([HEADER, *rows]).encode()) == ({}, sorted(rows))
 
 
 def test_a_row_that_is_not_utf8(failures):

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
+from airflow_bulk.emulator.plugins import TYPES
 
 HOUR = 3600
 
@@ -167,6 +168,33 @@ def test_provider_and_name_are_mandatory(batches, api) -> None:
     batches.add()
     plugin = api.call("GET", "/plugins").json()["data"][0]
     body = {"version_id": "2.0.0", "plugin_properties": []}
+    assert "provider" in api.error(api.call("POST", f"/plugins/{plugin['id']}/versions", json=body), 400)
+
+
+def declared(name: str, kind: str = "STRING", value: object = "x") -> dict[str, object]:
+    return {"technical_name": name, "property_type": kind, "value": {TYPES[kind][0]: value}}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_property_of_every_type_may_be_null(batches, api, kind) -> None:
+    batches.add()
+    plugin = api.call("GET", "/plugins").json()["data"][0]
+    versions = f"/plugins/{plugin['id']}/versions"
+    properties = [declared("provider"), declared("name"), declared("later", kind, None)]
+    body = {"version_id": "2.0.0", "plugin_properties": properties}
+    version = api.call("POST", versions, json=body).json()["data"]["id"]
+    stored = api.call("GET", f"{versions}/{version}/properties").json()["data"]
+    assert stored[2]["value"] == {TYPES[kind][0]: None}
+    for value in (None, {}, {TYPES[kind][0]: [1]}):
+        properties[2]["value"] = value
+        api.error(api.call("POST", versions, json={**body, "version_id": "3.0.0"}), 400)
+
+
+def test_name_and_provider_may_not_be_null(batches, api) -> None:
+    batches.add()
+    plugin = api.call("GET", "/plugins").json()["data"][0]
+    properties = [declared(name, value=None) for name in ("provider", "name")]
+    body = {"version_id": "2.0.0", "plugin_properties": properties}
     assert "provider" in api.error(api.call("POST", f"/plugins/{plugin['id']}/versions", json=body), 400)
 
 

@@ -25,6 +25,41 @@ def test_anything_else_is_401(api, spelling, path):
     assert answer.headers["X-Bulk-Emulator"] == "airflow-provider-bulk"
 
 
+def access_token(api, **fields):
+    body = {"email": "ada@example.org", "password": api.emulator.token, **fields}
+    return requests.post(f"{api.emulator.url}/v1/authentication/access_tokens", json=body, timeout=60)
+
+
+def test_a_temporary_access_token_counts_for_an_hour(api):
+    answer = access_token(api).json()
+    assert answer["status"] == "ok"
+    token = answer["data"].pop("access_token")
+    assert answer["data"] == {"expires_in": 3600, "refresh_token": None}
+    assert token != api.emulator.token
+    for spelling in (token, f"api:{token}"):
+        api.session.headers["Authorization"] = spelling
+        assert api.imports("GET").status_code == 200
+    api.emulator.restart()
+    assert api.imports("GET").status_code == 200
+    api.emulator.clock.advance(3601)
+    api.error(api.imports("GET"), 401)
+
+
+def test_a_changed_access_token_is_401(api):
+    end, signature = access_token(api).json()["data"]["access_token"].split("-")
+    for token in (f"{int(end) + 1}-{signature}", f"{end}-{'0' * 64}", f"{end}-", end, f"-{signature}"):
+        api.session.headers["Authorization"] = token
+        api.error(api.imports("GET"), 401)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [({"password": "nobody"}, 401), ({"password": ""}, 400), ({"email": " "}, 400), ({"email": None}, 400)],
+)
+def test_access_tokens_are_for_the_account_alone(api, fields, status):
+    assert api.emulator.token not in api.error(access_token(api, **fields), status)
+
+
 def test_a_foreign_datamart_is_403(api):
     for path in ("", "/1", "/1/executions", "/1/executions/2"):
         api.error(api.call("GET", f"/datamarts/3301/document_imports{path}"), 403)

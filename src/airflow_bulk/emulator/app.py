@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from airflow_bulk.emulator import (
+    access_tokens_api,
     centrapay_api,
     centrapay_control_api,
     control_api,
@@ -35,6 +36,7 @@ from airflow_bulk.emulator.gateway import Gateway
 from airflow_bulk.emulator.world import World
 
 ROUTERS = (
+    access_tokens_api.router,
     document_imports_api.router,
     data_files_api.router,
     plugins_api.router,

@@ -203,8 +203,13 @@ def checked_property(given: Any) -> dict[str, Any]:
     if given.get("origin", "PLUGIN") not in ORIGINS:
         raise Refused(400, f"property {name}: origin is one of {', '.join(ORIGINS)}")
     key, types = TYPES[kind]
-    if not isinstance(value, dict) or not isinstance(value.get(key), types):
+    if not isinstance(value, dict) or key not in value:
         raise Refused(400, f"property {name}: the value of a {kind} has {key}")
+    # A property may be declared before it has a value: its key is null then [assumed].
+    if value[key] is None and name in REQUIRED:
+        raise Refused(400, f"property {name}: {key} is mandatory")
+    if value[key] is not None and not isinstance(value[key], types):
+        raise Refused(400, f"property {name}: the {key} of a {kind} has another type")
     if isinstance(value[key], bool) and bool not in types:
         raise Refused(400, f"property {name}: the value of a {kind} is no boolean")
     return {

@@ -19,6 +19,8 @@ from airflow_bulk.emulator.faults import Fault, Faults
 from airflow_bulk.emulator.request_log import RequestLog
 from airflow_bulk.emulator.settings import Settings
 
+ACCESS_TOKEN_SECONDS = 3600  # mediarithmics.md section 1.2 [documented]
+
 
 @dataclasses.dataclass(frozen=True)
 class Account:
@@ -74,9 +76,27 @@ class World:
         self.bodies.mkdir(mode=0o700, exist_ok=True)
 
     def knows(self, credential: str) -> bool:
-        """Whether this is the account's token, raw or with ``api:`` before it (mediarithmics.md section 1.2)."""
+        """Whether this is a token of the account, raw or with ``api:`` before it (mediarithmics.md section 1.2)."""
         token = credential.strip().removeprefix("api:")
+        return self.is_api_token(token) or self._is_access_token(token)
+
+    def is_api_token(self, token: str) -> bool:
+        """Whether this is the account's API token."""
         return hmac.compare_digest(token.encode(), self.account.token.encode())
+
+    def access_token(self) -> str:
+        """Return a temporary token; it names its own end, so nothing need be kept."""
+        return self._signed(self.clock.now() + ACCESS_TOKEN_SECONDS * 1000)
+
+    def _is_access_token(self, token: str) -> bool:
+        end = token.partition("-")[0]
+        if not (end.isascii() and end.isdigit() and len(end) < 20) or int(end) <= self.clock.now():
+            return False
+        return hmac.compare_digest(token.encode(), self._signed(int(end)).encode())
+
+    def _signed(self, end: int) -> str:
+        signature = hmac.new(self.account.token.encode(), str(end).encode(), "sha256")
+        return f"{end}-{signature.hexdigest()}"
 
     def require_token(self, credential: str | None) -> None:
         """Refuse whoever does not show the token.
