@@ -97,8 +97,9 @@ def property_reasons(document_type: str, properties: Mapping[str, Raw]) -> list[
     form = FORMATS[document_type]
     commands = shape(form.commands)
     found = list(commands.faults(properties, ""))
+    tag = commands.tag(properties)
     for choice in form.choices:
-        if choice.command in ("", commands.tag(properties)):
+        if choice.command in ("", tag):
             found += _RULES[choice.rule](choice, properties)
     return list(dict.fromkeys(found[:MAX_REASONS]))
 
@@ -319,14 +320,16 @@ def _at_least_one(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str
 
 
 def _not_together(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str]:
-    there = [[name for name in group if name in properties] for group in choice.alternatives]
-    if all(there):
-        yield f"{either((name for group in there for name in group), 'and')} cannot stand together"
+    for group in choice.alternatives:
+        if properties.keys().isdisjoint(group):
+            return
+    names = (name for group in choice.alternatives for name in group if name in properties)
+    yield f"{either(names, 'and')} cannot stand together"
 
 
 def _not_both_true(choice: Choice, properties: Mapping[str, Raw]) -> Iterator[str]:
-    names = [name for (name,) in choice.alternatives]
-    if all(bytes(properties.get(name, b"")) == b"true" for name in names):
+    names = [name for (name,) in choice.alternatives if name in properties]
+    if len(names) == len(choice.alternatives) and all(bytes(properties[name]) == b"true" for name in names):
         yield f"{either(names, 'and')} cannot both be true"
 
 

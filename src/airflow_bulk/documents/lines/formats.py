@@ -163,9 +163,9 @@ def _one_identifier(command: Any) -> bool:
     return (not command.email_hash) is not (not command.user_agent_id)
 
 
-def _profile(command: Any) -> bool:
-    # _one_identifier written out: on mixed files this runs on every line, and a second call there is a twentieth of
-    # the whole check.
+def _profile(command: Any, unset: Any = UNSET) -> bool:
+    # _one_identifier written out, and a local name: on mixed files this runs on every line, and a second call there
+    # is a twentieth of the whole check.
     if command.user_account_id:
         if command.email_hash or command.user_agent_id:
             return False
@@ -173,7 +173,8 @@ def _profile(command: Any) -> bool:
         return False
     # On DELETE lines there is no strategy: its type refuses it.
     if command.update_strategy:
-        return command.force_replace in ABSENT and command.merge_objects in ABSENT
+        force, merge = command.force_replace, command.merge_objects
+        return force is unset is merge or (force in ABSENT and merge in ABSENT)
     return not (command.force_replace and command.merge_objects)
 
 
@@ -263,16 +264,22 @@ class _Nothing(Struct, gc=False, kw_only=True, tag_field="type", tag="\0"):
 def variants(document_type: str) -> tuple[msgspec.json.Decoder[Any], ...]:
     """Return the exact decoders of a document type, one for each way to keep its rules."""
     form = FORMATS[document_type]
-    ways = itertools.product(*(tuple(choice.ways()) for choice in form.choices))
     commands = (form.open.known,) if form.open else form.commands
-    return tuple(_decoder(commands, way) for way in ways)
+    ways = itertools.product(*(tuple(choice.ways()) for choice in form.choices))
+    return tuple(_decoder(commands, way) for way in dict.fromkeys(map(_together, ways)))
+
+
+def _together(way: tuple[Narrowing, ...]) -> Narrowing:
+    present = {name for narrowing in way for name in narrowing.present}
+    absent = {name for narrowing in way for name in narrowing.absent}
+    return Narrowing(tuple(sorted(present)), tuple(sorted(absent)))
 
 
 @functools.cache
 def general(document_type: str) -> msgspec.json.Decoder[Any]:
     """Return the decoder for lines of mixed kinds: it accepts what the types allow, without the rules over several."""
     form = FORMATS[document_type]
-    return _decoder((form.open.any,) if form.open else form.commands, ())
+    return _decoder((form.open.any,) if form.open else form.commands, Narrowing())
 
 
 @functools.cache
@@ -282,21 +289,19 @@ def warned(document_type: str) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(form.open.alone) if form.open else general(document_type)
 
 
-def _decoder(commands: tuple[type[Struct], ...], way: tuple[Narrowing, ...]) -> msgspec.json.Decoder[Any]:
+def _decoder(commands: tuple[type[Struct], ...], way: Narrowing) -> msgspec.json.Decoder[Any]:
     narrowed: list[Any] = [_narrow(command, way) for command in commands]
     if len(narrowed) == 1 and commands[0].__struct_config__.tag is not None:
         narrowed.append(_Nothing)
     return msgspec.json.Decoder(Union[tuple(narrowed)], dec_hook=read_special)  # noqa: UP007
 
 
-def _narrow(command: type[Struct], way: tuple[Narrowing, ...]) -> type[Struct]:
-    present = {name for narrowing in way for name in narrowing.present}
-    absent = {name for narrowing in way for name in narrowing.absent}
+def _narrow(command: type[Struct], way: Narrowing) -> type[Struct]:
     fields: list[Any] = []
     for field in msgspec.structs.fields(command):
-        if field.encode_name in present:
+        if field.encode_name in way.present:
             fields.append((field.name, _required(field.type)))
-        elif field.encode_name in absent:
+        elif field.encode_name in way.absent:
             fields.append((field.name, Absent, UNSET))
     if not fields:
         return command
