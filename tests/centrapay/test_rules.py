@@ -217,12 +217,18 @@ def test_rows_that_break_a_rule(change: dict[str, str]) -> None:
         (",".join(name for name in ROW if name not in DEVICES), "lacks deviceId or deviceSerialNumber"),
         (",".join(name.upper() for name in ROW), "lacks companyName"),
         ('"companyName', "cannot be read"),
+        ("SEP=;", "the line `sep=` is one that a spreadsheet adds"),
+        ("", "the line is blank"),
     ],
 )
 def test_headers_that_refuse_the_file(header: str, reason: str) -> None:
     assert reason in "; ".join(check_header(header.encode()))
     with pytest.raises(ValueError, match=reason):
         LineChecker(ONBOARD, "TEXT_CSV", header=header.encode())
+
+
+def test_a_spreadsheet_s_empty_columns_are_taken() -> None:
+    assert check_header(",".join((*ROW, "", "")).encode()) == []
 
 
 def test_the_documented_header_passes_without_the_state() -> None:

@@ -61,7 +61,29 @@ def test_good_headers(header: str) -> None:
         ),
         (
             "operation,email_hash,canary,segment_id,expiration_duration,",
-            [f"unknown column in the CSV header at position 3, 6; known are {', '.join(COLUMNS)}"],
+            [
+                "the CSV header's cell at position 6 is empty: a spreadsheet adds such columns; take them out of all lines",
+                f"unknown column in the CSV header at position 3; known are {', '.join(COLUMNS)}",
+            ],
+        ),
+        (
+            "operation,email_hash,segment_id,expiration_duration, ,",
+            [
+                "the CSV header's cells at positions 5, 6 are empty: a spreadsheet adds such columns; take them out of all "
+                "lines"
+            ],
+        ),
+        (
+            "sep=,",
+            ["the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"],
+        ),
+        (
+            '"sep=,",,,',
+            ["the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"],
+        ),
+        (
+            " \t",
+            ["the line is blank, but the CSV header has to stand there: take the blank lines above it out"],
         ),
         (
             "operation,Email_Hash,user_agent_id,segment_id, expiration_duration",

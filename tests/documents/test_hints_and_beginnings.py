@@ -1,4 +1,4 @@
-"""Hints are counted and never reject; line 1 can refuse a whole file."""
+"""Hints are counted and never reject; the first line can refuse a whole file."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_unknown_activity_types_are_counted_over_all_lines() -> None:
     [b"[", b"[\n", b'[{"operation":"UPSERT"},', b'\xef\xbb\xbf [{"a":1}]\n', b'  [{"operation":"UPSERT"'],
 )
 def test_an_array_is_refused_whole(line: bytes) -> None:
-    assert "jq -c '.[]'" in (looks_like(line) or "")
+    assert "jq -c '.[]'" in (looks_like(1, line) or "")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_an_array_is_refused_whole(line: bytes) -> None:
     ],
 )
 def test_a_pretty_printed_document_is_refused_whole(line: bytes) -> None:
-    assert "jq -c ." in (looks_like(line) or "")
+    assert "jq -c ." in (looks_like(1, line) or "")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_pretty_printed_document_is_refused_whole(line: bytes) -> None:
     ],
 )
 def test_other_first_lines_are_for_the_line_rules(line: bytes) -> None:
-    assert looks_like(line) is None
+    assert looks_like(1, line) is None
 
 
 def test_the_room_loads_nothing_until_a_line_is_checked() -> None:

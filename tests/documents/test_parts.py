@@ -48,7 +48,7 @@ def _plain_lines(contents: list[bytes]) -> list[tuple[int, int, bytes]]:
 
 def _usable(content: bytes) -> bool:
     """Not what is refused whole, and not what its first bytes would pass off as compressed."""
-    first = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")[0].strip()
+    first = content.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
     opens = first.startswith(b"{") and first.endswith((b"{", b"[", b",", b":"))
     return (
         not first.startswith(b"[")

@@ -136,3 +136,60 @@ def test_secrets_in_a_uri_are_not_shown():
     assert shown("https://user:secret@host/key?X-Signature=abc#x") == "https://user:***@host/key"
     assert shown("s3://conn_id@bucket/a*.gz") == "s3://conn_id@bucket/a*.gz"
     assert shown("/data/what?.ndjson") == "/data/what?.ndjson"
+    assert shown("abfs://box/key.gz?sv=2024&sig=abc%2F") == "abfs://box/key.gz"
+    assert shown("https://host/key?abc") == "https://host/key"
+    assert shown("s3://conn@bucket/what?/a#1.ndjson") == "s3://conn@bucket/what?/a#1.ndjson"
+
+
+def test_the_home_of_the_worker_s_user(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/a.ndjson").write_bytes(b"{}\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for source in ("~/a.ndjson", "~/*.ndjson", "file://~/a.ndjson"):
+        assert [one.path for one in find_files(source)] == [tmp_path / "home/a.ndjson"]
+    with pytest.raises(SourceMissing, match=rf"^{tmp_path}/home/b.ndjson: no such file. Nothing was sent"):
+        find_files("~/b.ndjson")
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~/a.ndjson").write_bytes(b"{}\n")
+    assert [one.path for one in find_files("~/a.ndjson")] == [tmp_path / "~/a.ndjson"]
+
+
+def test_a_relative_path_that_is_missing_says_from_where_it_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = rf"A relative path counts from the worker's folder, {tmp_path}\."
+    with pytest.raises(SourceMissing, match=rf"{tmp_path}/in/a\.ndjson: no such file\. {said} Nothing was sent"):
+        find_files("in/a.ndjson")
+    with pytest.raises(NothingFound, match=rf"^in/\*: no file matches this pattern\. {said}$"):
+        find_files("in/*")
+    with pytest.raises(SourceMissing) as absolute:
+        find_files(str(tmp_path / "a.ndjson"))
+    assert "relative" not in str(absolute.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "words"),
+    [
+        ("export_{ds}.ndjson", "{ds}", "looks like a placeholder that nobody filled: .*as in {{ ds }}"),
+        ("export_{ dag_run.run_id }.ndjson", "{ dag_run.run_id }", "nobody filled"),
+        ("export_${DS}.ndjson", "${DS}", "nobody filled"),
+        ("export_$RUN_DATE.ndjson", "$RUN_DATE", "nobody filled"),
+        ("export_%Y%m%d.ndjson", "%Y", "nobody filled"),
+        ("export_{{ ds }}.ndjson", "{{ ds }}", "was not rendered: "),
+        ("export_{% if x %}1{% endif %}.ndjson", "{% if x %}", "was not rendered: "),
+        ("*_{ds}.ndjson", "{ds}", "nobody filled"),
+    ],
+)
+def test_a_placeholder_in_the_name_of_a_missing_file_is_named(tmp_path, store, name, found, words):
+    for source in (str(tmp_path / name), f"memory://bucket/in/{name}"):
+        with pytest.raises(SourceMissing, match=words) as refusal:
+            find_files(source, StoredPath)
+        assert f" {found} " in str(refusal.value)
+    (tmp_path / name).write_bytes(b"{}\n")
+    assert [one.path.name for one in find_files(str(tmp_path / name))] == [name]
+
+
+@pytest.mark.parametrize("name", ["a%20b.ndjson", "a%d0%bf.ndjson", "_$folder$", "{a,b}.ndjson", "a-{1}.ndjson"])
+def test_what_is_no_placeholder_is_not_called_one(tmp_path, name):
+    with pytest.raises(SourceMissing, match="no such file. Nothing was sent"):
+        find_files(str(tmp_path / name))

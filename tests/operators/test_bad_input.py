@@ -166,6 +166,35 @@ def test_deletions_are_counted_first(emulator: Emulator, task: Any, tmp_path: Pa
     assert "secret-and-bad" not in Path(result["rejects_uri"]).read_text()
 
 
+DELETION = '{"type":"USER_ACCOUNT","compartment_id":"4100","user_account_id":"crm-1"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (f"\n[\n{DELETION}\n]\n", r"line 2 begins a JSON array"),
+        (f"\ufeff\r\n \r\n[\r\n{DELETION},\r\n{DELETION}\r\n]", r"line 3 begins a JSON array"),
+        ("\n" * 70_000 + '{"a":\n' + DELETION + "\n}\n", r"line 70001 begins a JSON document"),
+        (f"\n{DELETION},\n{DELETION}\n", r"a comma stands behind the command in line 2,"),
+    ],
+    ids=["array", "BOM, CRLF", "document", "commas"],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_deletion_of_a_document_over_several_lines_is_sent(
+    emulator: Emulator, task: Any, tmp_path: Path, content: str, match: str, suffix: str, workers: int
+) -> None:
+    """However many failures are allowed, and wherever among the files it stands."""
+    (tmp_path / "1.ndjson").write_text(DELETION)
+    data = content.encode()
+    (tmp_path / f"2.ndjson{suffix}").write_bytes(gzip.compress(data) if suffix else data)
+    kind = "USER_IDENTIFIERS_DELETION"
+    guards = {"document_type": kind, "allow_deletion": kind, "max_deletions": 9, "max_failures": "100%"}
+    sending = SendingOptions(max_part_bytes=20_000, workers=workers)
+    message = refused(emulator, task(importing(tmp_path / "*", sending=sending, **guards)), match)
+    assert f"2.ndjson{suffix}: " in message and "Nothing was sent" in message and "crm-1" not in message
+
+
 @pytest.mark.parametrize(
     ("content", "held", "blank"),
     [

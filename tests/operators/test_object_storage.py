@@ -104,6 +104,54 @@ def test_retry_and_object_that_changed_between_tries(emulator: Emulator, task: A
     assert result["rejects_uri"] is None
 
 
+# Reported elsewhere as aws/aws-cli#5452 and peak/s5cmd#279.
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("odd/[1].ndjson", "odd/1.ndjson"),
+        ("odd/y [1] (copy).ndjson", "odd/y 1 (copy).ndjson"),
+        ("odd/a?1.ndjson", "odd/ax1.ndjson"),
+        ("odd/a#1?.ndjson", "odd/a#12.ndjson"),
+        ("odd/*.ndjson", "odd/z.ndjson"),
+        ("odd/**", "odd/deep/z.ndjson"),
+        ("odd/what?", "odd/what"),
+        ("odd/what#", "odd/what"),
+        ("odd/a?n=1", "odd/a"),
+    ],
+)
+def test_an_object_of_exactly_that_key_wins_over_the_pattern(
+    emulator: Emulator, task: Any, s3: S3Server, key: str, other: str
+) -> None:
+    s3.put(key, f"{profile(1)}\n".encode())
+    s3.put(other, f"{profile(2)}\n".encode())
+    result = task(importing(f"s3://aws_crm@crm/{key}")).run()
+    assert emulator.held(result["import_id"]) == once([profile(1)])
+
+
+def test_a_pattern_finds_each_key_whatever_signs_it_holds(
+    emulator: Emulator, task: Any, s3: S3Server, tmp_path: Path
+) -> None:
+    keys = ["[1].ndjson", "a?1", "a?2", "b?n=1", "b?n=2", "c#1", "c?", "c#", "c", "d?n=1.ndjson.gz"]
+    for number, key in enumerate(keys):
+        body = f"{profile(number)}\n".encode()
+        s3.put(f"signs/{key}", gzip.compress(body) if key.endswith(".gz") else body)
+    s3.put("signs/z", b"no line\n")
+    one = task(importing("s3://aws_crm@crm/signs/*", max_failures=1, rejects_path=str(tmp_path)))
+    result = one.run()
+    assert emulator.held(result["import_id"]) == once([profile(number) for number in range(len(keys))])
+    (row,) = [json.loads(row) for row in Path(result["rejects_uri"]).read_text().splitlines()]
+    assert (row["source"], row["line"]) == ("s3://aws_crm@crm/signs/z", 1)
+
+
+def test_a_pattern_that_is_a_folder_s_name_is_about_what_it_matches(
+    emulator: Emulator, task: Any, s3: S3Server
+) -> None:
+    s3.put("folder[1]/a.ndjson", profile(1).encode())
+    s3.put("folder1", profile(2).encode())
+    result = task(importing("s3://aws_crm@crm/folder[1]")).run()
+    assert emulator.held(result["import_id"]) == once([profile(2)])
+
+
 def test_nothing_there(emulator: Emulator, task: Any, s3: S3Server) -> None:
     with pytest.raises(AirflowException, match=r"nothing-here"):
         task(storing("nothing-here")).run()

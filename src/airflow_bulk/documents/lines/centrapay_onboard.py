@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from airflow_bulk.documents.lines.csv_lines import cell_pattern, read_cells, split, without_end
+from airflow_bulk.documents.lines.csv_lines import cell_pattern, read_cells, read_header, split, without_end
 
 REQUIRED = (
     "companyName",
@@ -52,13 +52,9 @@ UNKNOWN_COLUMN = "a column that is not documented"
 
 def check_header(header: bytes, delimiter: str = ",") -> list[str]:
     """Return the reasons for which the whole file is refused; they name only known columns."""
-    try:
-        text = without_end(header).decode()
-    except UnicodeDecodeError:
-        return ["the CSV header is not valid UTF-8"]
-    cells = split(text, cell_pattern(delimiter), delimiter)
-    if isinstance(cells, str):
-        return [f"the CSV header cannot be read: {cells}"]
+    cells, reasons = read_header(header, delimiter)
+    if reasons:
+        return reasons
     counts = Counter(cells)
     reasons = [f"the CSV header names {name} twice" for name in COLUMNS if counts[name] > 1]
     reasons += [f"the CSV header lacks {name}" for name in REQUIRED if not counts[name]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
+import re
 from collections import Counter, deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -317,24 +318,50 @@ def check_line(
     return reading.reasons(raw) if raw.strip(_BLANKS) else []
 
 
-def looks_like(first_line: bytes) -> str | None:
-    """Tell from line 1 that a source is JSON, but not one command a line (mediarithmics.md section 3).
+def looks_like(number: int, line: bytes, behind: bytes = b"") -> str | None:
+    """Tell that a source is JSON, but not one command a line (mediarithmics.md section 3).
 
-    :param first_line: line 1 of an NDJSON source with its newline, or as much of it as was read; a BOM does not
-        matter.
+    :param number: number of the first line that is not blank.
+    :param line: that line of an NDJSON source with its newline, or as much of it as was read; a BOM does not matter.
+    :param behind: what was read behind it.
     :return: why the whole source is refused, with the way out; ``None`` if nothing speaks against it.
     """
-    text = first_line.removeprefix(b"\xef\xbb\xbf").strip()
+    text = line.removeprefix(b"\xef\xbb\xbf").strip()
     if text.startswith(b"["):
         return (
-            "line 1 begins a JSON array, but each line has to be one command; "
+            f"line {number} begins a JSON array, but each line has to be one command; "
             "`jq -c '.[]' FILE` writes an array as such lines"
         )
     # Without its newline it may be the beginning of a long line, which can stop anywhere.
-    goes_on = first_line.endswith(b"\n")
-    if goes_on and text.startswith(b"{") and text.endswith((b"{", b"[", b",", b":")):
+    if not (line.endswith(b"\n") and text.startswith(b"{")):
+        return None
+    if text.endswith(b",") and not _json_fault(text[:-1]):
         return (
-            "line 1 begins a JSON document that goes on over several lines, but each line has to be one command; "
+            f"a comma stands behind the command in line {number}, but each line has to be one command and nothing more; "
+            "`sed 's/,[[:space:]]*$//' FILE` takes the commas away"
+        )
+    if text.endswith((b"{", b"[", b",", b":")) or _goes_on(text, behind):
+        return (
+            f"line {number} begins a JSON document that goes on over several lines, but each line has to be one command; "
             "`jq -c . FILE` writes each document on one line"
         )
     return None
+
+
+def _json_fault(text: bytes) -> str:
+    try:
+        faults.ANY_JSON.decode(text)
+    except REFUSALS as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _goes_on(text: bytes, behind: bytes) -> bool:
+    """Whether a document that a line begins goes on behind it, as where commas stand at the beginning of lines.
+
+    A line that was cut short does not: another command follows it. Nor does one with a line break within a string.
+    """
+    if not behind.lstrip().startswith((b",", b"}", b"]", b":")):
+        return False
+    within_string = re.sub(rb"\\.", b"", text).count(b'"') % 2
+    return not within_string and "truncated" in _json_fault(text)

@@ -44,6 +44,8 @@ NEEDED = (
     ("segment_id", "segment_technical_name"),
     ("expiration_duration",),
 )
+# What a spreadsheet writes above the header to name the delimiter; some add empty cells to it.
+SEPARATOR_LINE = re.compile(rb'"?sep=.?"?[,;\t|]*', re.IGNORECASE)
 _NUMBERS = frozenset({"expiration_duration", "expiration_ts"})
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
@@ -56,20 +58,19 @@ def check_header(header: bytes, delimiter: str = ",") -> list[str]:
     :return: sentences that name known columns, and other columns only by their position; empty for a good header.
     :raises ValueError: the delimiter cannot be used.
     """
-    pattern = cell_pattern(delimiter)
-    try:
-        text = without_end(header).decode()
-    except UnicodeDecodeError:
-        return ["the CSV header is not valid UTF-8"]
-    cells = split(text, pattern, delimiter)
-    if isinstance(cells, str):
-        return [f"the CSV header cannot be read: {cells}"]
-    reasons = []
-    unknown = [str(place) for place, name in enumerate(cells, 1) if name not in COLUMNS]
-    if unknown:
-        places = ", ".join(unknown[:10])
+    cells, reasons = read_header(header, delimiter)
+    if reasons:
+        return reasons
+    empty = [str(place) for place, name in enumerate(cells, 1) if not name.strip()]
+    if empty:
         reasons.append(
-            f"unknown column in the CSV header at position {places}; known are {', '.join(COLUMNS)}"
+            f"the CSV header's {_at(empty)} {'is' if len(empty) == 1 else 'are'} empty: a spreadsheet adds such "
+            "columns; take them out of all lines"
+        )
+    unknown = [str(place) for place, name in enumerate(cells, 1) if name.strip() and name not in COLUMNS]
+    if unknown:
+        reasons.append(
+            f"unknown column in the CSV header at position {', '.join(unknown[:10])}; known are {', '.join(COLUMNS)}"
         )
     if unknown and len(cells) == 1:
         reasons.append(f"the CSV header has a single column: is {delimiter!r} the delimiter of this file?")
@@ -79,6 +80,12 @@ def check_header(header: bytes, delimiter: str = ",") -> list[str]:
         if not any(counts[name] for name in group):
             reasons.append(f"the CSV header lacks {' or '.join(group)}")
     return reasons
+
+
+def _at(places: list[str]) -> str:
+    """Name cells by their positions, the first ten."""
+    word = "cell at position" if len(places) == 1 else "cells at positions"
+    return f"{word} {', '.join(places[:10])}"
 
 
 class CsvReading:
@@ -162,6 +169,29 @@ def read_cells(
         return [], [cells]
     if len(cells) != len(columns):
         return [], [f"the row has {len(cells)} cells, but the header has {len(columns)}"]
+    return cells, []
+
+
+def read_header(header: bytes, delimiter: str) -> tuple[list[str], list[str]]:
+    """Return the cells of a header line, and the reasons for which it cannot be read.
+
+    :raises ValueError: the delimiter cannot be used.
+    """
+    pattern = cell_pattern(delimiter)
+    line = without_end(header)
+    if not line.strip():
+        return [], ["the line is blank, but the CSV header has to stand there: take the blank lines above it out"]
+    if SEPARATOR_LINE.fullmatch(line):
+        return [], [
+            "the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"
+        ]
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return [], ["the CSV header is not valid UTF-8"]
+    cells = split(text, pattern, delimiter)
+    if isinstance(cells, str):
+        return [], [f"the CSV header cannot be read: {cells}"]
     return cells, []
 
 

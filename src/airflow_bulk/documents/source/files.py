@@ -36,8 +36,22 @@ STRONG_KEYS = ("ETag", "etag", "md5Hash", "generation", "version_id", "content_m
 VERSION_KEYS = (*STRONG_KEYS, "LastModified", "mtime", "created")
 
 
+# What looks like a placeholder in the name of a file that is missing: a shell's, Python's, a date's.
+NOT_FILLED = re.compile(
+    r"\$\{\w+\}|\$[A-Z][A-Z0-9_]+|\{\s*[A-Za-z_][\w.]*\s*\}|%[YmHMSjy]|%[dF](?![0-9A-Fa-f])"
+)
+NOT_RENDERED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
+
+
+class StoredObject(NamedTuple):
+    """An object of a store, as its library (fsspec) opens it."""
+
+    fs: Any
+    path: str
+
+
 class FoundFile(NamedTuple):
-    """A file of the source: what is recorded about it, and what opens it (a Path, or a universal path)."""
+    """A file of the source: what is recorded about it, and what opens it (a Path, or a stored object)."""
 
     record: SourceFile
     path: Any
@@ -54,8 +68,9 @@ def find_files(
 
     A file that two entries name is taken once.
 
-    :param source: local paths, ``file://`` and storage URIs (``s3://conn_id@bucket/key``); each may be a
-        pattern (``*``, ``?``, ``[...]``, ``**``). A path that exists is never taken as a pattern.
+    :param source: local paths (``~`` is the home of the worker's user), ``file://`` and storage URIs
+        (``s3://conn_id@bucket/key``); each may be a pattern (``*``, ``?``, ``[...]``, ``**``). A file or an object of
+        exactly that name wins over the pattern.
     :param open_path: turns a storage URI into a universal path (``ObjectStoragePath``): ``fs`` (fsspec) and
         ``path`` are used.
     :param mime_type: the import's; a name that ends in another format's extension is refused.
@@ -63,32 +78,62 @@ def find_files(
     :raises NothingFound: a pattern matches no file.
     :raises SourceError: missing, a directory, not a regular file, unreadable, not compressed as its name says.
     """
-    found: dict[str, FoundFile] = {}
+    found: dict[Any, FoundFile] = {}
     for entry in [source] if isinstance(source, str) else source:
         if not entry:
             raise SourceError(f"An empty text is not a source. {UNSENT}")
         for file in _resolve(entry, open_path):
             if check_extension:
                 _refuse_foreign_ending(file.record, mime_type)
-            found.setdefault(str(file.path) if file.record.local else file.record.uri, file)
+            found.setdefault(file.path if file.record.local else (file.record.uri, file.path.path), file)
     return list(found.values())
 
 
 def shown(uri: str) -> str:
-    """Take what may be secret out of a URI: its query, and a password (a lone user is a connection id)."""
-    uri = re.sub(r"[?#].*", "", uri, flags=re.DOTALL) if "://" in uri else uri
+    """Take what may be secret out of a URI: a password (a lone user is a connection id), and a query.
+
+    A key of a store may hold ``?`` and ``#``. There only names with values are a query, as those of a signed URL are.
+    """
+    scheme, mark, _ = uri.partition("://")
+    if mark:
+        query = r"[?#].*" if scheme in ("http", "https") else r"[?#][\w.~%-]+=.*"
+        uri = re.sub(query, "", uri, flags=re.DOTALL)
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
-def unreadable(uri: str, error: OSError) -> SourceError:
-    """Make a refusal of what the system said about a file."""
+def unreadable(uri: str, error: OSError, hint: str = "") -> SourceError:
+    """Make a refusal of what the system said about a file.
+
+    :param hint: sentences for a file that is missing, each behind a space.
+    """
     if error.errno == errno.ENOENT:
-        return SourceMissing(f"{uri}: no such file. {UNSENT}")
+        return SourceMissing(f"{uri}: no such file.{hint} {UNSENT}")
     if error.errno == errno.EISDIR:
         return SourceError(
             f"{uri}: is a directory. Name its files, for example {uri.rstrip('/')}/*. {UNSENT}"
         )
     return SourceError(f"{uri}: cannot be read ({error.strerror or type(error).__name__}). {UNSENT}")
+
+
+def _hint(name: str) -> str:
+    """Say what in the name of a missing file may be the reason."""
+    if found := NOT_RENDERED.search(name):
+        return (
+            f" {found[0]} was not rendered: Airflow renders the templates in an operator's argument, but not those in "
+            "a value that comes out of a template, nor in an argument that is no template field."
+        )
+    if found := NOT_FILLED.search(name):
+        return (
+            f" {found[0]} looks like a placeholder that nobody filled: Airflow fills templates, and those have two "
+            "braces, as in {{ ds }}."
+        )
+    return ""
+
+
+def _local_hint(name: str) -> str:
+    if Path(name).is_absolute():
+        return _hint(name)
+    return f" A relative path counts from the worker's folder, {Path.cwd()}.{_hint(name)}"
 
 
 def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[FoundFile]:
@@ -98,6 +143,8 @@ def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[Fou
         yield from _resolve_remote(entry, open_path)
         return
     local = entry.removeprefix("file://")
+    if not os.path.lexists(local):
+        local = os.path.expanduser(local)  # noqa: PTH111 (a Path would lose the slash at the end, and ./)
     if not glob.has_magic(local) or os.path.lexists(local):
         yield _look_at(local)
         return
@@ -105,7 +152,7 @@ def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[Fou
     names = glob.glob(local, recursive=True)  # noqa: PTH207 (a pattern may be absolute)
     matches = sorted(name for name in names if not Path(name).is_dir())
     if not matches:
-        raise NothingFound(f"{local}: no file matches this pattern.")
+        raise NothingFound(f"{local}: no file matches this pattern.{_local_hint(local)}")
     yield from map(_look_at, matches)
 
 
@@ -124,7 +171,7 @@ def _look_at(name: str) -> FoundFile:
         finally:
             os.close(handle)
     except OSError as error:
-        raise unreadable(uri, error) from error
+        raise unreadable(uri, error, _local_hint(name)) from error
     compression = next((kind for start, kind in MAGIC.items() if magic.startswith(start)), "")
     claimed = COMPRESSIONS.get(path.suffix.lower(), "")
     if claimed and claimed != compression:
@@ -135,16 +182,18 @@ def _look_at(name: str) -> FoundFile:
 
 
 def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[FoundFile]:
-    path = open_path(entry)
+    opened = open_path(entry)
     try:
+        named = StoredObject(opened.fs, _key(entry, opened.path))
         # A worker process may have listed the same folder before: what it remembers is not what is there now.
-        path.fs.invalidate_cache()
-        if not glob.has_magic(entry):
-            yield _look_at_remote(entry, path, path.fs.info(path.path))
+        named.fs.invalidate_cache()
+        info = _exact_info(named) if glob.has_magic(entry) else named.fs.info(named.path)
+        if info is not None:
+            yield _look_at_remote(shown(entry), named, info)
             return
-        matches = path.fs.glob(path.path, detail=True)
+        matches = named.fs.glob(named.path, detail=True)
     except FileNotFoundError as error:
-        raise SourceMissing(f"{shown(entry)}: no such object. {UNSENT}") from error
+        raise SourceMissing(f"{shown(entry)}: no such object.{_hint(shown(entry))} {UNSENT}") from error
     except OSError as error:
         raise unreadable(shown(entry), error) from error
     except SourceError:
@@ -158,25 +207,41 @@ def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[Fou
     # fsspec names objects without scheme and connection: both come back from the entry.
     scheme, rest = entry.split("://", 1)
     login = rest.split("/", 1)[0].rpartition("@")
-    prefix = f"{scheme}://{login[0]}{login[1]}"
+    prefix = shown(f"{scheme}://{login[0]}{login[1]}")
     files = {key: info for key, info in sorted(matches.items()) if info["type"] == "file"}
     if not files:
-        raise NothingFound(f"{shown(entry)}: no object matches this pattern.")
+        raise NothingFound(
+            f"{shown(entry)}: no object matches this pattern, and none has it as its name.{_hint(shown(entry))}"
+        )
     for key, info in files.items():
-        uri = prefix + key
-        path = open_path(uri)
+        match = StoredObject(named.fs, key)
         if not any(info.get(name) for name in STRONG_KEYS):
-            info = path.fs.info(path.path)
-        yield _look_at_remote(uri, path, info)
+            info = match.fs.info(key)
+        yield _look_at_remote(prefix + key, match, info)
 
 
-def _look_at_remote(uri: str, path: Any, info: dict[str, Any]) -> FoundFile:
+def _key(entry: str, path: str) -> str:
+    """Return the key of an entry. Airflow's path takes it for a URL, and loses a ``?`` or ``#`` at its end."""
+    kept = entry.rstrip("?#")
+    return path.rstrip("?#") + entry[len(kept) :]
+
+
+def _exact_info(named: StoredObject) -> dict[str, Any] | None:
+    """Look for an object whose key is the pattern itself; whatever else is wrong, the pattern's listing tells."""
+    try:
+        info: dict[str, Any] = named.fs.info(named.path)
+    except (OSError, ValueError):
+        return None
+    return info if info["type"] == "file" else None
+
+
+def _look_at_remote(uri: str, path: StoredObject, info: dict[str, Any]) -> FoundFile:
     if info["type"] != "file":
-        raise unreadable(shown(uri), IsADirectoryError(errno.EISDIR, "is a directory"))
+        raise unreadable(uri, IsADirectoryError(errno.EISDIR, "is a directory"))
     # By name only: looking at the content would cost one request an object. Reading finds out a wrong name.
-    compression = COMPRESSIONS.get(PurePosixPath(shown(uri)).suffix.lower(), "")
+    compression = COMPRESSIONS.get(PurePosixPath(uri).suffix.lower(), "")
     record = SourceFile(
-        uri=shown(uri), size=info["size"] or 0, version=version_of(info), compression=compression, local=False
+        uri=uri, size=info["size"] or 0, version=version_of(info), compression=compression, local=False
     )
     return FoundFile(record, path)
 

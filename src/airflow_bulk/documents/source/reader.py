@@ -6,18 +6,26 @@ bytes). A BOM and a CSV header belong to no stretch: reading begins behind them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import msgspec
 
 from airflow_bulk.documents.lines.checking import LineChecker, looks_like
+from airflow_bulk.documents.source.beginning import (
+    BOM,
+    FIRST_LOOK,
+    TWO_OBJECTS,
+    ends_in_cr,
+    find_first_line,
+    other_encoding,
+    read_at,
+)
 from airflow_bulk.documents.source.contents import Contents, PlainContents, open_contents
 from airflow_bulk.documents.source.files import UNSENT, FoundFile
 from airflow_bulk.documents.source.parts import SourceError, SourceFile
 
-BOM = b"\xef\xbb\xbf"
-FIRST_LOOK = 64 << 10  # bytes: a header longer than this is none
 BLOCK = 256 << 10  # bytes checked at a time: measured best (performance.md section 3)
 LOOK_AHEAD = 4 << 20  # bytes of a line that are held before its end is looked for (in plain local files)
 OPEN_FILES = 4  # thousands of small files must not be thousands of descriptors
@@ -58,30 +66,44 @@ class Beginning(NamedTuple):
 
 
 def read_beginning(record: SourceFile, contents: Contents, rules: LineRules) -> Beginning:
-    """Look at the first bytes of a file.
+    """Look at the first bytes of a file, and at its first line that is not blank.
 
-    :raises SourceError: it cannot be what it should be: a JSON array, a document over several lines, a CSV
-        header that is missing or wrong.
+    :raises SourceError: it cannot be what it should be: a text in another encoding or with other line ends, a JSON
+        array, a document over several lines, a CSV header that is missing or wrong.
     """
-    buffer = bytearray(FIRST_LOOK)
-    first = bytes(buffer[: contents.readinto(memoryview(buffer), 0)])
+    first = read_at(contents, 0, FIRST_LOOK)
     # Unchecked bytes go untouched, and may be of an encoding in which these three bytes are no BOM.
     bom = len(BOM) if rules.check and first.startswith(BOM) else 0
+    if rules.check and (why := other_encoding(first)):
+        raise _refused(record, why)
+    if rules.mime_type == "TEXT_CSV":
+        return _behind_header(record, first, bom, rules)
+    # Whether a line may be an array, or hold a CR, only the function of another platform knows.
+    if rules.check and not rules.line_check:
+        line = find_first_line(contents, first[bom:], bom)
+        why = ends_in_cr(line.data, line.behind, TWO_OBJECTS) or looks_like(*line)
+        if why:
+            raise _refused(record, why)
+    return Beginning(bom, b"", 1)
+
+
+def _behind_header(record: SourceFile, first: bytes, bom: int, rules: LineRules) -> Beginning:
     stop = first.find(b"\n") + 1 or len(first)
-    if rules.mime_type != "TEXT_CSV":
-        # Whether a line may be an array only the function of another platform knows.
-        if rules.check and not rules.line_check and (why := looks_like(first[:stop])):
-            raise SourceError(f"{record.uri}: {why}. {UNSENT}")
-        return Beginning(bom, b"", 1)
     header = first[bom:stop]
     if header and rules.check:
+        if why := ends_in_cr(header, first[stop:], re.compile(b"\r")):
+            raise _refused(record, why)
         try:
             rules.checker(header)
         except ValueError as error:
-            raise SourceError(f"{record.uri}: line 1: {error}. {UNSENT}") from error
+            raise _refused(record, f"line 1: {error}") from error
     if header and not header.endswith(b"\n"):
         header += b"\n"  # a file of a header alone: it has no lines
     return Beginning(stop, header, 2)
+
+
+def _refused(record: SourceFile, why: str) -> SourceError:
+    return SourceError(f"{record.uri}: {why}. {UNSENT}")
 
 
 class Block(NamedTuple):

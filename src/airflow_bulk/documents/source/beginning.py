@@ -1,0 +1,103 @@
+"""What the first bytes of a file tell: in which line its content begins, and whether it is text that has lines at all."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from airflow_bulk.documents.source.contents import Contents
+
+BOM = b"\xef\xbb\xbf"
+FIRST_LOOK = 64 << 10  # bytes: a header longer than this is none
+LONGEST_LOOK = 4 << 20  # bytes of one line that are held to see how it ends
+
+# How a text in another encoding begins, with a byte order mark or without: a JSON text and a CSV header with ASCII.
+ENCODINGS = (
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
+    (re.compile(rb"\xff\xfe[^\0]\0|\xfe\xff\0[^\0]"), "utf-16"),
+    (re.compile(rb"[^\0]\0\0\0"), "utf-32le"),
+    (re.compile(rb"\0\0\0[^\0]"), "utf-32be"),
+    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16le"),
+    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16be"),
+)
+TWO_OBJECTS = re.compile(rb"\}[ \t]*\r\s*\{")
+
+
+class FirstLine(NamedTuple):
+    """The first line of a file that is not blank.
+
+    :param number: its number in the file.
+    :param data: the line with its line end; of an object that is longer than 4 MiB, and of other lines that are longer
+        than the first look, the beginning.
+    :param behind: what was read behind it.
+    """
+
+    number: int
+    data: bytes
+    behind: bytes
+
+
+def read_at(contents: Contents, offset: int, size: int) -> bytes:
+    """Return so many plain bytes from an offset on; fewer at the end of the file."""
+    buffer = bytearray(size)
+    return bytes(buffer[: contents.readinto(memoryview(buffer), offset)])
+
+
+def find_first_line(contents: Contents, held: bytes, offset: int) -> FirstLine:
+    """Find the first line that is not blank, in flat memory however many blank ones stand before it.
+
+    :param held: what was read from the offset on.
+    """
+    number = 1
+    while blank := _blank(held):
+        number += held.count(b"\n", 0, blank)
+        offset, held = offset + blank, held[blank:]
+        held += read_at(contents, offset + len(held), FIRST_LOOK - len(held))
+    while b"\n" not in held and held.startswith(b"{") and len(held) < LONGEST_LOOK:
+        more = read_at(contents, offset + len(held), len(held))
+        if not more:
+            break
+        held += more
+    stop = held.find(b"\n") + 1 or len(held)
+    behind = held[stop:] or read_at(contents, offset + len(held), FIRST_LOOK)
+    return FirstLine(number, held[:stop], behind)
+
+
+def _blank(data: bytes) -> int:
+    """Return how many bytes a person would not see at the beginning."""
+    rest = data.lstrip()
+    while rest.startswith(BOM):  # where files were put together, one may stand behind blank lines
+        rest = rest[len(BOM) :].lstrip()
+    return len(data) - len(rest)
+
+
+def other_encoding(first: bytes) -> str | None:
+    """Tell from the first bytes of a file that its text is UTF-16 or UTF-32.
+
+    :return: why the whole file is refused, with the way out; ``None`` if nothing speaks against UTF-8.
+    """
+    name = next((name for start, name in ENCODINGS if start.match(first)), "")
+    # Where a line ends in UTF-8 after all, it may be a good one behind a damaged one.
+    if not name or b"\n" in first.replace(b"\n\0", b"").replace(b"\0\n", b""):
+        return None
+    return (
+        f"its text is {name[:6].upper()}, but has to be UTF-8; `iconv -f {name} -t utf-8 FILE > NEW_FILE` writes it so"
+    )
+
+
+def ends_in_cr(line: bytes, behind: bytes, between: re.Pattern[bytes]) -> str | None:
+    """Tell that the lines of a file end in CR alone, so that it is all one line.
+
+    :param line: its first line, or as much of it as was read.
+    :param behind: what was read behind that line.
+    :param between: what stands between two lines then.
+    :return: why the whole file is refused, with the way out; ``None`` if it is not so.
+    """
+    if line.endswith(b"\n") and behind.strip():
+        return None
+    if not between.search(line.strip()):
+        return None
+    return (
+        "its lines end in CR alone, as in old Mac exports, but have to end in LF; "
+        "`tr '\\r' '\\n' < FILE > NEW_FILE` writes them so"
+    )
