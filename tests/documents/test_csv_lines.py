@@ -69,17 +69,20 @@ def test_good_headers(header: str) -> None:
         (
             "operation,email_hash,segment_id,expiration_duration, ,",
             [
-                "the CSV header's cells at positions 5, 6 are empty: a spreadsheet adds such columns; take them out of all "
-                "lines"
+                "the CSV header's cells at positions 5, 6 are empty: a spreadsheet adds such columns; take them out of all lines"
             ],
         ),
         (
             "sep=,",
-            ["the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"],
+            [
+                "the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"
+            ],
         ),
         (
             '"sep=,",,,',
-            ["the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"],
+            [
+                "the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"
+            ],
         ),
         (
             " \t",

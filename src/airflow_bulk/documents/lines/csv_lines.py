@@ -180,7 +180,9 @@ def read_header(header: bytes, delimiter: str) -> tuple[list[str], list[str]]:
     pattern = cell_pattern(delimiter)
     line = without_end(header)
     if not line.strip():
-        return [], ["the line is blank, but the CSV header has to stand there: take the blank lines above it out"]
+        return [], [
+            "the line is blank, but the CSV header has to stand there: take the blank lines above it out"
+        ]
     if SEPARATOR_LINE.fullmatch(line):
         return [], [
             "the line `sep=` is one that a spreadsheet adds, but the CSV header has to stand there: take it out"

@@ -11,14 +11,17 @@ BOM = b"\xef\xbb\xbf"
 FIRST_LOOK = 64 << 10  # bytes: a header longer than this is none
 LONGEST_LOOK = 4 << 20  # bytes of one line that are held to see how it ends
 
-# How a text in another encoding begins, with a byte order mark or without: a JSON text and a CSV header with ASCII.
+# How a text in another encoding begins, with a byte order mark or without (a JSON text and a CSV header begin with ASCII);
+# its name for `iconv`; and what it is exactly.
 ENCODINGS = (
-    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
-    (re.compile(rb"\xff\xfe[^\0]\0|\xfe\xff\0[^\0]"), "utf-16"),
-    (re.compile(rb"[^\0]\0\0\0"), "utf-32le"),
-    (re.compile(rb"\0\0\0[^\0]"), "utf-32be"),
-    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16le"),
-    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16be"),
+    (re.compile(rb"\xff\xfe\0\0"), "utf-32", "utf-32le"),
+    (re.compile(rb"\0\0\xfe\xff"), "utf-32", "utf-32be"),
+    (re.compile(rb"\xff\xfe[^\0]\0"), "utf-16", "utf-16le"),
+    (re.compile(rb"\xfe\xff\0[^\0]"), "utf-16", "utf-16be"),
+    (re.compile(rb"[^\0]\0\0\0"), "utf-32le", "utf-32le"),
+    (re.compile(rb"\0\0\0[^\0]"), "utf-32be", "utf-32be"),
+    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16le", "utf-16le"),
+    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16be", "utf-16be"),
 )
 TWO_OBJECTS = re.compile(rb"\}[ \t]*\r\s*\{")
 
@@ -76,13 +79,14 @@ def other_encoding(first: bytes) -> str | None:
 
     :return: why the whole file is refused, with the way out; ``None`` if nothing speaks against UTF-8.
     """
-    name = next((name for start, name in ENCODINGS if start.match(first)), "")
-    # Where a line ends in UTF-8 after all, it may be a good one behind a damaged one.
-    if not name or b"\n" in first.replace(b"\n\0", b"").replace(b"\0\n", b""):
-        return None
-    return (
-        f"its text is {name[:6].upper()}, but has to be UTF-8; `iconv -f {name} -t utf-8 FILE > NEW_FILE` writes it so"
-    )
+    for start, name, exactly in ENCODINGS:
+        # Where a line ends as in UTF-8 after all, it may be a good one behind a damaged one.
+        if start.match(first) and b"\n" not in first.replace("\n".encode(exactly), b""):
+            return (
+                f"its text is {name[:6].upper()}, but has to be UTF-8; "
+                f"`iconv -f {name} -t utf-8 FILE > NEW_FILE` writes it so"
+            )
+    return None
 
 
 def ends_in_cr(line: bytes, behind: bytes, between: re.Pattern[bytes]) -> str | None:

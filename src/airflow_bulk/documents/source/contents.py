@@ -6,19 +6,19 @@ and says so when the file is not the one that was found (:class:`SourceChanged`)
 
 from __future__ import annotations
 
-import io
 import os
+import re
 import tempfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 from airflow_bulk.documents.source.files import MAGIC, FoundFile, version_of
-from airflow_bulk.documents.source.parts import SourceChanged, SourceError, SourceFile
+from airflow_bulk.documents.source.parts import SourceChanged, SourceError, SourceFile, counted
 
 SKIP = 1 << 20  # bytes read and dropped at a time when a compressed file is wound forward
 PACKED_WINDOW = 8 << 20  # bytes a GET of a compressed object fetches: read once, front to back
+GZIP_BITE, GZIP_PIECE = 128 << 10, 256 << 10  # compressed bytes read, and plain bytes unpacked, at a time
 ZSTD_BITE = 16 << 10  # compressed bytes given to zstd at a time: bounds what comes out at once
 
 
@@ -79,7 +79,7 @@ def _open_local(record: SourceFile, path: str | Path) -> int:
     state = os.fstat(handle)
     if (state.st_size, str(state.st_mtime_ns)) != (record.size, record.version):
         os.close(handle)
-        raise changed(record, f"has changed (it had {record.size} bytes, now {state.st_size})")
+        raise changed(record, f"has changed (it had {counted(record.size, 'byte')}, now {state.st_size})")
     return handle
 
 
@@ -126,20 +126,16 @@ class PackedContents:
     ) -> None:
         self._record, self._read_at, self._close = record, read_at, close
         self._offset = 0
-        self._stream = self._unpack()
+        self._frames = self._unpack()
 
-    def _unpack(self) -> Any:
-        raw = _Raw(self._read_at)
-        if self._record.compression == "zstd":
-            return _Zstd(raw)
-        from isal import igzip  # 2 to 3 times the speed of the standard library's gzip
-
-        return igzip.IGzipFile(fileobj=raw, mode="rb")  # type: ignore[no-untyped-call]
+    def _unpack(self) -> _Frames:
+        frames = _ZstdFrames if self._record.compression == "zstd" else _GzipFrames
+        return frames(self._read_at)
 
     def readinto(self, view: memoryview, offset: int) -> int:
         """See :class:`Contents`."""
         if offset < self._offset:
-            self._stream, self._offset = self._unpack(), 0
+            self._frames, self._offset = self._unpack(), 0
         if offset > self._offset:
             scratch = memoryview(bytearray(min(SKIP, offset - self._offset)))
             while offset > self._offset:
@@ -150,30 +146,39 @@ class PackedContents:
     def _fill(self, view: memoryview) -> int:
         done = 0
         try:
-            while done < len(view) and (got := self._stream.readinto(view[done:])):
+            while done < len(view) and (got := self._frames.readinto(view[done:])):
                 done += got
         except EOFError as error:
             raise SourceError(
                 f"{self._record.uri}: is a truncated {self._record.compression} file. "
                 "Put the whole file in its place; a retry reads it again."
             ) from error
-        except SourceError:
-            raise
-        except (OSError, zlib.error, ValueError, RuntimeError) as error:
-            raise self._damaged(error) from error
+        except _NoFrame as error:
+            raise self._not_packed() from error
         except Exception as error:
+            # The libraries that unpack have no error in common, and are imported where they are used.
             if type(error).__name__ not in ("ZstdError", "IsalError"):
                 raise
-            raise self._damaged(error) from error
+            raise SourceError(
+                f"{self._record.uri}: is not a sound {self._record.compression} file (unpacking failed after "
+                f"{counted(self._offset + done, 'plain byte')} or a little later). Put a good file in its place; a retry "
+                "reads it again."
+            ) from error
         self._offset += done
         return done
 
-    def _damaged(self, error: Exception) -> SourceError:
-        if isinstance(error, OSError) and error.errno:
-            return broken(self._record, error, self._offset)
+    def _not_packed(self) -> SourceError:
+        kind, sound = self._record.compression, self._frames.sound
+        if not sound:
+            return SourceError(
+                f"{self._record.uri}: is not {kind} data, though its name says {kind}. Put a good file in its place; a "
+                "retry reads it again."
+            )
         return SourceError(
-            f"{self._record.uri}: is not a sound {self._record.compression} file "
-            f"(unpacking failed after {self._offset} plain bytes). Put a good file in its place."
+            f"{self._record.uri}: its first {counted(sound, 'byte')} are sound {kind} data, but "
+            f"{counted(self._record.size - sound, 'byte')} behind them are not {kind}: padding, or files that were put "
+            f"together wrongly. If they are padding, `head -c {sound} FILE > NEW_FILE` leaves them out; a retry reads the "
+            "file again."
         )
 
     def close(self) -> None:
@@ -182,56 +187,109 @@ class PackedContents:
             self._close()
 
 
-class _Raw(io.RawIOBase):
-    """A file object with an offset of its own over reads at an offset."""
+class _NoFrame(Exception):
+    """What stands where a frame has to begin is none."""
+
+
+class _Frames:
+    """Unpacks the frames of a compressed file one behind the other (those of gzip are called members).
+
+    The readers of the libraries do not tell where the last sound frame ended, and that of zstd takes a truncated file for
+    a whole one.
+
+    :param read_at: returns up to so many compressed bytes from an offset on.
+    :ivar sound: compressed bytes up to the end of the last frame that was whole.
+    """
+
+    BEGINS: re.Pattern[bytes]
+    BITE: int
+    # gzip passes over zeros behind a member, as tapes and block devices leave them, and so does Python's gzip. zstd and
+    # its libraries refuse them.
+    PADDED: bool
 
     def __init__(self, read_at: Callable[[int, int], bytes]) -> None:
         self._read_at, self._offset = read_at, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._read_at(size if size >= 0 else SKIP, self._offset)
-        self._offset += len(data)
-        return data
-
-    def readinto(self, view: Any) -> int:
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-
-class _Zstd:
-    """Unpacks zstd frames. The library's own reader takes a truncated file for a whole one."""
-
-    def __init__(self, raw: _Raw) -> None:
-        import zstandard
-
-        self._raw = raw
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         self._frame: Any = None
         self._packed = b""
         self._plain = memoryview(b"")
+        self.sound = 0
+
+    def _new_frame(self) -> Any:
+        raise NotImplementedError
+
+    def _step(self) -> bytes:
+        """Unpack some of what was read; all of it is behind us then, or kept by the frame."""
+        raise NotImplementedError
+
+    def _fetch(self) -> bool:
+        more = self._read_at(self.BITE, self._offset)
+        self._offset += len(more)
+        self._packed += more
+        return bool(more)
 
     def readinto(self, view: memoryview) -> int:
+        """Fill a view, or some of it; 0 only at the end of the file.
+
+        :raises EOFError: the file ends within a frame.
+        """
         while not self._plain:
-            if not self._packed:
-                self._packed = self._raw.read(ZSTD_BITE)
-            if not self._packed:
-                if self._frame is not None:
-                    raise EOFError
+            if self._frame is None and not self._begin():
                 return 0
-            if self._frame is None:
-                self._frame = self._decompressor.decompressobj()
-            self._plain = memoryview(self._frame.decompress(self._packed))
-            self._packed = b""
+            self._plain = memoryview(self._step())
             if self._frame.eof:
                 self._packed, self._frame = self._frame.unused_data, None
+                self.sound = self._offset - len(self._packed)
         count = min(len(view), len(self._plain))
         view[:count] = self._plain[:count]
         self._plain = self._plain[count:]
         return count
+
+    def _begin(self) -> bool:
+        while True:
+            if self.PADDED and self.sound:
+                self._packed = self._packed.lstrip(b"\0")
+            if len(self._packed) >= 4 or not self._fetch():
+                break
+        if not self._packed:
+            return False
+        if not self.BEGINS.match(self._packed):
+            raise _NoFrame
+        self._frame = self._new_frame()
+        return True
+
+
+class _GzipFrames(_Frames):
+    BEGINS = re.compile(rb"\x1f\x8b")
+    BITE = GZIP_BITE
+    PADDED = True
+
+    def _new_frame(self) -> Any:
+        from isal import igzip_lib  # 2 to 3 times the speed of the standard library's gzip
+
+        return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+
+    def _step(self) -> bytes:
+        if self._frame.needs_input and not self._packed and not self._fetch():
+            raise EOFError
+        packed, self._packed = self._packed, b""
+        return bytes(self._frame.decompress(packed, GZIP_PIECE))
+
+
+class _ZstdFrames(_Frames):
+    BEGINS = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # the second: a frame to be skipped
+    BITE = ZSTD_BITE
+    PADDED = False
+
+    def _new_frame(self) -> Any:
+        import zstandard
+
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+    def _step(self) -> bytes:
+        if not self._packed and not self._fetch():
+            raise EOFError
+        packed, self._packed = self._packed, b""
+        return bytes(self._frame.decompress(packed))
 
 
 class RemoteContents:

@@ -72,3 +72,8 @@ class SourceChanged(SourceError):
 
 class LineCheckFailed(SourceError):
     """The function that checks the lines of another platform cannot be imported, or failed at a line."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Say how many things there are, such as "1 byte" or "5 bytes"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
