@@ -8,6 +8,7 @@ import os
 import fsspec
 import pytest
 
+from airflow_bulk.documents.source.bodies import Spill
 from airflow_bulk.documents.source.contents import open_contents, spool
 from airflow_bulk.documents.source.files import find_files, shown
 from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError, SourceMissing
@@ -122,9 +123,12 @@ def test_an_object_that_changed_is_not_read(store):
         open_contents(found[0], 1_000)
 
 
-def test_spooled_copies_read_like_the_originals(tmp_path, store):
+@pytest.mark.parametrize("folder", ["{home}", "~"])
+def test_spooled_copies_read_like_the_originals(tmp_path, store, monkeypatch, folder):
+    monkeypatch.setenv("HOME", str(tmp_path))
     found = find_files(["memory://bucket/in/b.ndjson", "memory://bucket/in/a.ndjson.gz"], StoredPath)
-    spooled, copies = spool(found, str(tmp_path))
+    spooled, copies = spool(found, folder.format(home=tmp_path))
+    Spill(folder.format(home=tmp_path)).close()
     with copies:
         for one in spooled:
             view = memoryview(bytearray(10))

@@ -195,6 +195,26 @@ def test_no_deletion_of_a_document_over_several_lines_is_sent(
     assert f"2.ndjson{suffix}: " in message and "Nothing was sent" in message and "crm-1" not in message
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lines_behind_many_blank_ones_keep_their_numbers(
+    emulator: Emulator, task: Any, tmp_path: Path, suffix: str, workers: int
+) -> None:
+    """More blank lines than one look takes, and than one part: every process finds the same beginning."""
+    lines = [profile(n) for n in range(1, 400)]
+    data = ("\ufeff" + "\r\n" * 70_000 + "\n".join([GOOD[:-1], *lines[1:], "{}"])).encode()
+    path = tmp_path / f"profiles.ndjson{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix else data)
+    sending = SendingOptions(max_part_bytes=20_000, workers=workers, settle=0.2)
+    result = task(
+        importing(path, sending=sending, max_failures=2, rejects_path=str(tmp_path / "rejects"))
+    ).run()
+    assert emulator.held() == once(lines[1:])
+    assert (result["blank_lines"], result["lines_rejected"]) == (70_000, 2)
+    rows = [json.loads(row) for row in Path(result["rejects_uri"]).read_text().splitlines()]
+    assert [row["line"] for row in rows] == [70_001, 70_400]
+
+
 @pytest.mark.parametrize(
     ("content", "held", "blank"),
     [
@@ -362,3 +382,14 @@ def test_a_good_import_tells_where_its_bad_lines_are(
     write_profiles(source, 20, bad=(3,))
     result = task(importing(source, rejects_path=str(tmp_path / "rejects"), max_failures=1)).run()
     assert f"1 rejected lines are in {result['rejects_uri']}" in caplog.text
+
+
+def test_a_folder_of_rejects_in_the_home_of_the_worker_s_user(
+    emulator: Emulator, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_profiles(tmp_path / "profiles.ndjson", 20, bad=(3,))
+    result = task(importing("~/profiles.ndjson", rejects_path="~/rejects", max_failures=1)).run()
+    assert Path(result["rejects_uri"]).parent == tmp_path / "rejects"
+    assert not (tmp_path / "~").exists()

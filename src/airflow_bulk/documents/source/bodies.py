@@ -13,6 +13,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -43,7 +44,8 @@ class Spill:
 
     def __init__(self, folder: str | None = None) -> None:
         try:
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+            place = Path(folder).expanduser() if folder else None
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115
         except OSError:
             if not hasattr(os, "memfd_create"):
                 raise

@@ -42,7 +42,7 @@ class Spooled(NamedTuple):
 def open_contents(found: FoundFile, window: int) -> Contents:
     """Open a found file for reading, checking that it is still the one that was found.
 
-    :param found: ``path`` is a path, a universal path, or a spooled copy.
+    :param found: ``path`` is a path, a stored object, or a spooled copy.
     :param window: bytes fetched at a time from a plain object: a part's size.
     :raises SourceChanged: size or version differ from the record.
     """
@@ -353,7 +353,7 @@ def spool(files: Sequence[FoundFile], folder: str) -> tuple[list[FoundFile], IO[
     :param folder: where the temporary file lives; it needs room for all of them.
     :return: the files, the remote ones now at their copies, and the temporary file, to be closed at the end.
     """
-    copies = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (the caller closes it)
+    copies = tempfile.TemporaryFile(dir=Path(folder).expanduser(), buffering=0)  # noqa: SIM115 (the caller closes it)
     result, end = [], 0
     for found in files:
         if found.record.local:

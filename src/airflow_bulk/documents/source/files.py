@@ -71,7 +71,7 @@ def find_files(
     :param source: local paths (``~`` is the home of the worker's user), ``file://`` and storage URIs
         (``s3://conn_id@bucket/key``); each may be a pattern (``*``, ``?``, ``[...]``, ``**``). A file or an object of
         exactly that name wins over the pattern.
-    :param open_path: turns a storage URI into a universal path (``ObjectStoragePath``): ``fs`` (fsspec) and
+    :param open_path: turns a storage URI into a universal path (``ObjectStoragePath``), of which ``fs`` (fsspec) and
         ``path`` are used.
     :param mime_type: the import's; a name that ends in another format's extension is refused.
     :param check_extension: False lets any name pass.
@@ -230,7 +230,7 @@ def _exact_info(named: StoredObject) -> dict[str, Any] | None:
     """Look for an object whose key is the pattern itself; whatever else is wrong, the pattern's listing tells."""
     try:
         info: dict[str, Any] = named.fs.info(named.path)
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 (each store's library has errors of its own)
         return None
     return info if info["type"] == "file" else None
 
