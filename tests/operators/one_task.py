@@ -113,7 +113,7 @@ def killed_after(seconds: float, kill: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def importing(source: Path | str, **more: Any) -> Any:
+def importing(source: Path | str | list[str], **more: Any) -> Any:
     """A DAG author's operator over profiles, in parts of some hundred lines."""
     from airflow_bulk.operators.document_import import ImportDocumentsOperator, SendingOptions
 
@@ -122,7 +122,7 @@ def importing(source: Path | str, **more: Any) -> Any:
             "task_id": "t",
             "document_type": "USER_PROFILE",
             "name": "profiles",
-            "source": str(source),
+            "source": source if isinstance(source, list) else str(source),
             "sending": SendingOptions(max_part_bytes=20_000, settle=0.2),
             "poll_interval": 0.2,
             **more,

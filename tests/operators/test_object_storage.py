@@ -128,15 +128,18 @@ def test_an_object_of_exactly_that_key_wins_over_the_pattern(
     assert emulator.held(result["import_id"]) == once([profile(1)])
 
 
-def test_a_pattern_finds_each_key_whatever_signs_it_holds(
-    emulator: Emulator, task: Any, s3: S3Server, tmp_path: Path
+@pytest.mark.parametrize("by", ["pattern", "names"])
+def test_each_key_is_an_object_of_its_own_whatever_signs_it_holds(
+    emulator: Emulator, task: Any, s3: S3Server, tmp_path: Path, by: str
 ) -> None:
     keys = ["[1].ndjson", "a?1", "a?2", "b?n=1", "b?n=2", "c#1", "c?", "c#", "c", "d?n=1.ndjson.gz"]
     for number, key in enumerate(keys):
         body = f"{profile(number)}\n".encode()
         s3.put(f"signs/{key}", gzip.compress(body) if key.endswith(".gz") else body)
     s3.put("signs/z", b"no line\n")
-    one = task(importing("s3://aws_crm@crm/signs/*", max_failures=1, rejects_path=str(tmp_path)))
+    names = ["*"] if by == "pattern" else [*keys, "z"]
+    source = [f"s3://aws_crm@crm/signs/{name}" for name in names]
+    one = task(importing(source, max_failures=1, rejects_path=str(tmp_path)))
     result = one.run()
     assert emulator.held(result["import_id"]) == once([profile(number) for number in range(len(keys))])
     (row,) = [json.loads(row) for row in Path(result["rejects_uri"]).read_text().splitlines()]

@@ -263,7 +263,7 @@ def _local_folder(folder: Any) -> Path | None:
     if isinstance(folder, Path):
         return folder
     if isinstance(folder, str):
-        return Path(folder.removeprefix("file://")).expanduser()
+        return Path(os.path.expanduser(folder.removeprefix("file://")))  # noqa: PTH111
     if getattr(folder, "protocol", "") in ("file", "local"):
         return Path(folder.path)
     return None

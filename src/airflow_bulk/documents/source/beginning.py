@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell: in which line its content begins, and whether it is text that has lines at all."""
+"""What the first bytes of a file tell: in which line its content begins, and whether it is text with lines at all."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ BOM = b"\xef\xbb\xbf"
 FIRST_LOOK = 64 << 10  # bytes: a header longer than this is none
 LONGEST_LOOK = 4 << 20  # bytes of one line that are held to see how it ends
 
-# How a text in another encoding begins, with a byte order mark or without (a JSON text and a CSV header begin with ASCII);
-# its name for `iconv`; and what it is exactly.
+# How a text in another encoding begins, with a byte order mark or without (the first two characters of a command and of a
+# CSV header are ASCII); its name for `iconv`; and what it is exactly.
 ENCODINGS = (
     (re.compile(rb"\xff\xfe\0\0"), "utf-32", "utf-32le"),
     (re.compile(rb"\0\0\xfe\xff"), "utf-32", "utf-32be"),

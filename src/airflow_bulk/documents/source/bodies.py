@@ -13,7 +13,6 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -44,7 +43,7 @@ class Spill:
 
     def __init__(self, folder: str | None = None) -> None:
         try:
-            place = Path(folder).expanduser() if folder else None
+            place = os.path.expanduser(folder) if folder else None  # noqa: PTH111
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115
         except OSError:
             if not hasattr(os, "memfd_create"):

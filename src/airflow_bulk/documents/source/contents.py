@@ -176,8 +176,8 @@ class PackedContents:
             )
         return SourceError(
             f"{self._record.uri}: its first {counted(sound, 'byte')} are sound {kind} data, but "
-            f"{counted(self._record.size - sound, 'byte')} behind them are not {kind}: padding, or files that were put "
-            f"together wrongly. If they are padding, `head -c {sound} FILE > NEW_FILE` leaves them out; a retry reads the "
+            f"what stands behind them ({counted(self._record.size - sound, 'byte')}) is not: padding, or files that were "
+            f"put together wrongly. If it is padding, `head -c {sound} FILE > NEW_FILE` leaves it out; a retry reads the "
             "file again."
         )
 
@@ -353,7 +353,8 @@ def spool(files: Sequence[FoundFile], folder: str) -> tuple[list[FoundFile], IO[
     :param folder: where the temporary file lives; it needs room for all of them.
     :return: the files, the remote ones now at their copies, and the temporary file, to be closed at the end.
     """
-    copies = tempfile.TemporaryFile(dir=Path(folder).expanduser(), buffering=0)  # noqa: SIM115 (the caller closes it)
+    place = os.path.expanduser(folder)  # noqa: PTH111
+    copies = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115 (the caller closes it)
     result, end = [], 0
     for found in files:
         if found.record.local:

@@ -36,6 +36,7 @@ STRONG_KEYS = ("ETag", "etag", "md5Hash", "generation", "version_id", "content_m
 VERSION_KEYS = (*STRONG_KEYS, "LastModified", "mtime", "created")
 
 
+WEB = ("http", "https")  # schemes of addresses, whose query is no part of a name
 # What looks like a placeholder in the name of a file that is missing: a shell's, Python's, a date's.
 NOT_FILLED = re.compile(
     r"\$\{\w+\}|\$[A-Z][A-Z0-9_]+|\{\s*[A-Za-z_][\w.]*\s*\}|%[YmHMSjy]|%[dF](?![0-9A-Fa-f])"
@@ -96,8 +97,12 @@ def shown(uri: str) -> str:
     """
     scheme, mark, _ = uri.partition("://")
     if mark:
-        query = r"[?#].*" if scheme in ("http", "https") else r"[?#][\w.~%-]+=.*"
+        query = r"[?#].*" if scheme in WEB else r"[?#][\w.~%-]+=.*"
         uri = re.sub(query, "", uri, flags=re.DOTALL)
+    return _without_password(uri)
+
+
+def _without_password(uri: str) -> str:
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
@@ -183,13 +188,16 @@ def _look_at(name: str) -> FoundFile:
 
 def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[FoundFile]:
     opened = open_path(entry)
+    scheme, rest = entry.split("://", 1)
     try:
         named = StoredObject(opened.fs, _key(entry, opened.path))
         # A worker process may have listed the same folder before: what it remembers is not what is there now.
         named.fs.invalidate_cache()
         info = _exact_info(named) if glob.has_magic(entry) else named.fs.info(named.path)
         if info is not None:
-            yield _look_at_remote(shown(entry), named, info)
+            # What a store calls an object by is its key to the last sign, and no query.
+            whole = info.get("name") == named.path and scheme not in WEB
+            yield _look_at_remote(_without_password(entry) if whole else shown(entry), named, info)
             return
         matches = named.fs.glob(named.path, detail=True)
     except FileNotFoundError as error:
@@ -205,9 +213,8 @@ def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[Fou
             f"path names. {UNSENT}"
         ) from error
     # fsspec names objects without scheme and connection: both come back from the entry.
-    scheme, rest = entry.split("://", 1)
     login = rest.split("/", 1)[0].rpartition("@")
-    prefix = shown(f"{scheme}://{login[0]}{login[1]}")
+    prefix = _without_password(f"{scheme}://{login[0]}{login[1]}")
     files = {key: info for key, info in sorted(matches.items()) if info["type"] == "file"}
     if not files:
         raise NothingFound(
