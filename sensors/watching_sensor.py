@@ -39,6 +39,7 @@ class WatchingSensor(BaseSensorOperator):
 
     deferrable: bool
     _watch: Any = None
+    _end: Exception | None = None
 
     @abstractmethod
     def _open(self, context: Context) -> Watch:
@@ -54,8 +55,18 @@ class WatchingSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait, and return the totals; see the class."""
         # An argument that cannot be used is no failure of the remote work: soft_fail does not skip it.
-        self._watch = self._open(context)
-        return super().execute(context)
+        watch = self._watch = self._open(context)
+        try:
+            return super().execute(context)
+        except (AirflowSensorTimeout, AirflowSkipException) as end:
+            # A cause has only what Airflow made of another exception (never_fail).
+            if end is self._end or end.__cause__ is not None:
+                raise
+        # Airflow's own clock ended the wait between two polls, and its words name nothing.
+        late = AirflowSensorTimeout(watch.say_late())
+        if self.soft_fail or self.never_fail:
+            raise self._skip(late) from late
+        raise late
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Poll again after the trigger fired: the platform's answer now decides, not the event."""
@@ -68,33 +79,55 @@ class WatchingSensor(BaseSensorOperator):
 
         :raises AirflowFailException: the remote work failed, or a retry cannot help.
         :raises AirflowSensorTimeout: the deadline has passed.
+        :raises AirflowSkipException: the same, under ``soft_fail`` or ``never_fail``.
         :raises PlatformError: the platform could not be asked; a retry asks again.
         """
+        from airflow_bulk.platforms.errors import PlatformError
+
+        watch = self._watch = self._watch or self._open(context)
+        try:
+            return self._poll(watch)
+        except (AirflowFailException, AirflowSensorTimeout) as error:
+            self._end = error
+            if self.soft_fail or self.never_fail:
+                raise self._skip(error) from error
+            raise
+        except PlatformError as error:
+            if self.never_fail:
+                raise self._skip(error) from error
+            raise
+
+    def _poll(self, watch: Watch) -> bool | PokeReturnValue:
         from airflow_bulk import judging
         from airflow_bulk.arguments import ArgumentError
         from airflow_bulk.platforms.errors import LASTING, PlatformError
 
-        watch = self._watch = self._watch or self._open(context)
+        verdict: judging.Verdict
         try:
             verdict = watch.poll()
         except (*LASTING, ArgumentError) as error:
             raise AirflowFailException(str(error)) from None
         except PlatformError as error:
-            # In the other modes silent_fail lets Airflow poke again; here that would keep the worker.
-            if not (self.silent_fail and self.deferrable and time.time() < watch.deadline):
+            if not self.silent_fail:
                 raise
             self.log.error("%s", error)
-            verdict = watch.wait_on()
+            verdict = watch.unanswered(error)
         if isinstance(verdict, judging.KeepWaiting):
             watch.progress.tell(verdict.totals, verdict.why, verdict.unknown)
             if self.deferrable:
                 self._wait_without_worker(watch, verdict)
             return False
         if isinstance(verdict, judging.PastDeadline):
-            raise AirflowSensorTimeout(watch.say_late(verdict, self.timeout))
+            raise AirflowSensorTimeout(watch.say_late())
         if problem := watch.why_not_good(verdict):
             raise AirflowFailException(problem)
         return PokeReturnValue(True, watch.result(verdict))
+
+    def _skip(self, error: Exception) -> AirflowSkipException:
+        """Skip with the words of the error: Airflow's own skip logs nothing but which switch is set."""
+        switch = "soft_fail" if self.soft_fail else "never_fail"
+        self._end = skip = AirflowSkipException(f"{error} The task is skipped, since {switch} is set.")
+        return skip
 
     def _wait_without_worker(self, watch: Watch, verdict: KeepWaiting) -> None:
         from airflow_bulk.triggers.waiting import DEFERRAL_SLACK, first_poll

@@ -98,7 +98,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         states = ", ".join(f"{count} {state}" for state, count in sorted(self.executions.items()))
-        return f"{states or 'no executions'}; {self.accepted} lines accepted, {self.failed} failed"
+        return (
+            f"{states or 'no executions'}; {how_many(self.accepted, 'line')} accepted, {self.failed} failed"
+        )
 
 
 @dataclass(frozen=True)
@@ -215,11 +217,20 @@ def judge(seen: Sequence[RemoteSnapshot], rules: WaitingRules, now: float) -> Ve
             return FailedBecause(totals, _failures(failed))
         return Finished(totals, tuple(one.id for one in seen if one.remote_status is RemoteStatus.CANCELED))
     if rules.deadline is not None and now >= rules.deadline:
-        pending = tuple(one.id for one in going if one.remote_status is RemoteStatus.PENDING)
-        return PastDeadline(totals, pending, tuple(one.id for one in going if one.id not in pending))
+        return past_deadline(seen)
     seconds = next_poll(rules, now)
     unknown = tuple(sorted({one.status for one in going if one.unknown}))
     return KeepWaiting(seconds, totals, waiting_for, unknown)
+
+
+def past_deadline(seen: Sequence[RemoteSnapshot]) -> PastDeadline:
+    """Return the verdict after the deadline.
+
+    :param seen: the executions that count, as last seen.
+    """
+    going = [one for one in seen if not one.remote_status.over]
+    pending = tuple(one.id for one in going if one.remote_status is RemoteStatus.PENDING)
+    return PastDeadline(add_up(seen), pending, tuple(one.id for one in going if one.id not in pending))
 
 
 def _missing(
@@ -227,9 +238,10 @@ def _missing(
 ) -> str:
     """Return what is still being waited for, in words; empty when there is nothing to wait for."""
     if going:
-        return f"{len(going)} of {len(seen)} executions are not over"
+        return f"{len(going)} of {how_many(len(seen), 'execution')} {'is' if len(going) == 1 else 'are'} not over"
     if len(seen) < rules.expected:
-        return f"{len(seen)} of at least {rules.expected} executions are there"
+        there = "is" if len(seen) == 1 else "are"
+        return f"{len(seen)} of at least {how_many(rules.expected, 'execution')} {there} there"
     if rules.quiet_for:
         # An execution without a date may be as new as the wait. Without executions, the quiet begins with the wait.
         newest = max(
@@ -253,10 +265,11 @@ def next_poll(rules: WaitingRules, now: float) -> float:
 
 def _failures(failed: Sequence[RemoteSnapshot]) -> str:
     kinds = Counter(one.message for one in failed if one.message)
-    told = "; ".join(f"{count} times: {kind}" for kind, count in kinds.most_common(3))
+    told = "; ".join(f"{how_many(count, 'time')}: {kind}" for kind, count in kinds.most_common(3))
     statuses = ", ".join(sorted({one.status for one in failed}))
-    return f"{len(failed)} executions ended as {statuses}: {name_ids([one.id for one in failed])}" + (
-        f" ({told})" if told else ""
+    return (
+        f"{how_many(len(failed), 'execution')} ended as {statuses}: {name_ids([one.id for one in failed])}"
+        + (f" ({told})" if told else "")
     )
 
 
@@ -264,6 +277,14 @@ def name_ids(ids: Sequence[str]) -> str:
     """Return a few ids and the number of the others, for messages."""
     named = ", ".join(ids[:NAMED])
     return named if len(ids) <= NAMED else f"{named} and {len(ids) - NAMED} more"
+
+
+def how_many(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, for messages: ``1 line``, ``2 lines``, ``0 lines``.
+
+    :param plural: where it is not the noun and an s.
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def id_order(identifier: str) -> tuple[int, str]:

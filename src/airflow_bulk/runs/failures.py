@@ -25,7 +25,7 @@ LOOKS_AGAIN = (
     "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
 )
 #: After a sensor's timeout.
-WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew."
+WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew, and a longer timeout waits longer."
 #: Kinds of messages that a text names.
 KINDS_NAMED = 3
 
@@ -61,7 +61,8 @@ def say_late(
     :param seen: how it was last seen.
     :param then: what a retry and a clear will do.
     """
-    return f"{thing} was not over {timeout:g} s after {since}{f' ({seen})' if seen else ''}. {now} {then}"
+    late = f"{thing} was not over {timeout:g} s after {since}{f' ({seen})' if seen else ''}."
+    return " ".join(part for part in (late, now, then) if part)
 
 
 def gone(thing: str, then: str) -> NotFound:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow_bulk.judging import NAMED, PastDeadline, Tolerance
+from airflow_bulk.judging import NAMED, Tolerance
 from airflow_bulk.platforms.centrapay import ERROR, NO_CANCEL, CentrapayBatch, said, snapshot
 from airflow_bulk.runs import failures
 
 log = logging.getLogger(__name__)
+
+#: What a person should know of a batch that is late.
+GOES_ON = f"It goes on: {NO_CANCEL[0].lower()}{NO_CANCEL[1:]}"
 
 
 def numbers(batch: CentrapayBatch) -> dict[str, Any]:
@@ -87,12 +90,18 @@ def _too_many(batch: CentrapayBatch, tolerance: Tolerance) -> str:
     )
 
 
-def say_late(batch_id: str, verdict: PastDeadline, timeout: float, since: str, then: str) -> str:
-    """Say that the deadline passed, and that the batch goes on."""
-    seen = ", ".join(sorted(verdict.totals.executions))
-    return failures.say_late(
-        f"Batch {batch_id}", timeout, since, f"It goes on: {NO_CANCEL.lower()}", seen=seen, then=then
-    )
+def describe_unfinished(batch: CentrapayBatch) -> str:
+    """Say how a batch that is not over was last seen, in a few words."""
+    return f"status {batch.status[:40]}"
+
+
+def say_late(batch: CentrapayBatch | None, batch_id: str, timeout: float, since: str, then: str) -> str:
+    """Say that the deadline passed, and that the batch goes on.
+
+    :param batch: as last seen; None where nobody saw it.
+    """
+    seen = f"last seen: {describe_unfinished(batch)}" if batch is not None else ""
+    return failures.say_late(f"Batch {batch_id}", timeout, since, GOES_ON, seen=seen, then=then)
 
 
 def tell_errors(batch: CentrapayBatch, errors_uri: str | None = None) -> None:

@@ -174,7 +174,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _late(self, verdict: PastDeadline) -> NoReturn:
         raise DeadlinePassed(
             judgement.say_late(
-                str(self.batch_id), verdict, self.args.timeout, "its submission", failures.LOOKS_AGAIN
+                self._batch, str(self.batch_id), self.args.timeout, "its submission", failures.LOOKS_AGAIN
             )
         )
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.platforms.centrapay import snapshot
-from airflow_bulk.runs import failures
 from airflow_bulk.runs.centrapay_batch import judgement
 from airflow_bulk.runs.watching import Watch
 
@@ -39,13 +37,18 @@ class CentrapayBatchWatch(Watch):
         self._tolerance = tolerance
         self._batch: CentrapayBatch | None = None
 
+    @property
+    def thing(self) -> str:
+        """The batch, in words."""
+        return f"Batch {self.batch_id}"
+
     def poll(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
 
         :raises Forbidden: there is no such batch, or no permission to read it.
         """
         self._batch = self._hook.get_batch(self.batch_id)
-        return judging.judge([snapshot(self._batch)], self.rules, time.time())
+        return self._judge([snapshot(self._batch)])
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why a batch that is over is not good; empty when it is."""
@@ -53,9 +56,12 @@ class CentrapayBatchWatch(Watch):
         judgement.tell_errors(self._batch)
         return judgement.why_not_good(self._batch, self._tolerance)
 
-    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
-        """Say that it is too late, and what still goes on."""
-        return judgement.say_late(self.batch_id, verdict, timeout, "the first poll", failures.WAITS_ANEW)
+    def _describe(self, last: judging.PastDeadline) -> str:
+        assert self._batch is not None  # noqa: S101
+        return judgement.describe_unfinished(self._batch)
+
+    def _goes_on(self, last: judging.PastDeadline) -> str:
+        return judgement.GOES_ON
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

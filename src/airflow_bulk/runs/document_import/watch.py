@@ -6,7 +6,6 @@ it, who cannot send anything again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +21,8 @@ from airflow_bulk.runs.watching import Watch
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+
+NOT_CANCELLED = "Nothing was cancelled, since another party started it."
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class ImportWatch(Watch):
         self._counting: list[RemoteSnapshot] = []
         self._url: str | None = None
 
+    @property
+    def thing(self) -> str:
+        """The import, in words."""
+        return f"Document import {self.import_id}"
+
     def poll(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
 
@@ -116,11 +122,11 @@ class ImportWatch(Watch):
             counting += [self._executions.get(one) for one in self.execution_ids if one not in listed]
         self._counting = counting
         self._tell_link(found)
-        return judging.judge(counting, self.rules, time.time())
+        return self._judge(counting)
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why an import that is over is not good; empty when it is."""
-        it = f"Document import {self.import_id}"
+        it = self.thing
         if isinstance(verdict, judging.FailedBecause):
             return f"{it}: {verdict.reason}; {verdict.totals}. A retry cannot help."
         if verdict.canceled:
@@ -140,11 +146,11 @@ class ImportWatch(Watch):
                 if one.remote_status is RemoteStatus.SUCCEEDED and one.accepted is None and one.failed is None
             ]
             return (
-                f"Document import {self.import_id}: the platform says SUCCEEDED without counting lines, so nobody "
+                f"{self.thing}: the platform says SUCCEEDED without counting lines, so nobody "
                 f"knows how many failed: {name_ids(silent)}. Clear the task to look again; max_failures='100%' accepts it."
             )
         return failures.say_too_many(
-            f"Document import {self.import_id}",
+            self.thing,
             totals.failed,
             counted,
             tolerance,
@@ -152,18 +158,19 @@ class ImportWatch(Watch):
             more="The accepted lines stay imported.",
         )
 
-    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
-        """Say that it is too late, and what still goes on."""
-        going = name_ids([*verdict.going, *verdict.pending])
-        left = f"Not over: {going}. " if going else ""
-        return failures.say_late(
-            f"Document import {self.import_id}",
-            timeout,
-            "the first poll",
-            f"{left}Nothing was cancelled, since another party started it.",
-            seen=str(verdict.totals),
-            then=failures.WAITS_ANEW,
-        )
+    def _describe(self, last: judging.PastDeadline) -> str:
+        return str(last.totals)
+
+    def _goes_on(self, last: judging.PastDeadline) -> str:
+        going = name_ids([*last.going, *last.pending])
+        return f"Not over: {going}. {NOT_CANCELLED}" if going else f"{self._missing()} {NOT_CANCELLED}"
+
+    def _missing(self) -> str:
+        """Say what is missing where no execution is going."""
+        there = judging.how_many(len(self._counting), "execution")
+        if len(self._counting) < self.rules.expected:
+            return f"{there} of at least {self.rules.expected} had come: check that somebody uploads into this import."
+        return f"{there} had come, the newest less than quiet_for={self.rules.quiet_for:g} s ago."
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

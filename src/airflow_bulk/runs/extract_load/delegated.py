@@ -206,6 +206,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
     def _late(self, verdict: PastDeadline) -> NoReturn:
         raise DeadlinePassed(
             judgement.say_late(
+                self._batch,
                 str(self.batch_id),
                 self.args.timeout,
                 "its submission",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
 from airflow_bulk.platforms import extract_load as api
-from airflow_bulk.runs import failures
 from airflow_bulk.runs.extract_load import judgement
 from airflow_bulk.runs.watching import Watch
 
@@ -29,13 +27,18 @@ class ExtractLoadBatchWatch(Watch):
         self._hook = hook
         self._batch: api.ServerBatch | None = None
 
+    @property
+    def thing(self) -> str:
+        """The batch, in words."""
+        return f"Batch {self.batch_id}"
+
     def poll(self) -> judging.Verdict:
         """Ask the server once and judge what it shows.
 
         :raises NotFound: there is no such batch.
         """
         self._batch = self._hook.get_batch(self.batch_id)
-        return judging.judge([api.snapshot(self._batch)], self.rules, time.time())
+        return self._judge([api.snapshot(self._batch)])
 
     def why_not_good(self, verdict: judging.Finished | judging.FailedBecause) -> str:
         """Say why a batch that is over is not good, where its server tells; empty otherwise."""
@@ -45,9 +48,12 @@ class ExtractLoadBatchWatch(Watch):
             judgement.tell_finished(self._batch)
         return failed
 
-    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
-        """Say that it is too late, and what still goes on."""
-        return judgement.say_late(self.batch_id, timeout, "the first poll", failures.WAITS_ANEW)
+    def _describe(self, last: judging.PastDeadline) -> str:
+        assert self._batch is not None  # noqa: S101
+        return judgement.describe_unfinished(self._batch)
+
+    def _goes_on(self, last: judging.PastDeadline) -> str:
+        return judgement.GOES_ON
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +58,11 @@ class IntegrationBatchWatch(Watch):
         self._instance: IntegrationBatchInstance | None = None
         self._url: str | None = None
 
+    @property
+    def thing(self) -> str:
+        """What is waited for, in words."""
+        return f"The wait for batch instance {self.instance_id}"
+
     def poll(self) -> judging.Verdict:
         """Ask the platform once and judge what it shows.
 
@@ -68,7 +72,7 @@ class IntegrationBatchWatch(Watch):
         found = IntegrationBatchExecutions(self.hook, self.instance_id, self.window[0]).snapshots()
         self._counting = cron_runs(found, *self.window)
         self._tell_link(found)
-        verdict = judging.judge(self._counting, self.rules, time.time())
+        verdict = self._judge(self._counting)
         if isinstance(verdict, judging.KeepWaiting) and not self._counting:
             return dataclasses.replace(verdict, why=self._nothing_there(found))
         return verdict
@@ -114,17 +118,18 @@ class IntegrationBatchWatch(Watch):
             more=f"Executions with failed tasks: {ids}.",
         )
 
-    def say_late(self, verdict: judging.PastDeadline, timeout: float) -> str:
-        """Say that it is too late, and what still goes on."""
-        going = name_ids([*verdict.going, *verdict.pending])
-        what = f"Not over: {going}." if going else f"No run of its cron {self._window_told()} was there."
-        return failures.say_late(
-            f"The wait for batch instance {self.instance_id}",
-            timeout,
-            "the first poll",
-            f"{what} Nothing was cancelled, since its own cron started it.",
-            then=failures.WAITS_ANEW,
+    def _describe(self, last: judging.PastDeadline) -> str:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(last.totals.executions.items()))
+        return states or "no run"
+
+    def _goes_on(self, last: judging.PastDeadline) -> str:
+        going = name_ids([*last.going, *last.pending])
+        what = (
+            f"Not over: {going}."
+            if going
+            else f"No run of its cron {self._window_told()} was there: check the instance's cron in the console."
         )
+        return f"{what} Nothing was cancelled, since its own cron started it."
 
     def result(self, verdict: judging.Verdict) -> dict[str, Any]:
         """Make the sensor's result, with exactly the documented names."""
