@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
 from airflow_bulk.hooks.transport import TRIES
+from airflow_bulk.judging import how_many
 from airflow_bulk.platforms import extract_load as api
 from airflow_bulk.platforms.errors import PlatformError, Unauthorized
 
@@ -138,7 +139,7 @@ class ExtractLoadHook(BearerHook):
             return False, "401: the server does not accept the token (field password)."
         except (PlatformError, ValueError) as error:
             return False, str(error)
-        return True, f"The server answers and holds {count} batches."
+        return True, f"The server answers and holds {how_many(count, 'batch', 'batches')}."
 
 
 def _masked(raw: dict[str, Any]) -> dict[str, Any]:

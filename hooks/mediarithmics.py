@@ -62,7 +62,7 @@ class MediarithmicsHook(IntegrationBatchHook):
             raise ConnectionFieldError(
                 f"No datamart: give datamart_id, or set the field datamart_id of connection {self.conn_id!r}."
             )
-        if not value.isdigit():
+        if not api.is_id(value):
             raise ConnectionFieldError("datamart_id must be made of digits.")
         return value
 

@@ -19,6 +19,7 @@ import msgspec
 import tenacity
 
 from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
+from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import (
     FateUnknown,
@@ -145,7 +146,7 @@ class Transport:
                 return wait
             held = wait
         why = f"no call may leave for another {held:.0f} s, as the platform or the rate limit of the connection asks"
-        raise TryLater(call.what, why, retry=ASK_AGAIN, retry_after=held)
+        raise TryLater(call.what, why, retry=_ask_again(held), retry_after=held)
 
     def _attempt(self, call: Call[Any], timeout: float | None) -> Reply:
         import requests
@@ -268,7 +269,7 @@ def _settle(call: Call[T], reply: Reply, budget: RateBudget, endpoint: Endpoint)
             return call.parse(reply)
         except (ValueError, KeyError, TypeError):  # msgspec's and json's decode errors are ValueErrors
             kind = reply.headers.get("content-type", "no content type").partition(";")[0]
-            why = f"the answer ({len(reply.body)} bytes of {kind}) cannot be read"
+            why = f"the answer ({how_many(len(reply.body), 'byte')} of {kind}) cannot be read"
             raise _lost(call, why, reply.status) from None
     problem = problem or AnswerProblem(reply.status, "")
     raise _failure(call, problem, reply, budget, endpoint)
@@ -284,12 +285,12 @@ def _failure(
     if asked is not None and status in PASSING:
         budget.retry_after(asked)
     if status == 429:
-        why = f"the platform answered 429, too many requests{said}"
-        error = TryLater(call.what, why, retry=ASK_AGAIN, status=429, retry_after=asked)
+        why = f"the platform answered 429, too many requests{said}{say_wait(429, asked)}"
+        error = TryLater(call.what, why, retry=_ask_again(asked), status=429, retry_after=asked)
         # A 429 was not carried out, so even a call that creates may be repeated.
         return _Again(error, asked)
     if status >= 500:
-        why = f"the platform answered {status}{said}"
+        why = f"the platform answered {status}{said}{say_wait(status, asked)}"
         return _lost(call, why, status, passing=status in PASSING, retry_after=asked)
     if status == 401:
         return Unauthorized(
@@ -336,7 +337,7 @@ def _lost(
             retry=call.when_lost or LOOK_FIRST,
             status=status,
         )
-    error = TryLater(call.what, why, retry=ASK_AGAIN, status=status, retry_after=retry_after)
+    error = TryLater(call.what, why, retry=_ask_again(retry_after), status=status, retry_after=retry_after)
     return _Again(error, retry_after) if passing else error
 
 
@@ -359,6 +360,22 @@ def _without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:
         if len(secret) >= SHORTEST_SECRET:
             body = body.replace(secret.encode(), b"*")
     return reply if body is reply.body else reply._replace(body=body)
+
+
+def say_wait(status: int, asked: float | None) -> str:
+    """Say how long a platform asks to be left alone, after a comma; a 429 is silent about it at worst.
+
+    :param asked: seconds of its ``Retry-After``; None: it sent none that can be read.
+    """
+    if asked is not None:
+        return f", and asks to wait {asked:.0f} s"
+    return ", and does not say how long to wait" if status == 429 else ""
+
+
+def _ask_again(asked: float | None) -> str:
+    """What a retry does; an early one cannot help where the platform asks for more than a call waits."""
+    long = asked is not None and asked > LONGEST_RETRY_AFTER
+    return f"{ASK_AGAIN} Let it come later than that, by the task's retry_delay." if long else ASK_AGAIN
 
 
 def parse_retry_after(value: str | None) -> float | None:

@@ -181,7 +181,7 @@ class DeleteDocumentImportOperator(_StepOperator):
         """Delete the import."""
         from airflow.sdk.exceptions import AirflowException
 
-        from airflow_bulk.judging import name_ids
+        from airflow_bulk.judging import how_many, name_ids
         from airflow_bulk.platforms.errors import NotFound
         from airflow_bulk.runs.failures import as_airflow_errors
 
@@ -193,7 +193,7 @@ class DeleteDocumentImportOperator(_StepOperator):
                 going = [one.id for one in found if not one.remote_status.over]
                 if going and not read.flag("force", self.force):
                     raise AirflowException(
-                        f"Document import {import_id} was not deleted: {len(going)} executions are not over "
+                        f"Document import {import_id} was not deleted: {how_many(len(going), 'execution')} not over "
                         f"({name_ids(going)}). A retry looks again; force=True deletes all the same."
                     )
                 hook.delete_document_import(import_id, datamart_id)

@@ -268,11 +268,13 @@ class WatermarkOperator(BaseOperator):
 
 
 def _unfinished(moved: int, failed: Sequence[str]) -> str:
+    from airflow_bulk.judging import how_many
+
     shown = ", ".join(failed[:_SHOWN])
     if len(failed) > _SHOWN:
         shown += f" and {len(failed) - _SHOWN} more"
     return (
-        f"{moved} watermarks moved; those of extracts that failed, or that a failed apply needs, stay where they are, so"
+        f"{how_many(moved, 'watermark')} moved; those of extracts that failed, or that a failed apply needs, stay where they are, so"
         f" that the next run reads the same changes again. Failed: {shown}. A retry would find the same: clear these"
         " with what is downstream of them, or let the next run do it."
     )

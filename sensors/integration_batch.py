@@ -68,17 +68,15 @@ class IntegrationBatchSensor(WatchingSensor):
 
     def _open(self, context: Context) -> IntegrationBatchWatch:
         from airflow_bulk import arguments as read
-        from airflow_bulk.arguments import ArgumentError
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
         from airflow_bulk.judging import Tolerance
+        from airflow_bulk.runs.integration_batch.arguments import instance_id as read_instance_id
         from airflow_bulk.runs.integration_batch.watch import IntegrationBatchWatch
         from airflow_bulk.runs.watching import waiting_since
         from airflow_bulk.window import window
 
         try:
-            instance_id = read.text("instance_id", self.instance_id)
-            if not instance_id.isdigit():
-                raise ArgumentError("instance_id", f"must be made of digits, not {instance_id[:40]!r}")
+            instance_id = read_instance_id(self.instance_id)
             length = None
             if self.window not in (None, "", "None"):
                 length = timedelta(seconds=read.duration("window", self.window))

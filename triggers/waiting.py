@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -37,6 +37,14 @@ DEFERRAL_SLACK = timedelta(minutes=30)
 TRIGGER_KILL_SECONDS = 25.0
 
 
+#: What an event calls the verdict that it was sent for.
+EVENT_STATES: dict[type, str] = {
+    judging.Finished: "over",
+    judging.FailedBecause: "failed",
+    judging.PastDeadline: "deadline",
+}
+
+
 def first_poll() -> float:
     """Seconds a trigger waits before it may fire.
 
@@ -46,6 +54,27 @@ def first_poll() -> float:
     from airflow.sdk import conf
 
     return 1.5 * conf.getfloat("workers", "min_heartbeat_interval", fallback=5) + 0.5
+
+
+def say_event(event: Mapping[str, Any]) -> str:
+    """Say what an event of a :class:`WaitingTrigger` means, for the log of the task that goes on with it."""
+    ids = ((name.removesuffix("_id"), value) for name, value in event.items() if name.endswith("_id"))
+    thing = next((f"{name} {value}" for name, value in ids), "the remote work")
+    state = event.get("state")
+    if state == "error":
+        return f"The triggerer could not wait on: {str(event.get('message')).rstrip('.')}. The task itself asks now."
+    if state not in EVENT_STATES.values():
+        return "The triggerer calls the task back. The task itself asks now."
+    executions = judging.how_many(int(event.get("executions") or 0), "execution")
+    lines = judging.how_many(int(event.get("lines_accepted") or 0), "line")
+    counted = f"{executions}, {lines} accepted, {event.get('lines_failed') or 0} failed"
+    if state == "deadline":
+        return (
+            f"The triggerer saw the deadline pass while {thing} was not over: {event.get('going') or 0} of {counted}. "
+            "The task looks a last time."
+        )
+    ended = "is over" if state == "over" else "has failed"
+    return f"The triggerer saw that {thing} {ended}: {counted}. The task looks itself and judges."
 
 
 class WaitingTrigger(BaseTrigger, Generic[S]):
@@ -164,16 +193,11 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         return judging.next_poll(self._rules(), time.time())
 
     def _event(self, verdict: judging.Verdict) -> dict[str, Any]:
-        states = {
-            judging.Finished: "over",
-            judging.FailedBecause: "failed",
-            judging.PastDeadline: "deadline",
-        }
         going = sum(
             count for state, count in verdict.totals.executions.items() if not RemoteStatus(state).over
         )
         return {
-            "state": states[type(verdict)],
+            "state": EVENT_STATES[type(verdict)],
             **self._about(),
             "executions": verdict.totals.total,
             "going": going,

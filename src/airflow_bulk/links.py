@@ -21,9 +21,20 @@ class DocumentImportLink(BaseOperatorLink):
         return "console_url"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """Return the link that the task pushed, or nothing."""
+        """Return the link that the task pushed, or nothing.
+
+        Airflow asks at the end of each try. To ask for one XCom that is not there is an error in the log, and a task that
+        failed before anything existed has pushed none: so all of the task are listed first.
+        """
         from airflow.sdk import BaseXCom
 
+        pushed = BaseXCom.get_all(
+            key=self.xcom_key, dag_id=ti_key.dag_id, task_id=ti_key.task_id, run_id=ti_key.run_id
+        )
+        if not any(pushed or ()):  # Airflow stores the empty text that this returns, too
+            return ""
+        if ti_key.map_index is None or ti_key.map_index < 0:
+            return str(pushed[0] or "")
         return BaseXCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""  # type: ignore[arg-type]
 
 

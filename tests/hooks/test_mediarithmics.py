@@ -242,9 +242,18 @@ def test_the_console_url(connected: Connected) -> None:
     assert own.console_url("7", "3300") == url.replace(
         "https://navigator.mediarithmics.com", "https://console.example"
     )
-    # The console's route takes digits alone.
-    assert hook.console_url("seven", "3300") is None
+    # The console's route takes digits alone, and those of ASCII.
+    for odd in ("seven", "²", "١٢", ""):
+        assert hook.console_url(odd, "3300") is None
+        assert hook.console_url("7", odd) is None
+    assert hook.console_url("7", "3300", "²") is None
     assert connected.hook(organisation_id=None).console_url("7", "3300") is None
+
+
+@pytest.mark.parametrize("odd", ["²", "١٢", "seven"])
+def test_a_datamart_is_made_of_digits(connected: Connected, odd: str) -> None:
+    with pytest.raises(ValueError, match="datamart_id must be made of digits"):
+        connected.hook().datamart(odd)
 
 
 def test_test_connection(connected: Connected, bulk_emulator: Emulator) -> None:

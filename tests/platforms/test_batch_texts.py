@@ -37,7 +37,14 @@ def test_each_spelling_stays_within_its_own_words() -> None:
 
 @pytest.mark.parametrize(
     ("version", "human"),
-    [("1.0.0", True), ("1.2.0-rcl", True), ("3401", False), ("1.0", False), ("v1.0.0", False)],
+    [
+        ("1.0.0", True),
+        ("1.2.0-rcl", True),
+        ("3401", False),
+        ("1.0", False),
+        ("v1.0.0", False),
+        ("1.0.²", False),
+    ],
 )
 def test_versions_are_told_from_row_ids(version: str, human: bool) -> None:
     assert batches.is_human_version(version) is human
@@ -49,7 +56,7 @@ def test_versions_are_told_from_row_ids(version: str, human: bool) -> None:
         (["1.0.0"], "1.0.0", "1.0.1"),
         (["1.0.0", "1.0.7", "1.1.9"], "1.0.0", "1.0.8"),
         (["1.2.0-rcl"], "1.2.0-rcl", "1.2.1"),
-        (["odd"], "2.0.3", "2.0.4"),
+        (["odd", "2.0.²", "2.0.١٢"], "2.0.3", "2.0.4"),
     ],
 )
 def test_the_next_version_is_free(existing: list[str], version: str, proposed: str) -> None:
@@ -191,3 +198,6 @@ def test_links_need_a_base_and_an_organisation() -> None:
     assert link == "https://computing.example/#/o/900/jobs/integration_batch_instances/8801"
     assert batches.batch_console_url("", "900", "8801") is None
     assert batches.batch_console_url("https://computing.example", "", "8801") is None
+    for odd in ("²", "١٢", "batch"):
+        assert batches.batch_console_url("https://computing.example", "900", odd) is None
+        assert batches.batch_console_url("https://computing.example", odd, "8801") is None

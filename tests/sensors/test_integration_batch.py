@@ -186,6 +186,7 @@ def test_an_instance_that_will_never_run(clocked: Clocked, fields: dict[str, Any
     [
         ({"instance_id": "777"}, "404"),
         ({"instance_id": "batch"}, "made of digits"),
+        ({"instance_id": "١٢"}, "made of digits"),
         ({"window": "long"}, "window must be a number"),
         ({"window": None}, "window cannot be made for this run"),
         ({"max_failures": "some"}, "max_failures must be"),

@@ -13,6 +13,7 @@ import yaml
 from airflow.sdk import conf
 
 from airflow_bulk.extract_load import BatchDefinitionError, BatchGraph, compile_batch, load_definition
+from airflow_bulk.judging import how_many
 
 #: What the server fills in; a definition without it can be stored anew.
 _SERVER_FIELDS = ("id", "_id", "__v", "created_at", "finished_at", "status", "errors")
@@ -53,7 +54,7 @@ def snapshot(args: argparse.Namespace) -> None:
         raise SystemExit(f"{where}: {error}\n{path} was not written.") from None
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror}") from None
-    print(f"{path}: {len(definition.get('jobs') or [])} jobs")
+    print(f"{path}: {how_many(len(definition.get('jobs') or []), 'job')}")
     try:
         compile_batch(load_definition(path.resolve()))
     except BatchDefinitionError as error:

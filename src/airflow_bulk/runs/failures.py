@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.documents.source.parts import SourceChanged, SourceError
-from airflow_bulk.judging import Tolerance, share_of
+from airflow_bulk.judging import Tolerance, how_many, share_of
 from airflow_bulk.platforms.errors import LASTING, NotFound, PlatformError, WrongPort
 from airflow_bulk.runs.record import ClearUnclear, RecordLost
 
@@ -89,7 +89,7 @@ def say_too_many(
     counted: int,
     tolerance: Tolerance,
     *,
-    noun: str = "lines",
+    noun: str = "line",
     parts: str = "",
     kinds: Iterable[str] = (),
     more: str = "",
@@ -99,7 +99,7 @@ def say_too_many(
     :param thing: what was judged, with its id.
     :param failed: how many failed.
     :param counted: of how many.
-    :param noun: what was counted.
+    :param noun: what was counted, in the singular.
     :param parts: what ``failed`` is made of.
     :param kinds: messages of the platform, as for :func:`say_kinds`.
     :param more: further sentences, such as what stays on the platform.
@@ -108,7 +108,7 @@ def say_too_many(
         return ""
     share = share_of(failed, counted) + (f": {parts}" if parts else "")
     return (
-        f"{thing}: {failed} of {counted} {noun} failed ({share}), more than max_failures={tolerance}."
+        f"{thing}: {failed} of {how_many(counted, noun)} failed ({share}), more than max_failures={tolerance}."
         f"{say_kinds(kinds)}{f' {more}' if more else ''} A retry cannot change that; clearing the task judges "
         "again, by the max_failures of that time."
     )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from airflow_bulk.judging import id_order, name_ids
+from airflow_bulk.judging import how_many, id_order, name_ids
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.record import PartState, RecordedPart, RecordedParts
@@ -192,7 +192,7 @@ class Reconciliation:
         self, one: RemoteSnapshot, fits: Sequence[RecordedPart], rivals: Sequence[str]
     ) -> NotReconciled:
         parts = ", ".join(f"part {entry.part.index + 1}" for entry in fits) or "no part"
-        lines = "an unknown number of" if one.lines is None else f"{one.lines}"
+        lines = "an unknown number of lines" if one.lines is None else how_many(one.lines, "line")
         hint = (
             ""
             if self._own or self._exclusive
@@ -200,6 +200,6 @@ class Reconciliation:
         )
         return NotReconciled(
             "reconcile what an earlier act left on the platform",
-            f"execution {one.id} ({one.status}, {lines} lines) fits {parts}; candidates: {name_ids(rivals)}",
+            f"execution {one.id} ({one.status}, {lines}) fits {parts}; candidates: {name_ids(rivals)}",
             retry=f"Nothing was sent again; a retry looks again.{hint}",
         )

@@ -213,12 +213,17 @@ def read_execution(body: bytes) -> Execution:
     return _execution.decode(body).data
 
 
+def is_id(text: str) -> bool:
+    """Whether a text may be an id: ids are decimal (section 1.7), and no other script's digits make one."""
+    return text.isascii() and text.isdigit()
+
+
 def import_console_url(base: str, organisation_id: str, datamart_id: str, import_id: str) -> str | None:
     """Return the link to an import in the console, or None when a part of it is missing (section 10 [seen]).
 
-    ``import_id`` must be digits, or the console's route does not match.
+    Each id must be one, or the console's route does not match.
     """
-    if not (base and organisation_id and datamart_id and import_id.isdigit()):
+    if not (base and is_id(organisation_id) and is_id(datamart_id) and is_id(import_id)):
         return None
     return (
         f"{base.rstrip('/')}/#/v2/o/{organisation_id}/datastudio/datamart/{datamart_id}/imports/{import_id}"

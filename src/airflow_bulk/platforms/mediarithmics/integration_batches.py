@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -18,6 +17,7 @@ from airflow_bulk.platforms.errors import reduce_message
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     KNOWN_STATUSES,
     ExecutionError,
+    is_id,
     remote_status,
 )
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
@@ -40,7 +40,7 @@ SIZE_FIELDS = ("documented", "execution_container")
 CANCEL_WAYS = ("put", "action", "delete")
 
 #: A human version: three numbers and an optional suffix (section 7.2 [documented]).
-HUMAN_VERSION = re.compile(r"\d+\.\d+\.\d+(-\S+)?")
+HUMAN_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-\S+)?")
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,16 +200,16 @@ def next_version(existing: Sequence[str], version: str) -> str:
     taken = [int(patch)]
     for one in existing:
         numbers = one.partition("-")[0].split(".")
-        if numbers[:2] == [major, minor] and len(numbers) == 3 and numbers[2].isdigit():
+        if numbers[:2] == [major, minor] and len(numbers) == 3 and is_id(numbers[2]):
             taken.append(int(numbers[2]))
     return f"{major}.{minor}.{max(taken) + 1}"
 
 
 def batch_console_url(base: str, organisation_id: str, instance_id: str) -> str | None:
     """Return the link to an instance in the computing console, or None when a part is missing (section 10 [seen])."""
-    if not (base and organisation_id and instance_id):
+    if not (base and is_id(organisation_id) and is_id(instance_id)):
         return None
-    return f"{base.rstrip('/')}/#/o/{organisation_id}/jobs/integration_batch_instances/{quote(instance_id, safe='')}"
+    return f"{base.rstrip('/')}/#/o/{organisation_id}/jobs/integration_batch_instances/{instance_id}"
 
 
 def _number(value: int | str | None) -> int | None:

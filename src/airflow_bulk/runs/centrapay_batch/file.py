@@ -19,6 +19,7 @@ from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
 from airflow_bulk.documents.source.parts import NothingFound, SourceError
 from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import SourceCheck
+from airflow_bulk.judging import how_many
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.progress import SendingProgress
@@ -106,7 +107,8 @@ class CentrapayFile:
             )
         if plan.rejected:
             log.warning(
-                "%d records break a rule and stay in the file: Centrapay judges them, too.", plan.rejected
+                "%s against a rule stay in the file: Centrapay judges them, too.",
+                how_many(plan.rejected, "record"),
             )
         return plan
 

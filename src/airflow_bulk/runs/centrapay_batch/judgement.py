@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow_bulk.judging import NAMED, Tolerance
+from airflow_bulk.judging import NAMED, Tolerance, how_many
 from airflow_bulk.platforms.centrapay import ERROR, NO_CANCEL, CentrapayBatch, said, snapshot
 from airflow_bulk.runs import failures
 
@@ -69,12 +69,14 @@ def _open_sum(batch: CentrapayBatch, lines: int | None) -> str:
     counted = (batch.count or 0) + (snapshot(batch).failed or 0)
     if counted < lines:
         return (
-            f"The sum does not close: the file of batch {batch.id} has {lines} records, {batch.count} were counted "
-            f"and {snapshot(batch).failed} reported in error: {lines - counted} are missing. What was loaded stays "
+            f"The sum does not close: the file of batch {batch.id} has {how_many(lines, 'record')}, {batch.count} counted "
+            f"and {snapshot(batch).failed} reported in error: {lines - counted} missing. What was loaded stays "
             "loaded; max_failures='100%' accepts it."
         )
     if (batch.count or 0) > lines:
-        log.warning("Batch %s counts %d records, its file has %d.", batch.id, batch.count, lines)
+        log.warning(
+            "Batch %s counts %s, its file has %d.", batch.id, how_many(batch.count or 0, "record"), lines
+        )
     return ""
 
 
@@ -84,7 +86,7 @@ def _too_many(batch: CentrapayBatch, tolerance: Tolerance) -> str:
         snapshot(batch).failed or 0,
         batch.count or 0,
         tolerance,
-        noun="records",
+        noun="record",
         kinds=(said(one.message) for one in batch.errors if one.message),
         more="What was loaded stays loaded.",
     )
@@ -117,7 +119,8 @@ def tell_errors(batch: CentrapayBatch, errors_uri: str | None = None) -> None:
     failed = snapshot(batch).failed or 0
     if failed > min(len(batch.errors), NAMED):
         where = f"the {len(batch.errors)} that the platform lists are in {errors_uri}" if errors_uri else ""
-        log.warning("Batch %s has %d errors in all%s.", batch.id, failed, f"; {where}" if where else "")
+        count = how_many(failed, "error")
+        log.warning("Batch %s has %s in all%s.", batch.id, count, f"; {where}" if where else "")
 
 
 def _plain(value: str | None) -> str:

@@ -25,6 +25,7 @@ from airflow_bulk.extract_load.planning import make_plan, reference_table
 from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
 from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
 from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
+from airflow_bulk.judging import how_many
 from airflow_bulk.runs.extract_load.staging import read_records, write_records
 from airflow_bulk.runs.extract_load.watermark import read_watermark
 from airflow_bulk.runs.failures import TaskStopped, as_airflow_errors
@@ -130,7 +131,7 @@ def extract(task: ExtractStep, context: Context) -> dict[str, Any]:
         seen = _LatestChange(source, task.object_name)
         records = source.extract(task.object_name, since=since, updated_since=updated_since, grain=task.grain)
         uri, count = write_records(task.staging, task.task_id, seen.watch(records))
-        task.log.info("%d records, since %s, updated since %s", count, since, updated_since)
+        task.log.info("%s, since %s, updated since %s", how_many(count, "record"), since, updated_since)
         if task.updated_since == WATERMARK and count and seen.latest is None:
             task.log.warning("No record says when it was changed, so the watermark cannot move.")
         return {
@@ -257,7 +258,7 @@ def write_lines(task: ApplyDocumentsStep, context: Context) -> str:
                     yield line
 
         uri, count = write_records(task.staging, f"{task.task_id}.lines", lines())
-        task.log.info("%d lines", count)
+        task.log.info("%s", how_many(count, "line"))
         # The default retention forgets after 30 days; a clear after that would make other lines for the same import.
         store.set(key, uri, retention=NEVER_EXPIRE)
         return uri

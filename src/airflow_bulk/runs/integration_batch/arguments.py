@@ -14,6 +14,7 @@ from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.judging import Tolerance
 from airflow_bulk.platforms.mediarithmics import integration_batches as batches
 from airflow_bulk.platforms.mediarithmics.cron import CronError, cron_warning, read_cron
+from airflow_bulk.platforms.mediarithmics.document_imports import is_id
 from airflow_bulk.platforms.mediarithmics.plugin_properties import REQUIRED, PluginProperty, PropertyError
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def read_run_arguments(given: Mapping[str, Any]) -> RunArguments:
 def instance_id(value: object) -> str:
     """Read an instance's id: digits, as every id of the platform (mediarithmics.md section 1.7)."""
     text = read.text("instance_id", value)
-    if not text.isdigit():
+    if not is_id(text):
         raise ArgumentError("instance_id", f"must be made of digits, not {text[:40]!r}")
     return text
 
@@ -164,7 +165,7 @@ def read_declaration(given: Mapping[str, Any]) -> Declaration:
 def version(value: object) -> str:
     """Read a version: as people write it, or a row id (conflict 3)."""
     text = read.text("version_id", value)
-    if not batches.is_human_version(text) and not text.isdigit():
+    if not batches.is_human_version(text) and not is_id(text):
         raise ArgumentError(
             "version_id", f"must be like 1.0.0 or 1.0.0-rc1, or the row id of a version, not {text[:40]!r}"
         )

@@ -241,7 +241,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
                 "longer for such a one."
             )
         return failures.say_too_many(
-            ended, seen.failed or 0, seen.lines or 0, self.args.tolerance, noun="tasks"
+            ended, seen.failed or 0, seen.lines or 0, self.args.tolerance, noun="task"
         )
 
     def _others(self, ours: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchExecutions
-from airflow_bulk.judging import name_ids
+from airflow_bulk.judging import how_many, name_ids
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics.cron import next_fire
 from airflow_bulk.platforms.mediarithmics.integration_batches import (
@@ -64,7 +64,8 @@ def pause(hook: MediarithmicsHook, record: Record, instance_id: str) -> dict[str
     ]
     if still:
         log.warning("Paused, but still PENDING: %s.", name_ids(still))
-    log.info("Batch instance %s is paused; %d coming executions were cancelled.", instance_id, len(cancelled))
+    told = how_many(len(cancelled), "coming execution")
+    log.info("Batch instance %s is paused; cancelled with that: %s.", instance_id, told)
     return {
         "instance_id": instance_id,
         "cron_status": PAUSED,

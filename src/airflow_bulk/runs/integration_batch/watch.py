@@ -114,7 +114,7 @@ class IntegrationBatchWatch(Watch):
             verdict.totals.failed,
             sum(one.lines or 0 for one in self._counting),
             self.tolerance,
-            noun="tasks",
+            noun="task",
             more=f"Executions with failed tasks: {ids}.",
         )
 

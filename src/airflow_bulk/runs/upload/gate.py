@@ -22,7 +22,8 @@ from airflow_bulk.hooks.sending.protocol import (
     SendingCut,
     Target,
 )
-from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER, LOOK_FIRST, parse_retry_after
+from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER, LOOK_FIRST, parse_retry_after, say_wait
+from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
 from airflow_bulk.runs.record import PartState, RecordedPart, RecordedParts
@@ -186,10 +187,10 @@ class UploadGate:
                 execution = self._port.read_upload(reply)
             except (ValueError, KeyError, TypeError):
                 log.warning(
-                    "The answer to part %d cannot be read (%d bytes); looking at the platform before "
+                    "The answer to part %d cannot be read (%s); looking at the platform before "
                     "anything is sent again.",
                     part.index + 1,
-                    len(answer.body),
+                    how_many(len(answer.body), "byte"),
                 )
                 # Stays committed. Counted, for a proxy may answer its own page to every sending.
                 self._again(part, self._later(answer, part, " with something else than an execution"))
@@ -249,12 +250,13 @@ class UploadGate:
         self._pause = max(self._pause, error.retry_after or 0.0, min(PAUSE * 2 ** (tries - 1), LONGEST_PAUSE))
 
     def _later(self, answer: Answer, part: Part, said: str) -> TryLater:
+        asked = parse_retry_after(answer.headers.get("retry-after"))
         return TryLater(
             self._of(part),
-            f"the platform answered {answer.status}{said}",
+            f"the platform answered {answer.status}{said}{say_wait(answer.status, asked)}",
             retry="A retry goes on with the parts that were not taken.",
             status=answer.status,
-            retry_after=parse_retry_after(answer.headers.get("retry-after")),
+            retry_after=asked,
         )
 
     def _refused(self, answer: Answer, part: Part, said: str) -> PlatformError:
@@ -276,7 +278,7 @@ class UploadGate:
             ),
             413: (
                 Refused,
-                f"the platform answered 413: {part.body} bytes are too large for the platform",
+                f"the platform answered 413: a body of {how_many(part.body, 'byte')} is too large for the platform",
                 "A retry cannot help; lower SendingOptions(max_part_bytes).",
             ),
         }

@@ -21,7 +21,7 @@ from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
 from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
 from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import CheckTotals, RejectFile
-from airflow_bulk.judging import share_of
+from airflow_bulk.judging import how_many, share_of
 from airflow_bulk.runs.upload.progress import gigabytes
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def still_the_same(args: UploadArguments, files: Sequence[FoundFile]) -> None:
     changed = [one.record.uri for one in files if now.get(one.record.uri) != one.record]
     if changed:
         raise SourceError(
-            f"{changed[0]}: has changed while it was checked ({len(changed)} of {len(files)} files); is it still being "
+            f"{changed[0]}: has changed while it was checked ({len(changed)} of {how_many(len(files), 'file')}); is it still being "
             f"written? {_what_was_sent(args)} A retry reads it again."
         )
 
@@ -195,7 +195,7 @@ def compare(recorded: SourcePlan, found: SourcePlan) -> None:
     changed = [name for name, mark in found.files if before.get(name, mark) != mark]
     gone_or_new = sorted(set(before) ^ {name for name, _ in found.files})
     named = [*(f"{name} changed" for name in changed), *(f"{name} came or went" for name in gone_or_new)]
-    detail = "; ".join(named[:3]) or f"{recorded.file_count} files before, {found.file_count} now"
+    detail = "; ".join(named[:3]) or f"{how_many(recorded.file_count, 'file')} before, {found.file_count} now"
     raise SourceChanged(
         f"The source changed since an earlier try began to send it: fingerprint {recorded.fingerprint} before, "
         f"{found.fingerprint} now ({detail}). Nothing more was sent. Put the files back, or say "
@@ -217,8 +217,8 @@ def layout_of(args: UploadArguments, plan: SourcePlan | None) -> Layout:
     if plan is None or plan.layout is None or plan.layout == asked:
         return asked
     log.warning(
-        "This import was begun with parts of %d bytes (one_part_per_file=%s, workers=%d) and goes on with them.",
-        plan.layout.max_part_bytes,
+        "This import was begun with parts of %s (one_part_per_file=%s, workers=%d) and goes on with them.",
+        how_many(plan.layout.max_part_bytes, "byte"),
         plan.layout.one_part_per_file,
         plan.layout.workers,
     )
@@ -278,18 +278,20 @@ def judge_checked(
     :raises AirflowFailException: more rejected lines than ``max_failures``.
     """
     for kind, count in found.hints.most_common(20):
-        log.info("Hint, %d times: %s", count, kind)
+        log.info("Hint, %s: %s", how_many(count, "time"), kind)
     for one in found.first:
         log.warning("%s, line %d, rejected: %s", one.uri, one.line, "; ".join(one.reasons))
     if plan.rejected > len(found.first):
-        reasons = "; ".join(f"{count} times: {reason}" for reason, count in found.reasons.most_common(10))
-        log.warning("%d lines rejected in all. %s", plan.rejected, reasons)
+        reasons = "; ".join(
+            f"{how_many(count, 'time')}: {reason}" for reason, count in found.reasons.most_common(10)
+        )
+        log.warning("%s rejected in all. %s", how_many(plan.rejected, "line"), reasons)
     log.info(
-        "Checked %d lines in %d files: %d to send in %d parts (%s), %d rejected (%s), %d blank.",
-        plan.lines_read,
-        plan.file_count,
+        "Checked %s in %s: %d to send in %s (%s), %d rejected (%s), %d blank.",
+        how_many(plan.lines_read, "line"),
+        how_many(plan.file_count, "file"),
         plan.lines_to_send,
-        plan.parts,
+        how_many(plan.parts, "part"),
         gigabytes(plan.body),
         plan.rejected,
         share_of(plan.rejected, plan.lines_read),
@@ -299,7 +301,8 @@ def judge_checked(
         where = "; ".join(f"{one.uri} line {one.line}: {', '.join(one.reasons)}" for one in found.first[:3])
         rejects = f" All of them: {plan.rejects_uri}." if plan.rejects_uri else ""
         raise AirflowFailException(
-            f"{plan.rejected} of {plan.lines_read} lines ({share_of(plan.rejected, plan.lines_read)}) break a rule, "
+            f"{plan.rejected} of {how_many(plan.lines_read, 'line')} ({share_of(plan.rejected, plan.lines_read)}) "
+            f"{'breaks' if plan.rejected == 1 else 'break'} a rule, "
             f"more than max_failures={args.tolerance}. {sent} First: {where}.{rejects} A retry cannot help until "
             "the source or max_failures is changed."
         )
@@ -313,7 +316,7 @@ def judge_plan(args: UploadArguments, plan: SourcePlan, found: CheckTotals) -> N
     judge_checked(args, plan, found, _what_was_sent(args))
     if args.max_deletions is not None and plan.lines_to_send > args.max_deletions:
         raise AirflowFailException(
-            f"{plan.lines_to_send} deletions, more than max_deletions={args.max_deletions}. Nothing was sent; a "
+            f"{how_many(plan.lines_to_send, 'deletion')}, more than max_deletions={args.max_deletions}. Nothing was sent; a "
             "retry cannot help until the source or max_deletions is changed."
         )
 
@@ -326,10 +329,11 @@ def hint_small_parts(parts: Sequence[Part], worth: int) -> None:
     small = [part for part in parts if 0 < part.lines < worth]
     if small:
         log.info(
-            "Hint: %d of %d parts have under %d lines; the vendor means bulk import for more than that.",
+            "Hint: %d of %s %s under %s; the vendor means bulk import for more than that.",
             len(small),
-            len(parts),
-            worth,
+            how_many(len(parts), "part"),
+            "has" if len(small) == 1 else "have",
+            how_many(worth, "line"),
         )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.judging import estimate_seconds
+from airflow_bulk.judging import estimate_seconds, how_many
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def gigabytes(count: float) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.2f} {unit}"
-    return f"{count:.0f} bytes"
+    return how_many(round(count), "byte")
 
 
 class SendingProgress:
@@ -63,7 +63,10 @@ class SendingProgress:
             self._told = now
             speed = self._checked / max(now - self._began, 1e-9)
             log.info(
-                "Checked %d parts, %s at %.0f MB/s.", part.index + 1, gigabytes(self._checked), speed / 1e6
+                "Checked %s, %s at %.0f MB/s.",
+                how_many(part.index + 1, "part"),
+                gigabytes(self._checked),
+                speed / 1e6,
             )
 
     def sent(self, part: Part, execution_id: str) -> None:
@@ -72,16 +75,15 @@ class SendingProgress:
         self._bytes += part.body
         elapsed = time.monotonic() - self._began
         left = estimate_seconds(self._bytes, self._total_bytes, elapsed)
-        of_parts = f" of {self._total_parts}" if self._total_parts else ""
+        parts = how_many(self._total_parts or self._parts, "part")
         of_bytes = f" of {gigabytes(self._total_bytes)}" if self._total_bytes else ""
         log.info(
-            "Part %d (%d lines, %s) is execution %s. Sent %d%s parts, %s%s, %.1f MB/s%s.",
+            "Part %d (%s, %s) is execution %s. Sent %s, %s%s, %.1f MB/s%s.",
             part.index + 1,
-            part.lines,
+            how_many(part.lines, "line"),
             gigabytes(part.body),
             execution_id,
-            self._parts,
-            of_parts,
+            f"{self._parts} of {parts}" if self._total_parts else parts,
             gigabytes(self._bytes),
             of_bytes,
             self._bytes / max(elapsed, 1e-9) / 1e6,

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.judging import Tolerance, name_ids
+from airflow_bulk.judging import Tolerance, how_many, name_ids
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import failures
@@ -301,7 +301,7 @@ def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
         result[key] for key in ("lines_rejected", "lines_accepted", "lines_failed")
     )
     odd = [
-        f"part {entry.part.index + 1} (execution {one.id}): {entry.part.lines} lines sent, "
+        f"part {entry.part.index + 1} (execution {one.id}): {how_many(entry.part.lines, 'line')} sent, "
         f"{(one.accepted or 0) + (one.failed or 0)} counted by the platform"
         for entry, one in pairs
         if (one.accepted or 0) + (one.failed or 0) != entry.part.lines
@@ -309,7 +309,11 @@ def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
     if not left and not odd:
         return ""
     kind = "missing" if left > 0 else "too many"
-    by = f"{abs(left)} lines {kind}" if left else "parts are counted wrong, though the totals agree"
+    by = (
+        f"{how_many(abs(left), 'line')} {kind}"
+        if left
+        else "parts are counted wrong, though the totals agree"
+    )
     where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
     return (
         f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
@@ -332,7 +336,7 @@ def _too_many_failures(thing: str, result: dict[str, Any], tolerance: Tolerance,
 def _sum_in_words(result: dict[str, Any]) -> str:
     """The sum in one sentence."""
     return (
-        f"{result['lines_read']} lines read = {result['lines_rejected']} rejected + "
+        f"{how_many(result['lines_read'], 'line')} read = {result['lines_rejected']} rejected + "
         f"{result['lines_accepted']} accepted + {result['lines_failed']} failed."
     )
 
@@ -340,10 +344,11 @@ def _sum_in_words(result: dict[str, Any]) -> str:
 def _log_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
     """Say where the bad lines of a good import are: nobody else would look for them."""
     if result["rejects_uri"]:
-        log.warning("%d rejected lines are in %s.", result["lines_rejected"], result["rejects_uri"])
+        log.warning("Rejected lines (%d) are in %s.", result["lines_rejected"], result["rejects_uri"])
     if result["lines_failed"]:
         kinds = failures.say_kinds(one.message for _, one in pairs)
-        log.warning("%d lines failed on the platform, within max_failures.%s", result["lines_failed"], kinds)
+        failed = how_many(result["lines_failed"], "line")
+        log.warning("%s failed on the platform, within max_failures.%s", failed, kinds)
 
 
 def _place(entry: RecordedPart, plan: SourcePlan | None) -> str:
@@ -351,7 +356,7 @@ def _place(entry: RecordedPart, plan: SourcePlan | None) -> str:
     part = entry.part
     name = plan.files[part.file][0] if plan and part.file < len(plan.files) else f"file {part.file + 1}"
     last = part.line + part.lines + part.rejected + part.blank - 1
-    return f"{name}, from line {part.line}, {last - part.line + 1} lines"
+    return f"{name}, from line {part.line}, {how_many(last - part.line + 1, 'line')}"
 
 
 def _say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
@@ -366,6 +371,6 @@ def _say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
 def _say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> str:
     """Say that a part came back too often."""
     return (
-        f"Part {entry.part.index + 1} ({_place(entry, plan)}) ended {status} {entry.given_up + 1} times: executions "
+        f"Part {entry.part.index + 1} ({_place(entry, plan)}) ended {status} {how_many(entry.given_up + 1, 'time')}: executions "
         f"{name_ids(entry.executions)}. It is not sent again; a retry cannot help, and clearing the task tries anew."
     )
