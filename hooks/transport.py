@@ -146,7 +146,7 @@ class Transport:
                 return wait
             held = wait
         why = f"no call may leave for another {held:.0f} s, as the platform or the rate limit of the connection asks"
-        raise TryLater(call.what, why, retry=_ask_again(held), retry_after=held)
+        raise TryLater(call.what, why, retry=say_retry(ASK_AGAIN, held), retry_after=held)
 
     def _attempt(self, call: Call[Any], timeout: float | None) -> Reply:
         import requests
@@ -286,7 +286,7 @@ def _failure(
         budget.retry_after(asked)
     if status == 429:
         why = f"the platform answered 429, too many requests{said}{say_wait(429, asked)}"
-        error = TryLater(call.what, why, retry=_ask_again(asked), status=429, retry_after=asked)
+        error = TryLater(call.what, why, retry=say_retry(ASK_AGAIN, asked), status=429, retry_after=asked)
         # A 429 was not carried out, so even a call that creates may be repeated.
         return _Again(error, asked)
     if status >= 500:
@@ -337,7 +337,9 @@ def _lost(
             retry=call.when_lost or LOOK_FIRST,
             status=status,
         )
-    error = TryLater(call.what, why, retry=_ask_again(retry_after), status=status, retry_after=retry_after)
+    error = TryLater(
+        call.what, why, retry=say_retry(ASK_AGAIN, retry_after), status=status, retry_after=retry_after
+    )
     return _Again(error, retry_after) if passing else error
 
 
@@ -372,10 +374,13 @@ def say_wait(status: int, asked: float | None) -> str:
     return ", and does not say how long to wait" if status == 429 else ""
 
 
-def _ask_again(asked: float | None) -> str:
-    """What a retry does; an early one cannot help where the platform asks for more than a call waits."""
+def say_retry(retry: str, asked: float | None) -> str:
+    """Say what a retry does; an early one cannot help where the platform asks for more than a call waits.
+
+    :param asked: seconds of the platform's ``Retry-After``; None: it sent none that can be read.
+    """
     long = asked is not None and asked > LONGEST_RETRY_AFTER
-    return f"{ASK_AGAIN} Let it come later than that, by the task's retry_delay." if long else ASK_AGAIN
+    return f"{retry} Let it come later than that, by the task's retry_delay." if long else retry
 
 
 def parse_retry_after(value: str | None) -> float | None:

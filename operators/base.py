@@ -70,10 +70,9 @@ class RunOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger fired: the record says what is left to do, the platform how it ended."""
-        from airflow_bulk.triggers.waiting import say_event
+        from airflow_bulk.triggers.waiting import tell_event
 
-        if event:
-            self.log.info("%s", say_event(event))
+        tell_event(event)
         return self.execute(context)
 
     def _wait_without_worker(self, run: RemoteRun[Any], outcome: KeepWaiting) -> None:

@@ -70,10 +70,9 @@ class WatchingSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Poll again after the trigger fired: the platform's answer now decides, not the event."""
-        from airflow_bulk.triggers.waiting import say_event
+        from airflow_bulk.triggers.waiting import tell_event
 
-        if event:
-            self.log.info("%s", say_event(event))
+        tell_event(event)
         return self.execute(context)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:

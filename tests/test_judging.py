@@ -299,6 +299,16 @@ def test_progress_is_told_when_it_changes_and_an_unknown_status_once() -> None:
     assert "SULKING" in log.lines[-1] and "4 lines accepted" in log.lines[2]
 
 
+def test_one_is_singular_everywhere() -> None:
+    assert [judging.how_many(count, "line") for count in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert judging.how_many(1, "batch", "batches") == "1 batch"
+    assert judging.how_many(0, "batch", "batches") == "0 batches"
+    assert (
+        str(judging.Totals(executions={"succeeded": 1}, accepted=1))
+        == "1 succeeded; 1 line accepted, 0 failed"
+    )
+
+
 @given(st.lists(st.integers(0, 10**6).map(str), unique=True))
 def test_a_few_ids_are_named_and_the_rest_counted(ids: list[str]) -> None:
     told = judging.name_ids(ids)

@@ -7,6 +7,7 @@ count.
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 S = TypeVar("S", bound=RemoteSnapshot)
+log = logging.getLogger(__name__)
 
 
 #: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last poll, our message
@@ -56,8 +58,13 @@ def first_poll() -> float:
     return 1.5 * conf.getfloat("workers", "min_heartbeat_interval", fallback=5) + 0.5
 
 
-def say_event(event: Mapping[str, Any]) -> str:
-    """Say what an event of a :class:`WaitingTrigger` means, for the log of the task that goes on with it."""
+def tell_event(event: Mapping[str, Any] | None) -> None:
+    """Log what an event of a :class:`WaitingTrigger` means; for the task that goes on with it."""
+    if event:
+        log.info("%s", _say_event(event))
+
+
+def _say_event(event: Mapping[str, Any]) -> str:
     ids = ((name.removesuffix("_id"), value) for name, value in event.items() if name.endswith("_id"))
     thing = next((f"{name} {value}" for name, value in ids), "the remote work")
     state = event.get("state")

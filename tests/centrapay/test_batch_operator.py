@@ -191,7 +191,7 @@ def test_what_removes_is_warned_about(
     s3.put("accounts.jsonl", "\n".join(lines).encode())
     task(loading(file=FILE)).run()
     assert "Hint, 2 times: contacts is an empty array" in caplog.text
-    assert "Hint, 1 times: availableBalance is left out" in caplog.text
+    assert "Hint, 1 time: availableBalance is left out" in caplog.text
 
 
 def test_a_dry_run_creates_nothing(centrapay: Any, s3: Any, task: Any, tmp_path: Path) -> None:

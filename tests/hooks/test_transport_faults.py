@@ -58,7 +58,36 @@ CASES = [
     case("get, 429 once", LIST, "rate_limited", (429, 200), times=1, retry_after=0),
     case("get, 429 once, no Retry-After", LIST, "rate_limited", (429, 200), times=1, retry_after=None),
     case("get, 429 always", LIST, "rate_limited", (429, 429), "TryLater", ASKS, retry_after=0),
-    case("get, 429 for a day", LIST, "rate_limited", (429,), "TryLater", "429", tries=5, retry_after=86_400),
+    case(
+        "get, 429 for a day",
+        LIST,
+        "rate_limited",
+        (429,),
+        "TryLater",
+        f"429.*and asks to wait 86400 s. {ASKS}.*Let it come later than that, by the task's retry_delay",
+        tries=5,
+        retry_after=86_400,
+    ),
+    case(
+        "get, 429 for a while",
+        LIST,
+        "rate_limited",
+        (429,),
+        "TryLater",
+        f"429.*and asks to wait 7 s. {ASKS}; nothing that was recorded is repeated.$",
+        tries=1,
+        retry_after=7,
+    ),
+    case(
+        "get, 429 always, no Retry-After",
+        LIST,
+        "rate_limited",
+        (429,),
+        "TryLater",
+        f"429.*and does not say how long to wait. {ASKS}",
+        tries=1,
+        retry_after=None,
+    ),
     *(
         case(f"get, {status} once", LIST, "server_error", (status, 200), times=1, status=status)
         for status in (500, 502, 503, 504)
@@ -173,6 +202,24 @@ def test_no_connection_is_no_riddle(
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("retry_after", "said"), [(1, "and asks to wait 1 s"), (None, "and does not say how long to wait")]
+)
+def test_the_log_tells_what_a_429_asks_for(
+    bulk_emulator: Emulator,
+    connected: Connected,
+    way: Callable[..., Outcome],
+    caplog: pytest.LogCaptureFixture,
+    retry_after: int | None,
+    said: str,
+) -> None:
+    caplog.set_level("INFO", logger="airflow_bulk.hooks.transport")
+    bulk_emulator.fault("rate_limited", retry_after=retry_after, times=1)
+    assert way(connected.hook(), LIST).kind is None
+    assert f"{said}. Again in " in caplog.text
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_day_of_silence_is_kept_for_the_whole_connection(
     bulk_emulator: Emulator, connected: Connected, way: Callable[..., Outcome]
 ) -> None:
@@ -183,6 +230,7 @@ def test_a_day_of_silence_is_kept_for_the_whole_connection(
     second = way(type(hook)(hook.conn_id), CREATE)
     assert (first.kind, second.kind) == ("TryLater", "TryLater")
     assert "no call may leave for another" in second.message
+    assert second.message.endswith("Let it come later than that, by the task's retry_delay.")
     assert second.retry_after is not None and second.retry_after > 3000
     assert len(bulk_emulator.requests()) == 1
     # Another connection is not concerned.

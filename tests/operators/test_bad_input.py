@@ -324,7 +324,7 @@ def posts(emulator: Emulator) -> int:
 @pytest.mark.parametrize(
     ("faults", "match"),
     [
-        ([{"by": -1}], r"1 lines missing\. part 1 \(execution \d+\): (\d+) lines sent, (?!\1)\d+ counted"),
+        ([{"by": -1}], r"1 line missing\. part 1 \(execution \d+\): (\d+) lines sent, (?!\1)\d+ counted"),
         ([{"by": 3}], r"3 lines too many\. part 1 "),
         (
             [{"by": -1}, {"by": 1, "skip": 1}],
@@ -381,7 +381,7 @@ def test_a_good_import_tells_where_its_bad_lines_are(
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 20, bad=(3,))
     result = task(importing(source, rejects_path=str(tmp_path / "rejects"), max_failures=1)).run()
-    assert f"1 rejected lines are in {result['rejects_uri']}" in caplog.text
+    assert f"Rejected lines (1) are in {result['rejects_uri']}" in caplog.text
 
 
 def test_a_folder_of_rejects_in_the_home_of_the_worker_s_user(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from one_task import importing, once, profile
+from one_task import importing, once, profile, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
 
@@ -64,3 +65,20 @@ def test_two_percent_allowed(emulator: Emulator, tmp_path: Path) -> None:
         rows = [json.loads(row) for row in Path(one["rejects"]).read_text(encoding="utf-8").splitlines()]
         assert [row["line"] for row in rows] == bad
     assert imports[1]["memory"] - imports[0]["memory"] < SLACK
+
+
+def test_one_line_is_one_line_in_all_that_is_said(
+    emulator: Emulator, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="airflow_bulk")
+    source = tmp_path / "profiles.ndjson"
+    write_profiles(source, 1)
+    task(importing(source)).run()
+    write_profiles(source, 1, bad=(1,))
+    with pytest.raises(AirflowFailException) as caught:
+        task(importing(source)).run()
+    said = "\n".join([*caplog.messages, str(caught.value)])
+    assert "Checked 1 line in 1 file: 1 to send in 1 part" in said
+    assert "Sent 1 of 1 part, " in said and "1 line read = 0 rejected + 1 accepted + 0 failed" in said
+    assert "1 of 1 line (100%) breaks a rule" in said
+    assert re.findall(r"\b1 [a-z]+s\b", said) == []

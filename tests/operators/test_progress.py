@@ -15,7 +15,7 @@ from airflow_bulk.operators.document_import import SendingOptions
 
 SENT = re.compile(
     r"Part \d+ \(\d+ lines, [\d.]+ kB\) is execution \d+\. "
-    r"Sent (?P<parts>\d+)(?: of (?P<all_parts>\d+))? parts, "
+    r"Sent (?P<parts>\d+)(?: of (?P<all_parts>\d+))? parts?, "
     r"(?P<bytes>[\d.]+) kB(?: of (?P<all_bytes>[\d.]+) kB)?, [\d.]+ MB/s(?:, about (?P<left>\d+) s left)?\."
 )
 

@@ -77,7 +77,7 @@ def test_delete_refuses_what_is_not_over(emulator: Emulator, task: Any, tmp_path
     import_id = task(importing(path, wait_for_completion=False)).run()["import_id"]
     options: dict[str, Any] = {"force": False}
     deleting = task(lambda: DeleteDocumentImportOperator(task_id="t", import_id=import_id, **options))
-    with pytest.raises(AirflowException, match=r"1 executions are not over \(\d+\).*force=True"):
+    with pytest.raises(AirflowException, match=r"1 execution not over \(\d+\).*force=True"):
         deleting.run()
     options["force"] = "true"
     deleting.run()
@@ -168,7 +168,7 @@ def test_other_spelling_of_a_deletion_has_the_same_guards(
     with pytest.raises(AirflowFailException, match="allow_deletion must be 'USER_DEVICE_POINTS_DELETION'"):
         uploading.run()
     guards.update(allow_deletion="USER_DEVICE_POINTS_DELETION", max_deletions=0)
-    with pytest.raises(AirflowFailException, match="1 deletions, more than" if check else r"sending\.check"):
+    with pytest.raises(AirflowFailException, match="1 deletion, more than" if check else r"sending\.check"):
         uploading.run()
     assert emulator.executions(made) == []
     if check:

@@ -44,13 +44,32 @@ def test_a_page_of_a_proxy_is_not_asked_for_ever(emulator: Emulator, task: Any, 
     assert emulator.held() == once(lines)
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "asked"), [(1, "and asks to wait 1 s"), (None, "and does not say how long to wait")]
+)
+def test_a_short_pause_is_told(
+    emulator: Emulator,
+    task: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    retry_after: int | None,
+    asked: str,
+) -> None:
+    source = tmp_path / "profiles.ndjson"
+    write_equal_lines(source, 10)
+    emulator.fault("rate_limited", path=r"/executions$", method="POST", times=1, retry_after=retry_after)
+    assert task(importing(source)).run()["lines_accepted"] == 10
+    assert [text for text in caplog.messages if text.startswith("Part 1 was not taken: ") and asked in text]
+
+
 def test_a_long_pause_is_left_to_airflow(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     """A worker must not sleep for a day because the platform said so."""
     source = tmp_path / "profiles.ndjson"
     lines = write_equal_lines(source, 10)
     emulator.fault("rate_limited", path=r"/executions$", method="POST", times=1, retry_after=86_400)
     one = task(importing(source))
-    with pytest.raises(AirflowException, match="answered 429") as raised:
+    said = "answered 429.*, and asks to wait 86400 s. A retry goes on .* by the task's retry_delay"
+    with pytest.raises(AirflowException, match=said) as raised:
         one.run()
     assert not isinstance(raised.value, AirflowFailException)
     assert one.run()["lines_accepted"] == 10

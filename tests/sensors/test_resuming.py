@@ -76,6 +76,40 @@ def test_never_fail_skips_a_trigger_that_broke(fed: FedImport) -> None:
         task.make().resume_execution("__fail__", {"error": "it broke"}, task.context())
 
 
+@pytest.mark.parametrize(
+    ("fate", "said"),
+    [
+        (None, "The triggerer saw that import {} is over: 1 execution, 1 line accepted, 0 failed. "),
+        ("failed", "The triggerer saw that import {} has failed: 1 execution, 1 line accepted, 0 failed. "),
+        ("late", "The triggerer saw the deadline pass while import {} was not over: 1 of 1 execution, "),
+        ("refused", "The triggerer could not wait on: Could not list the executions of document import {}: "),
+    ],
+)
+def test_what_the_triggerer_saw_is_logged_as_a_sentence(fed: FedImport, fate: str | None, said: str) -> None:
+    execution = fed.upload()
+    task = SensorTask("deferrable", fed.id, timeout=1 if fate == "late" else 60)
+    if fate == "refused":
+        fed.emulator.fault("unauthorized", skip=1)
+    elif fate != "late":
+        task.between = lambda: fed.end(execution, fate)
+    if fate is None:
+        task.run()
+    else:
+        with pytest.raises(Exception, match=fed.id):
+            task.run()
+    assert [text for text in caplog.messages if text.startswith(said.format(fed.id))]
+    assert not [text for text in caplog.messages if "{" in text]
+
+
+def test_an_event_that_is_not_ours_is_no_riddle(fed: FedImport, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="airflow_bulk")
+    fed.end(fed.upload())
+    task = SensorTask("deferrable", fed.id)
+    task.try_number = 1
+    assert task.make().execute_complete(task.context(), {"by": "a person"})["lines_accepted"] == 1
+    assert "The triggerer calls the task back. The task itself asks now." in caplog.messages
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("max_failures", [0, "99%", "100%"])
 def test_a_success_without_counts_is_no_success(

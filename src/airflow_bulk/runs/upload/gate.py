@@ -22,7 +22,13 @@ from airflow_bulk.hooks.sending.protocol import (
     SendingCut,
     Target,
 )
-from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER, LOOK_FIRST, parse_retry_after, say_wait
+from airflow_bulk.hooks.transport import (
+    LONGEST_RETRY_AFTER,
+    LOOK_FIRST,
+    parse_retry_after,
+    say_retry,
+    say_wait,
+)
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
@@ -213,7 +219,9 @@ class UploadGate:
         # Refused, or answered before the body was complete: not taken.
         self._to(entry, PartState.CHECKED)
         if answer.status in (408, 429) or answer.status >= 500:
-            self._again(part, self._later(answer, part, said))
+            error = self._later(answer, part, said)
+            self._again(part, error)
+            log.warning("Part %d was not taken: %s; it is sent again.", part.index + 1, error.why)
             return
         raise self._refused(answer, part, said)
 
@@ -254,7 +262,7 @@ class UploadGate:
         return TryLater(
             self._of(part),
             f"the platform answered {answer.status}{said}{say_wait(answer.status, asked)}",
-            retry="A retry goes on with the parts that were not taken.",
+            retry=say_retry("A retry goes on with the parts that were not taken.", asked),
             status=answer.status,
             retry_after=asked,
         )
