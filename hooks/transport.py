@@ -314,14 +314,14 @@ def _failure(
         return NotFound(
             call.what,
             f"the platform answered 404, {problem.meaning or 'no such object'}{said}",
-            retry="A retry cannot help.",
+            retry="A retry cannot help: check the id, and that the connection leads to where it is.",
             status=404,
         )
     moved = ", a redirect, which is never followed with credentials: check the base URL"
     return Refused(
         call.what,
         f"the platform answered {status}{moved if 300 <= status < 400 else ''}{said}",
-        retry="A retry cannot help.",
+        retry="A retry cannot help: it sends the same.",
         status=status,
     )
 
@@ -350,9 +350,11 @@ def _unanswered(call: Call[Any], error: Exception, far: HowFar, endpoint: Endpoi
         return _lost(call, why, None)
     if far is HowFar.NOT_CONNECTED:
         return _Again(TryLater(call.what, f"{why}: {far.value}", retry=ASK_AGAIN))
-    # Repeating it within seconds cannot help.
+    # Repeating it within seconds cannot help, nor does a retry before somebody has acted.
     check = "Check the server's certificate, and the fields verify and ca_path of the connection."
-    return TryLater(call.what, f"{why}: {far.value}", retry=f"{check} {ASK_AGAIN}")
+    return TryLater(
+        call.what, f"{why}: {far.value}", retry=f"{check} {ASK_AGAIN} It cannot help before that."
+    )
 
 
 def _without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:

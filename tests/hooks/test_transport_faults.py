@@ -144,7 +144,7 @@ CASES = [
                 "Forbidden",
                 "403 .*no right on this object goes with it. A retry cannot help until",
             ),
-            ("gone", 404, "NotFound", "404, no such object .*A retry cannot help"),
+            ("gone", 404, "NotFound", "404, no such object .*A retry cannot help: check the id"),
             ("too_large", 413, "Refused", "413 .*A retry cannot help"),
         )
     ),

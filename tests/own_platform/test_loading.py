@@ -214,7 +214,11 @@ def test_a_key_that_is_not_known(
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [(401, "Renew the key"), (403, "no right on this load goes with the key"), (404, "the load is gone")],
+    [
+        (401, "Renew the key"),
+        (403, "no right on this load goes with the key. A retry cannot help until the right is granted"),
+        (404, "the load is gone.*a retry cannot help, and a new DAG run"),
+    ],
 )
 def test_refused_in_the_middle(depot: Depot, loading: Loading, records: Path, code: int, said: str) -> None:
     depot.fault("status", code=code, skip=1)

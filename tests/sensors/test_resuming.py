@@ -80,12 +80,15 @@ def test_never_fail_skips_a_trigger_that_broke(fed: FedImport) -> None:
     ("fate", "said"),
     [
         (None, "The triggerer saw that import {} is over: 1 execution, 1 line accepted, 0 failed. "),
-        ("failed", "The triggerer saw that import {} has failed: 1 execution, 1 line accepted, 0 failed. "),
+        ("failed", "The triggerer saw that import {} has failed: 1 execution, 0 lines accepted, 0 failed. "),
         ("late", "The triggerer saw the deadline pass while import {} was not over: 1 of 1 execution, "),
         ("refused", "The triggerer could not wait on: Could not list the executions of document import {}: "),
     ],
 )
-def test_what_the_triggerer_saw_is_logged_as_a_sentence(fed: FedImport, fate: str | None, said: str) -> None:
+def test_what_the_triggerer_saw_is_logged_as_a_sentence(
+    fed: FedImport, caplog: pytest.LogCaptureFixture, fate: str | None, said: str
+) -> None:
+    caplog.set_level("INFO", logger="airflow_bulk")
     execution = fed.upload()
     task = SensorTask("deferrable", fed.id, timeout=1 if fate == "late" else 60)
     if fate == "refused":

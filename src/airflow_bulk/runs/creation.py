@@ -183,7 +183,7 @@ def _found(
         raise SeveralFit(
             "tell which object an earlier act created",
             f"{len(found)} fit: {name_ids(found)}",
-            retry="A retry looks again; it creates nothing while two fit.",
+            retry="While two fit, a retry creates nothing and ends in the same way: remove what is not this task's.",
         )
     return found[0] if found else None
 

@@ -196,10 +196,17 @@ class Reconciliation:
         hint = (
             ""
             if self._own or self._exclusive
-            else " The import was given from outside: say exclusive=True if nobody else feeds it."
+            else "The import was given from outside, so a retry finds the same: say exclusive=True if nobody else feeds it."
+        )
+        # Its lines may be counted later; what is counted stays as it is.
+        then = (
+            "A retry looks again: by then its lines may be counted."
+            if one.lines is None and not one.remote_status.over
+            else "A retry finds the same. Look at these executions on the platform; a new DAG run imports into an import "
+            "of its own."
         )
         return NotReconciled(
             "reconcile what an earlier act left on the platform",
             f"execution {one.id} ({one.status}, {lines}) fits {parts}; candidates: {name_ids(rivals)}",
-            retry=f"Nothing was sent again; a retry looks again.{hint}",
+            retry=f"Nothing was sent again. {hint or then}",
         )

@@ -58,7 +58,7 @@ def _unknown(batch: CentrapayBatch) -> str:
     return (
         f"Batch {batch.id} is complete, but {' and '.join(silent)} cannot be read "
         f"({odd if batch.unreadable else 'nothing is said'}), so nobody knows how many records failed. What was "
-        "loaded stays loaded; max_failures='100%' accepts it."
+        "loaded stays loaded. A retry cannot change that; max_failures='100%' accepts it once the task is cleared."
     )
 
 
@@ -71,7 +71,7 @@ def _open_sum(batch: CentrapayBatch, lines: int | None) -> str:
         return (
             f"The sum does not close: the file of batch {batch.id} has {how_many(lines, 'record')}, {batch.count} counted "
             f"and {snapshot(batch).failed} reported in error: {lines - counted} missing. What was loaded stays "
-            "loaded; max_failures='100%' accepts it."
+            "loaded. A retry cannot change that; max_failures='100%' accepts it once the task is cleared."
         )
     if (batch.count or 0) > lines:
         log.warning(

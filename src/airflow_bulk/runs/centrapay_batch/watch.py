@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import judging
-from airflow_bulk.platforms.centrapay import snapshot
+from airflow_bulk.platforms.centrapay import ERROR, snapshot
 from airflow_bulk.runs.centrapay_batch import judgement
 from airflow_bulk.runs.watching import Watch
 
@@ -54,7 +54,10 @@ class CentrapayBatchWatch(Watch):
         """Say why a batch that is over is not good; empty when it is."""
         assert self._batch is not None  # noqa: S101
         judgement.tell_errors(self._batch)
-        return judgement.why_not_good(self._batch, self._tolerance)
+        reason = judgement.why_not_good(self._batch, self._tolerance)
+        if self._batch.status == ERROR:
+            reason += " A retry cannot help: it finds the same. Watch the batch that is created in its place."
+        return reason
 
     def _describe(self, last: judging.PastDeadline) -> str:
         assert self._batch is not None  # noqa: S101

@@ -128,11 +128,15 @@ class ImportWatch(Watch):
         """Say why an import that is over is not good; empty when it is."""
         it = self.thing
         if isinstance(verdict, judging.FailedBecause):
-            return f"{it}: {verdict.reason}; {verdict.totals}. A retry cannot help."
+            return (
+                f"{it}: {verdict.reason}; {verdict.totals}. A retry cannot help: it finds the same. Where the lines were "
+                "sent again, a sensor whose execution_ids name the new executions judges those."
+            )
         if verdict.canceled:
             which = "executions were" if self.execution_ids else "all executions were"
             return (
-                f"{it}: {which} canceled and took no line: {name_ids(verdict.canceled)}. A retry cannot help."
+                f"{it}: {which} canceled and took no line: {name_ids(verdict.canceled)}. A retry cannot help "
+                "before somebody has uploaded again."
             )
         return self._too_many_failures(verdict.totals)
 

@@ -102,5 +102,5 @@ def _set(hook: MediarithmicsHook, instance_id: str, status: str) -> None:
         raise PlatformError(
             f"set batch instance {instance_id} to {status}",
             f"the platform still says {changed.cron_status}",
-            retry="A retry tries again.",
+            retry="A retry tries again; if it stays so, set it in the console.",
         )

@@ -107,7 +107,7 @@ class IntegrationBatchWatch(Watch):
         """Say why runs that are over are not good; empty when they are."""
         it = f"Batch instance {self.instance_id}"
         if isinstance(verdict, judging.FailedBecause):
-            return f"{it}: {verdict.reason}. A retry cannot help."
+            return f"{it}: {verdict.reason}. A retry cannot help: it finds the same. Look at the run in the console."
         ids = name_ids([one.id for one in self._counting if one.failed])
         return failures.say_too_many(
             it,

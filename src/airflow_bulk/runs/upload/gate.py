@@ -277,17 +277,17 @@ class UploadGate:
             403: (
                 Forbidden,
                 f"the platform answered 403: no right on this {self._port.noun} goes with the {self._credentials}",
-                "A retry cannot help.",
+                "A retry cannot help until the right is granted; clearing the task then goes on with this part.",
             ),
             404: (
                 NotFound,
                 f"the platform answered 404: the {self._port.noun} is gone",
-                "Nothing is sent again; a retry cannot help.",
+                "Nothing is sent again; a retry cannot help, and a new DAG run imports again.",
             ),
             413: (
                 Refused,
                 f"the platform answered 413: a body of {how_many(part.body, 'byte')} is too large for the platform",
-                "A retry cannot help; lower SendingOptions(max_part_bytes).",
+                "A retry cannot help; lower SendingOptions(max_part_bytes), for a new DAG run.",
             ),
         }
         kind, why, retry = kinds.get(

@@ -139,7 +139,7 @@ def open_path(uri: str) -> Any:
         scheme = uri.partition("://")[0]
         raise SourceError(
             f"{scheme}:// is not understood here ({error}): the storage's provider is not installed. The extras "
-            "[s3], [gcs] and [azure] of this package bring it. Nothing more was sent; a retry looks again."
+            "[s3], [gcs] and [azure] of this package bring it. Nothing more was sent; a retry cannot help before that."
         ) from error
     return path
 
