@@ -84,7 +84,7 @@ def test_error_means_that_nothing_was_processed(centrapay: Any, files: Any, mode
     centrapay.settings(step_seconds=0.2)
     made = CentrapayHook().create_batch(batch_type="ticketek-ticket", url=files.url + "/missing")
     with pytest.raises(
-        AirflowFailException, match="so nothing was processed.* A retry cannot help: it finds the same"
+        AirflowFailException, match=r"so nothing was processed.* A retry cannot help: it finds the same"
     ):
         BatchSensorTask(mode, made.id).run()
 
