@@ -216,7 +216,7 @@ def test_a_key_that_is_not_known(
     ("code", "said"),
     [
         (401, "Renew the key"),
-        (403, "no right on this load goes with the key. A retry cannot help until the right is granted"),
+        (403, "no right on this load goes with the key.*A retry cannot help until the right is granted"),
         (404, "the load is gone.*a retry cannot help, and a new DAG run"),
     ],
 )
