@@ -30,6 +30,7 @@ PURCHASES = Path(__file__).parent / "data" / "cdnow_purchases.txt.gz"
 #: How many assets are read back: each is one of the 200 calls a minute.
 SAMPLE = 20
 
+# Airflow folds a section away: what most people set stands outside.
 PARAMS = {
     "folder": Param(
         "s3://aws_partner@partner/farmlands",
@@ -37,7 +38,6 @@ PARAMS = {
         minLength=1,
         title="Folder",
         description="In an object store that Centrapay can reach: scheme://connection@bucket/folder.",
-        section="Where from",
     ),
     "customers": Param(
         1000,
@@ -45,28 +45,25 @@ PARAMS = {
         minimum=1,
         title="Customers",
         description="How many of the 23,570 customers become accounts.",
-        section="Where from",
     ),
     "account_id": Param(
         None,
         type=["null", "string"],
         title="Account",
         description="Centrapay account that owns the batch. Empty: the connection's own.",
-        section="Where to",
     ),
     "test": Param(
         False,
         type="boolean",
         title="Test account",
         description="On: the account is a test account. It must be what the account is.",
-        section="Where to",
     ),
     "max_failures": Param(
         "0.5%",
         type="string",
         title="Failures allowed",
         description="A count, or a share of the records.",
-        section="Where to",
+        section="More",
     ),
 }
 
