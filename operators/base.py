@@ -123,7 +123,7 @@ class UploadOperator(RunOperator):
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
     :param dry_run: only check the source, and report what would be sent and what would be refused.
-    :param sending: how the source is cut and sent.
+    :param sending: how the source is cut and sent: :class:`~airflow_bulk.arguments.SendingOptions`, or a dict of its fields.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.
     :param timeout: time from the first submission to the deadline (a timedelta, or seconds); retries and deferrals
@@ -161,7 +161,7 @@ class UploadOperator(RunOperator):
         on_clear: str = "import_again",
         on_source_change: str = "fail",
         dry_run: bool | str = False,
-        sending: SendingOptions = SendingOptions(),  # noqa: B008  (frozen)
+        sending: SendingOptions | Mapping[str, Any] = SendingOptions(),  # noqa: B008  (frozen)
         wait_for_completion: bool | str = True,
         poll_interval: float | str = 30.0,
         timeout: timedelta | float | str = timedelta(hours=6),
@@ -178,7 +178,7 @@ class UploadOperator(RunOperator):
         self.on_clear = on_clear
         self.on_source_change = on_source_change
         self.check_only = dry_run  # BaseOperator.dry_run is a method
-        self.sending = sending
+        self.sending = SendingOptions.of(sending)
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.timeout = timeout

@@ -56,7 +56,6 @@ class CentrapayBatchSensor(WatchingSensor):
     def _open(self, context: Context) -> CentrapayBatchWatch:
         from airflow_bulk import arguments as read
         from airflow_bulk.hooks.centrapay import CentrapayHook
-        from airflow_bulk.judging import Tolerance
         from airflow_bulk.runs.centrapay_batch.watch import CentrapayBatchWatch
         from airflow_bulk.runs.watching import waiting_since
 
@@ -64,7 +63,7 @@ class CentrapayBatchSensor(WatchingSensor):
             batch_id = read.optional_text("batch_id", self.batch_id)
             if batch_id is None:
                 raise read.ArgumentError("batch_id", "must be the id of a batch, and is empty")
-            tolerance = Tolerance.parse(self.max_failures)
+            tolerance = read.read_tolerance(self.max_failures)
         except ValueError as error:
             raise AirflowFailException(str(error)) from None
         return CentrapayBatchWatch(

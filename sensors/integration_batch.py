@@ -69,7 +69,6 @@ class IntegrationBatchSensor(WatchingSensor):
     def _open(self, context: Context) -> IntegrationBatchWatch:
         from airflow_bulk import arguments as read
         from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
-        from airflow_bulk.judging import Tolerance
         from airflow_bulk.runs.integration_batch.arguments import instance_id as read_instance_id
         from airflow_bulk.runs.integration_batch.watch import IntegrationBatchWatch
         from airflow_bulk.runs.watching import waiting_since
@@ -81,7 +80,7 @@ class IntegrationBatchSensor(WatchingSensor):
             if self.window not in (None, "", "None"):
                 length = timedelta(seconds=read.duration("window", self.window))
             start, end = window(context, length)
-            tolerance = Tolerance.parse(self.max_failures)
+            tolerance = read.read_tolerance(self.max_failures)
         except ValueError as error:
             raise AirflowFailException(str(error)) from None
         return IntegrationBatchWatch(

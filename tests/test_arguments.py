@@ -104,3 +104,22 @@ def test_no_source(given: Any) -> None:
 )
 def test_several_texts(given: Any, wanted: list[str] | None) -> None:
     assert arguments.optional_texts("execution_ids", given) == wanted
+
+
+def test_sending_as_a_dict_is_the_same_as_sending_options() -> None:
+    assert SendingOptions.of({"workers": 2, "check": False}) == SendingOptions(workers=2, check=False)
+    assert SendingOptions.of({}) == SendingOptions()
+    assert SendingOptions.of(given := SendingOptions(settle=1)) is given
+
+
+@pytest.mark.parametrize("given", [None, 2, "{{ params.sending }}", [("workers", 2)]])
+def test_sending_that_is_no_options_is_refused(given: Any) -> None:
+    with pytest.raises(ArgumentError, match="sending must be SendingOptions or a dict of its fields"):
+        SendingOptions.of(given)
+
+
+@pytest.mark.parametrize("given", ["some", None, -1, "101%"])
+def test_an_error_names_max_failures_once(given: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"^max_failures must be a count") as refused:
+        arguments.read_tolerance(given)
+    assert str(refused.value).count("max_failures") == 1

@@ -213,6 +213,26 @@ class SendingOptions:
     resend_failed_parts: bool | str = False
     settle: float | str = 5.0
 
+    @classmethod
+    def of(cls, given: object) -> SendingOptions:
+        """Take options as they are, or the same options as a dict, as a DAG author may write them.
+
+        :raises ArgumentError: it is neither, or a key of the dict is no option; the error names it.
+        """
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping):
+            raise ArgumentError(
+                "sending", f"must be SendingOptions or a dict of its fields, not {type(given).__name__}"
+            )
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := [str(name) for name in given if name not in known]:
+            raise ArgumentError(
+                f"sending.{unknown[0]}",
+                f"is not an option of SendingOptions (not known: {', '.join(unknown)}). Options are: {', '.join(known)}",
+            )
+        return cls(**given)
+
     def rendered(self, render: Callable[[str], Any]) -> SendingOptions:
         """Return the options with templates rendered and every field read.
 
@@ -322,7 +342,7 @@ def read_tolerance(value: object) -> Tolerance:
     try:
         return Tolerance.parse(value)  # type: ignore[arg-type]
     except ValueError as error:
-        raise ArgumentError("max_failures", f"cannot be read: {str(error).rstrip('.')}") from None
+        raise ArgumentError("max_failures", str(error)) from None
 
 
 def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Tolerance(msgspec.Struct, frozen=True):
     def parse(cls, max_failures: int | str) -> Tolerance:
         """Read ``max_failures``: ``0``, ``250``, ``"250"`` or ``"0.1%"``.
 
-        :raises ValueError: anything else, None included: to have no limit, write ``"100%"``.
+        :raises ValueError: anything else, None included: to have no limit, write ``"100%"``. Who calls names the argument.
         """
         if isinstance(max_failures, int) and not isinstance(max_failures, bool) and max_failures >= 0:
             return cls(count=max_failures)
@@ -57,8 +57,8 @@ class Tolerance(msgspec.Struct, frozen=True):
                 if share.is_finite() and 0 <= share <= 1:
                     return cls(share=str(share))
         raise ValueError(
-            f"max_failures must be a count (0, 250) or a share of the lines read ('0.1%'), "
-            f"not {max_failures!r}. To accept any number of failures say '100%'."
+            f"must be a count (0, 250) or a share of the lines read ('0.1%'), not {max_failures!r}; "
+            "to accept any number of failures say '100%'"
         )
 
     def allows(self, bad: int, read: int) -> bool:

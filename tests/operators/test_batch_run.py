@@ -80,7 +80,7 @@ BAD = {
     "an unknown instance": ({"instance_id": "777"}, "404"),
     "no instance": ({"instance_id": ""}, "instance_id must be"),
     "a way that does not exist": ({"cancel_ways": "put,pray"}, "cancel_ways must be one of"),
-    "failures": ({"max_failures": "many"}, "max_failures cannot be read"),
+    "failures": ({"max_failures": "many"}, "max_failures must be a count"),
     "clear": ({"on_clear": "run"}, "on_clear must be one of"),
     "timeout": ({"timeout": 0}, "timeout must be longer"),
 }

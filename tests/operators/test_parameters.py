@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.arguments import ArgumentError, SendingOptions
 from airflow_bulk.operators.document_import import (
     CancelDocumentImportExecutionsOperator,
     ImportDocumentsOperator,
@@ -118,3 +118,18 @@ def test_steps_take_the_connection_and_the_datamart_as_well() -> None:
         mapped = CancelDocumentImportExecutionsOperator.partial(task_id="u").expand(import_id=["7"])
     for made in (plain, mapped.unmap({"import_id": "7"})):
         assert {name: getattr(made, name) for name in wanted} == wanted
+
+
+@both
+def test_sending_may_be_a_dict(operator: type[Any]) -> None:
+    made = operator(task_id="t", source="a", sending={"workers": 2}, **OWN[operator])
+    assert made.sending == SendingOptions(workers=2)
+    with DAG("d", schedule=None, default_args={"sending": {"workers": 3}}):
+        mapped = operator.partial(task_id="t", **OWN[operator]).expand(source=["a"])
+    assert mapped.unmap({"source": "a"}).sending == SendingOptions(workers=3)
+
+
+@both
+def test_a_wrong_name_in_sending_is_refused_where_the_dag_is_parsed(operator: type[Any]) -> None:
+    with pytest.raises(ArgumentError, match=r"sending\.worker is not an option .* workers,"):
+        operator(task_id="t", source="a", sending={"worker": 2}, **OWN[operator])

@@ -60,17 +60,13 @@ def read_arguments(given: Mapping[str, Any]) -> ImportWatchArguments:
     quiet_for = given["quiet_for"]
     if isinstance(quiet_for, timedelta):
         quiet_for = quiet_for.total_seconds()
-    try:
-        tolerance = Tolerance.parse(given["max_failures"])
-    except ValueError as error:
-        raise ArgumentError("max_failures", f"cannot be used: {str(error).rstrip('.')}") from None
     return ImportWatchArguments(
         import_id=import_id,
         execution_ids=None if ids is None else tuple(dict.fromkeys(ids)),
         datamart_id=read.optional_text("datamart_id", given["datamart_id"]),
         min_executions=min_executions,
         quiet_for=read.number("quiet_for", quiet_for),
-        tolerance=tolerance,
+        tolerance=read.read_tolerance(given["max_failures"]),
     )
 
 

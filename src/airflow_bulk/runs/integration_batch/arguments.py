@@ -53,7 +53,7 @@ def read_run_arguments(given: Mapping[str, Any]) -> RunArguments:
         instance_id=instance_id(given["instance_id"]),
         organisation_id=read.optional_text("organisation_id", given["organisation_id"]),
         expected_start=moment("expected_start_date", given["expected_start_date"]),
-        tolerance=tolerance(given["max_failures"]),
+        tolerance=read.read_tolerance(given["max_failures"]),
         on_clear=read.choice("on_clear", given["on_clear"], ("run_again", "keep")),
         run_again_after_failure=read.flag("run_again_after_failure", given["run_again_after_failure"]),
         wait_for_completion=read.flag("wait_for_completion", given["wait_for_completion"]),
@@ -71,14 +71,6 @@ def instance_id(value: object) -> str:
     if not is_id(text):
         raise ArgumentError("instance_id", f"must be made of digits, not {text[:40]!r}")
     return text
-
-
-def tolerance(value: object) -> Tolerance:
-    """Read ``max_failures``."""
-    try:
-        return Tolerance.parse(value)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ArgumentError("max_failures", f"cannot be read: {str(error).rstrip('.')}") from None
 
 
 def cancel_ways(value: object) -> tuple[str, ...]:
