@@ -251,7 +251,7 @@ def test_borders(max_failures: int | str, bad: int, read: int, good: bool) -> No
     ],
 )  # fmt: skip
 def test_what_is_no_tolerance_is_refused_and_says_what_is(nonsense: Any) -> None:
-    with pytest.raises(ValueError, match="^must be a count .* to accept any number of failures say '100%'"):
+    with pytest.raises(ValueError, match=r"^must be a count .* to accept any number of failures say '100%'"):
         Tolerance.parse(nonsense)
 
 
