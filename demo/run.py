@@ -31,6 +31,10 @@ from progress import Progress, totals_table
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".demo"
 DAG_ID = "store_purchases"
+#: The examples that run on the emulator alone. The others need a PostgreSQL or an object store as well.
+EXAMPLES = ("accounting_refresh.py", "batch_around_import.py", "store_purchases.py")
+#: What the examples read, beside them.
+EXAMPLE_FOLDERS = ("batches", "data")
 PURCHASES = 69_659
 LEAST_PARTS = 4
 TIMEOUT = 600.0
@@ -57,17 +61,31 @@ def own_folder(home: Path = HOME) -> Iterator[Path]:
         yield folder
 
 
+def connections(emulator: Emulator) -> dict[str, str]:
+    """Values of ``AIRFLOW_CONN_...`` variables that lead to the emulator, by connection id (they hold the token)."""
+    return {
+        "mediarithmics_default": emulator.connection_json(),
+        **accounting.connections(emulator),
+    }
+
+
+def examples(folder: Path) -> Path:
+    """A folder of links to the examples that run here; edits of their files are seen."""
+    shown = folder / "examples"
+    shown.mkdir()
+    for name in (*EXAMPLES, *EXAMPLE_FOLDERS):
+        (shown / name).symlink_to(ROOT / "dags" / name)
+    return shown
+
+
 @contextlib.contextmanager
 def running(folder: Path, port: int) -> Iterator[tuple[Emulator, AirflowStack]]:
     """Emulator and Airflow, healthy; both stopped at the end."""
     # A wait that can be seen: the task defers, and the executions pass through all their states.
     with Emulator.start(start_delay=1.0, run_seconds=2.0) as emulator:
-        environment = {"AIRFLOW_CONN_MEDIARITHMICS_DEFAULT": emulator.connection_json()}
-        environment |= {
-            f"AIRFLOW_CONN_{name.upper()}": value for name, value in accounting.connections(emulator).items()
-        }
+        environment = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections(emulator).items()}
         accounting.fill(emulator)
-        stack = AirflowStack(folder, {"examples": ROOT / "dags"}, environment, port=port)
+        stack = AirflowStack(folder, {"examples": examples(folder)}, environment, port=port)
         console.print("Starting Airflow: API server, scheduler, DAG processor, triggerer")
         with stack:
             console.print(f"Airflow is up after {stack.seconds_to_start:.0f} s: {stack.url}")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from run import LEAST_PARTS, PURCHASES, DemoError, faults, own_folder
+from airflow_bulk.emulator.handle import Emulator
+from run import (
+    EXAMPLES,
+    LEAST_PARTS,
+    PURCHASES,
+    DemoError,
+    connections,
+    examples,
+    faults,
+    own_folder,
+)
 
 LINES = Counter(str(number) for number in range(PURCHASES))
 
@@ -60,3 +72,30 @@ def test_a_second_demo_in_the_checkout_is_refused(tmp_path: Path) -> None:
         assert (folder / "left").exists()
     with own_folder(tmp_path / ".demo") as folder:
         assert list(folder.iterdir()) == []
+
+
+def needed(example: Path) -> set[str]:
+    """The connections that an example's text says it needs; what is no connection's id there is left out."""
+    text = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))) or ""
+    _, said, rest = text.partition("Needs the connection")
+    assert said, f"{example.name} does not say which connections it needs"
+    return set(re.findall(r"`(\w+_(?:default|source|warehouse|postgres))`", rest))
+
+
+def test_exactly_the_examples_that_run_on_the_emulator_are_shown(
+    repository: Path, bulk_emulator: Emulator
+) -> None:
+    there = set(connections(bulk_emulator))
+    runnable = {one.name for one in (repository / "dags").glob("*.py") if needed(one) <= there}
+    assert runnable == set(EXAMPLES)
+
+
+def test_airflow_finds_the_shown_examples_and_what_they_read(tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(shown := examples(tmp_path)), bundle_path=shown)
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {
+        "accounting_refresh", "batch_around_import", "batch_around_import_deferred", "store_purchases",
+    }  # fmt: skip
+    assert (shown / "data" / "cdnow_purchases.txt.gz").is_file()
