@@ -33,9 +33,7 @@ BOOKS: dict[str, list[dict[str, Any]]] = {
 def connections(emulator: Emulator) -> dict[str, str]:
     """Values of ``AIRFLOW_CONN_...`` variables that lead to the emulator, by connection id (they hold the token)."""
     books = ExtractLoadEmulator(emulator)
-    return {
-        name: books.connection_json(part, api=api, realm="1") for name, (part, api) in CONNECTIONS.items()
-    }
+    return {name: books.connection_json(part, api=api, realm=1) for name, (part, api) in CONNECTIONS.items()}
 
 
 def fill(emulator: Emulator) -> None:

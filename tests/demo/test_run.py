@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk._shared.secrets_masker import SecretsMasker
 
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.hooks.extract_load import ExtractLoadHook
+from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from run import (
     EXAMPLES,
     LEAST_PARTS,
@@ -99,3 +102,17 @@ def test_airflow_finds_the_shown_examples_and_what_they_read(tmp_path: Path) -> 
         "accounting_refresh", "batch_around_import", "batch_around_import_deferred", "store_purchases",
     }  # fmt: skip
     assert (shown / "data" / "cdnow_purchases.txt.gz").is_file()
+
+
+def test_no_connection_makes_airflow_warn_of_a_short_secret(
+    bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for conn_id, value in connections(bulk_emulator).items():
+        # Airflow warns once a process.
+        monkeypatch.setattr(SecretsMasker, "_has_warned_short_secret", False)
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", value)
+        hook = (MediarithmicsHook if conn_id == "mediarithmics_default" else ExtractLoadHook)(conn_id)
+        hook.prepare()
+        hook.close()
+        assert hook.text("datamart_id" if conn_id == "mediarithmics_default" else "realm").isdigit()
+    assert "too short" not in caplog.text
