@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import json
 import shutil
 import signal
 import socket
@@ -64,11 +63,8 @@ def own_folder(home: Path = HOME) -> Iterator[Path]:
 
 def connections(emulator: Emulator) -> dict[str, str]:
     """Values of ``AIRFLOW_CONN_...`` variables that lead to the emulator, by connection id (they hold the token)."""
-    # Ids as numbers: Airflow takes each text of an extra for a secret, and warns of one too short to be masked.
-    extra = json.loads(emulator.connection_json())["extra"]
-    ids: dict[str, Any] = {name: int(extra[name]) for name in ("datamart_id", "organisation_id")}
     return {
-        "mediarithmics_default": emulator.connection_json(**ids),
+        "mediarithmics_default": emulator.connection_json(),
         **accounting.connections(emulator),
     }
 

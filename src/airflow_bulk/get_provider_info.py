@@ -57,8 +57,19 @@ _MEDIARITHMICS: dict[str, Any] = {
         },
     },
     "conn-fields": {
-        "datamart_id": _field("Datamart", "Id of the datamart that operators use when they are given none."),
-        "organisation_id": _field("Organisation", "Id of the organisation; needed for links to the console."),
+        # Numbers, since Airflow warns of a short text in an extra (airflow.md section 7.4).
+        "datamart_id": _field(
+            "Datamart",
+            "Id of the datamart that operators use when they are given none.",
+            type=["integer", "null"],
+            minimum=1,
+        ),
+        "organisation_id": _field(
+            "Organisation",
+            "Id of the organisation; needed for links to the console.",
+            type=["integer", "null"],
+            minimum=1,
+        ),
         "token_prefix": _field(
             "Token prefix", "Goes before the token in the Authorization header; empty: the token alone."
         ),

@@ -160,7 +160,9 @@ def _run(options: argparse.Namespace, folder: Path, sock: socket.socket) -> None
 
 def _connection(url: str, account: Any, certfile: Path | None) -> dict[str, Any]:
     """Return an Airflow connection to this emulator, as ``AIRFLOW_CONN_...`` takes it."""
-    extra = {"datamart_id": account.datamarts[0], "organisation_id": account.organisation_id}
+    # Numbers, since Airflow warns of a short text in an extra (airflow.md section 7.4).
+    ids = {"datamart_id": account.datamarts[0], "organisation_id": account.organisation_id}
+    extra = {name: int(one) if one.isascii() and one.isdigit() else one for name, one in ids.items()}
     if certfile is not None:
         extra["ca_path"] = str(certfile.resolve())
     return {"conn_type": "mediarithmics", "host": url, "password": account.token, "extra": extra}

@@ -291,8 +291,8 @@ class Emulator:
         self.url = json.loads(line)["url"]
         connection = json.loads((self.state / "connection.json").read_text(encoding="utf-8"))
         self.token = connection["password"]
-        self.datamart_id = connection["extra"]["datamart_id"]
-        self.organisation_id = connection["extra"]["organisation_id"]
+        self.datamart_id = str(connection["extra"]["datamart_id"])
+        self.organisation_id = str(connection["extra"]["organisation_id"])
         handlers: list[Any] = [urllib.request.ProxyHandler({})]
         if self.url.startswith("https"):
             context = ssl.create_default_context(cafile=connection["extra"]["ca_path"])

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from airflow_bulk.documents.source.parts import NothingFound, SourceError, SourceFile, SourceMissing
 
 UNSENT = "Nothing was sent; a retry looks again."
+UNSENT_UNTIL_CHANGED = "Nothing was sent; a retry helps only once this is changed."
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -82,7 +83,7 @@ def find_files(
     found: dict[Any, FoundFile] = {}
     for entry in [source] if isinstance(source, str) else source:
         if not entry:
-            raise SourceError(f"An empty text is not a source. {UNSENT}")
+            raise SourceError(f"An empty text is not a source. {UNSENT_UNTIL_CHANGED}")
         for file in _resolve(entry, open_path):
             if check_extension:
                 _refuse_foreign_ending(file.record, mime_type)
@@ -115,7 +116,7 @@ def unreadable(uri: str, error: OSError, hint: str = "") -> SourceError:
         return SourceMissing(f"{uri}: no such file.{hint} {UNSENT}")
     if error.errno == errno.EISDIR:
         return SourceError(
-            f"{uri}: is a directory. Name its files, for example {uri.rstrip('/')}/*. {UNSENT}"
+            f"{uri}: is a directory. Name its files, for example {uri.rstrip('/')}/*. {UNSENT_UNTIL_CHANGED}"
         )
     return SourceError(f"{uri}: cannot be read ({error.strerror or type(error).__name__}). {UNSENT}")
 
@@ -144,7 +145,9 @@ def _local_hint(name: str) -> str:
 def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[FoundFile]:
     if "://" in entry and not entry.startswith("file://"):
         if open_path is None:
-            raise SourceError(f"{shown(entry)}: no storage is set up for this kind of URI. {UNSENT}")
+            raise SourceError(
+                f"{shown(entry)}: no storage is set up for this kind of URI. {UNSENT_UNTIL_CHANGED}"
+            )
         yield from _resolve_remote(entry, open_path)
         return
     local = entry.removeprefix("file://")
@@ -171,7 +174,7 @@ def _look_at(name: str) -> FoundFile:
             if stat.S_ISDIR(state.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "is a directory")
             if not stat.S_ISREG(state.st_mode):
-                raise SourceError(f"{uri}: is not a regular file. {UNSENT}")
+                raise SourceError(f"{uri}: is not a regular file. {UNSENT_UNTIL_CHANGED}")
             magic = os.pread(handle, 4, 0)
         finally:
             os.close(handle)
@@ -181,7 +184,7 @@ def _look_at(name: str) -> FoundFile:
     claimed = COMPRESSIONS.get(path.suffix.lower(), "")
     if claimed and claimed != compression:
         kind = f"{compression} data" if compression else f"not {claimed} data"
-        raise SourceError(f"{uri}: is {kind}, though its name says {claimed}. {UNSENT}")
+        raise SourceError(f"{uri}: is {kind}, though its name says {claimed}. {UNSENT_UNTIL_CHANGED}")
     record = SourceFile(uri=uri, size=state.st_size, version=str(state.st_mtime_ns), compression=compression)
     return FoundFile(record, path)
 
@@ -264,6 +267,6 @@ def _refuse_foreign_ending(record: SourceFile, mime_type: str) -> None:
         name = name.with_suffix("")
     if name.suffix.lower() in FOREIGN_ENDINGS.get(mime_type, ()):
         raise SourceError(
-            f"{record.uri}: its name ends in {name.suffix}, but the import takes {mime_type}. {UNSENT} "
+            f"{record.uri}: its name ends in {name.suffix}, but the import takes {mime_type}. {UNSENT_UNTIL_CHANGED} "
             "If only the name is wrong, say SendingOptions(check_extension=False)."
         )
