@@ -144,7 +144,7 @@ BREAK = "a quoted cell does not end on its line; each line is one command, so no
     [
         ("DELETE,,,5b0f,,,vip,0,", ["the row has 9 cells, but the header has 10"]),
         ("DELETE,,,5b0f,,,vip,0,,,", ["the row has 11 cells, but the header has 10"]),
-        ("DELETE", ["the row has 1 cells, but the header has 10"]),
+        ("DELETE", ["the row has 1 cell, but the header has 10"]),
         ('DELETE,,,5b0f,,,vip,0,,"a', [BREAK]),
         ('b",,,5b0f,,,vip,0,,', [BREAK]),
         ('DELETE,,,5b"0"f,,,vip,0,,', [QUOTES]),
