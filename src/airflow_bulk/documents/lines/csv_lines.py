@@ -168,7 +168,9 @@ def read_cells(
     if isinstance(cells, str):
         return [], [cells]
     if len(cells) != len(columns):
-        return [], [f"the row has {len(cells)} cell{'s' * (len(cells) != 1)}, but the header has {len(columns)}"]
+        return [], [
+            f"the row has {len(cells)} cell{'s' * (len(cells) != 1)}, but the header has {len(columns)}"
+        ]
     return cells, []
 
 
