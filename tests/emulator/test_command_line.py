@@ -124,7 +124,7 @@ def test_the_ready_line_leads_to_a_connection():
             "conn_type": "mediarithmics",
             "host": emulator.ready["url"],
             "password": token,
-            "extra": {"datamart_id": "12", "organisation_id": "9"},
+            "extra": {"datamart_id": 12, "organisation_id": 9},
         }
         assert emulator.get("/v1/datamarts/12/document_imports")["total"] == 0
         emulator.end(signal.SIGTERM)

@@ -118,7 +118,7 @@ def test_connection_json_takes_another_type_and_more_extra(bulk_emulator):
         "conn_type": "other",
         "host": bulk_emulator.url,
         "password": bulk_emulator.token,
-        "extra": {"datamart_id": "9", "organisation_id": "900", "connect_timeout": 3},
+        "extra": {"datamart_id": "9", "organisation_id": 900, "connect_timeout": 3},
     }
 
 
