@@ -21,7 +21,7 @@ def between_commit_and_last_block(tell: Tell) -> None:
     story.kill(pid)
     story.ends_well()
     # The body without its last block was no request.
-    assert [one["cut"] for one in story.uploads()].count("client") == 1
+    assert story.cuts().count("client") == 1
 
 
 def between_last_block_and_record(tell: Tell) -> None:
@@ -118,7 +118,7 @@ def supervisor_alone_and_the_orphan_sends_on(tell: Tell) -> None:
     story.go()
     story.wait("the orphan to end", lambda: not psutil.pid_exists(orphan))
     story.wait("its body to be cut", lambda: all(one["done"] for one in story.uploads()))
-    assert [one["cut"] for one in story.uploads()].count("client") == 1
+    assert story.cuts().count("client") == 1
     story.each_line_once()
     assert len(story.executions()) == result["parts"]
 
@@ -133,7 +133,7 @@ def supervisor_alone_and_the_task_with_it(tell: Tell) -> None:
     gone, _ = psutil.wait_procs([task], timeout=30)
     assert gone
     result = story.ends_well()
-    assert [one["cut"] for one in story.uploads()].count("client") == 1
+    assert story.cuts().count("client") == 1
     assert len(story.executions()) == result["parts"]
 
 
@@ -154,7 +154,7 @@ def parent_of_two_sending_children(tell: Tell) -> None:
     psutil.wait_procs(children, timeout=10)
     assert not [one for one in children if one.is_running()]
     result = story.ends_well()
-    assert [one["cut"] for one in story.uploads()] == ["client", "client", *[None] * result["parts"]]
+    assert story.cuts() == ["client", "client", *[None] * result["parts"]]
 
 
 def answer_lost_and_the_execution_late(tell: Tell) -> None:

@@ -23,7 +23,7 @@ def cleared_while_running(tell: Tell) -> None:
     # Airflow lets the new try wait for the old one's end.
     assert not psutil.pid_exists(pid)
     story.ends_well()
-    assert [one["cut"] for one in story.uploads()].count("client") == 1
+    assert story.cuts().count("client") == 1
 
 
 def marked_failed_and_cleared_at_once(tell: Tell) -> None:
