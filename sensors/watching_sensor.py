@@ -152,7 +152,7 @@ class WatchingSensor(BaseSensorOperator):
             return self.execute(context)
         except TaskDeferralError as error:
             if self.never_fail:
-                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+                raise self._skip(error) from error
             raise
 
     def _push(self, context: Context) -> Any:

@@ -13,6 +13,8 @@ from line_reference import KINDS, is_good, line_by_line
 
 from airflow_bulk.documents import check_line
 from airflow_bulk.documents.lines.checking import LineChecker, Report
+from airflow_bulk.documents.lines.formats import UNKNOWN_ACTIVITY_TYPE
+from airflow_bulk.emulator.line_rules import LineRules
 
 ENTRY = {"$type": "USER_EMAIL", "$hash": "x"}
 ACTIVITY = {"$ts": 1, "$type": "TOUCH", "$session_status": "NO_SESSION", "$events": []}
@@ -235,3 +237,31 @@ def test_a_line_longer_than_a_part_is_rejected() -> None:
     (finding,) = checker.check(line + longer + line).findings
     assert (finding.line, finding.start, finding.stop) == (1, len(line), len(line) + len(longer))
     assert finding.reasons == ("the line has 41 bytes, more than the 40 that a part may have",)
+
+
+@pytest.mark.parametrize("first", [b"5", b"null", b"[]", b"{}", b"1e400"])
+def test_a_property_that_is_wrong_at_first_and_right_at_last_stops_no_check(first: bytes) -> None:
+    unknown = (
+        b'{"$ts":1,"$type":"CUSTOM","$session_status":"NO_SESSION","$events":[],"$user_account_id":"a"}\n'
+    )
+    twice = unknown.replace(b'"$type":"CUSTOM"', b'"$type":' + first + b',"$type":"SITE_VISIT"')
+    checker = LineChecker("USER_ACTIVITY")
+    assert check_line("USER_ACTIVITY", twice) == []
+    assert checker.check(unknown + twice + unknown).findings == []
+    assert checker.hints[UNKNOWN_ACTIVITY_TYPE] == 2
+
+
+def test_a_repeated_property_of_a_centrapay_record_stops_no_check_and_is_not_told() -> None:
+    record = b'{"externalId":"a","contacts":[{"externalId":"c","cards":[{"status":"canary","status":"active"}]}]}\n'
+    checker = LineChecker("farmlands-external-asset")
+    assert check_line("farmlands-external-asset", record) == []
+    assert checker.check(record * 2).findings == []
+    assert "canary" not in repr(checker.hints)
+
+
+def test_a_type_that_is_a_known_one_only_beyond_ascii_is_unknown() -> None:
+    line = '{"$ts":1,"$type":"\u017fite_visit","$session_status":"NO_SESSION","$events":[],"$user_account_id":"a"}\n'
+    checker = LineChecker("USER_ACTIVITY")
+    assert checker.check(line.encode() * 30).findings == []
+    assert checker.hints[UNKNOWN_ACTIVITY_TYPE] == 30
+    assert LineRules("USER_ACTIVITY", strict=False).reason(line.strip().encode()) is None

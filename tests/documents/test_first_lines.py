@@ -43,6 +43,10 @@ DOCUMENTS = {
     "a list begins": (b'{"a": [\n' + LINE + b"\n]}\n", PRETTY),
     "commas before": (b'{ "a": 1\n, "b":\n' + LINE + b"\n}\n", PRETTY),
     "the bracket behind": (b'{"a": ["\\"", {"b": 1}\n\n  ]}\n' + LINE, PRETTY),
+    "a comma behind many blanks": (
+        b'{"a": [{"x": 1}\n' + b" " * 200_000 + b"\n,\n" + LINE + b"\n]}\n",
+        PRETTY,
+    ),
     "commas behind": (LINE + b",\n" + LINE + b",\n" + LINE + b"\n", COMMA),
     "commas behind, CRLF": (LINE + b" , \r\n" + LINE + b"\r\n", COMMA),
     "a part of an object and a comma": (b'{"a": [{"b": 1},\n' + LINE + b"\n]}\n", PRETTY),
@@ -73,6 +77,14 @@ def test_json_that_is_not_one_command_a_line_is_refused_wherever_it_begins(tmp_p
     assert f"line {start[1] + 1}" in str(refusal.value).replace(",", " ").replace(";", " ")
     assert str(refusal.value).endswith("Nothing was sent; a retry looks again.")
     assert "user_account_id" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("unseen", ["\u00a0", "\u200b", "\u2028\n", "\x1e", "\0\n", "\x1a", "\n\ufeff\u2060"])
+def test_an_array_behind_what_nobody_sees_is_refused_whole(tmp_path, unseen):
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(unseen.encode() + b"[\n" + LINE + b"\n]\n")
+    with pytest.raises(SourceError, match=rf"line {1 + unseen.count(chr(10))} begins a JSON array"):
+        beginnings([path])
 
 
 @pytest.mark.parametrize("start", BLANK_STARTS.values(), ids=BLANK_STARTS)
@@ -163,7 +175,8 @@ def test_a_text_in_another_encoding_is_refused_whole(tmp_path, encoding, named, 
     text = "operation,user_account_id,segment_id,expiration_duration\r\nUPDATE,é,880,0\r\n" if csv else ""
     path = tmp_path / ("a.csv" if csv else "a.ndjson")
     path = path.with_name(path.name + suffix)
-    data = mark + (text or f"{LINE.decode()}\r\n" * 3).encode(encoding)
+    # The last two have a byte that is a line end in UTF-8.
+    data = mark + (text or f'{LINE.decode()[:-1]},"name":"é\u300a\u010a"}}\r\n' * 3).encode(encoding)
     path.write_bytes(PACKS[suffix](data))
     for rules in (CSV,) if csv else (NDJSON, LineRules(document_type="X", line_check="json:loads")):
         with pytest.raises(

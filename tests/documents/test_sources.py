@@ -141,7 +141,10 @@ def test_secrets_in_a_uri_are_not_shown():
     assert shown("s3://conn_id@bucket/a*.gz") == "s3://conn_id@bucket/a*.gz"
     assert shown("/data/what?.ndjson") == "/data/what?.ndjson"
     assert shown("abfs://box/key.gz?sv=2024&sig=abc%2F") == "abfs://box/key.gz"
-    assert shown("https://host/key?abc") == "https://host/key"
+    for scheme in ("https", "HTTPS", "http::https"):
+        assert shown(f"{scheme}://host/key?abc") == f"{scheme}://host/key"
+    for query in ("&sig=abc", "$x=abc", "a[0]=abc"):
+        assert shown(f"s3://bucket/key?{query}") == "s3://bucket/key"
     assert shown("s3://conn@bucket/what?/a#1.ndjson") == "s3://conn@bucket/what?/a#1.ndjson"
 
 

@@ -6,12 +6,13 @@ and the pass goes on behind them. Whatever path a line takes, its verdict is tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import operator
 import re
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from airflow_bulk.documents.lines import faults
@@ -273,7 +274,13 @@ class NdjsonReading:
 
     def warnings(self, lines: Iterable[bytes]) -> Iterable[str]:
         """Return what is counted on every good line of the block that :meth:`suspects` read last."""
-        return self._warnings(map(self._warned, lines)) if self._warnings and self._warn else ()
+        return self._warnings(self._decoded(lines)) if self._warnings and self._warn else ()
+
+    def _decoded(self, lines: Iterable[bytes]) -> Iterator[object]:
+        """Decode good lines. One that names a property twice, wrong at first, is good but cannot be decoded."""
+        for line in lines:
+            with contextlib.suppress(*REFUSALS):
+                yield self._warned(line)
 
 
 def _reading(document_type: str, mime_type: str, header: bytes | None, delimiter: str) -> Reading:

@@ -207,7 +207,8 @@ def _known_activity(command: Any) -> bool:
 
 def _activity(command: Any) -> bool:
     # The rule of ActivityType without its pattern: no known type in another case.
-    return _is_known(command.type) == _is_known(command.type.upper()) and _activity_identifier(command)
+    other = command.type.upper() if command.type.isascii() else command.type
+    return _is_known(command.type) == _is_known(other) and _activity_identifier(command)
 
 
 def _activity_warnings(activities: Iterable[Any]) -> Iterator[str]:

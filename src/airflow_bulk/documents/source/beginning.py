@@ -23,6 +23,11 @@ ENCODINGS = (
     (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16le", "utf-16le"),
     (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16be", "utf-16be"),
 )
+# Blanks, control characters, no-break and zero-width spaces, separators of lines, and a BOM: where files were put together,
+# one may stand behind blank lines.
+UNSEEN = re.compile(
+    rb"(?:[\s\0\x1a\x1c-\x1f]++|\xc2[\x85\xa0]|\xe2\x80[\x8b-\x8f\xa8\xa9]|\xe2\x81\xa0|\xef\xbb\xbf)+"
+)
 TWO_OBJECTS = re.compile(rb"\}[ \t]*\r\s*\{")
 
 
@@ -32,7 +37,7 @@ class FirstLine(NamedTuple):
     :param number: its number in the file.
     :param data: the line with its line end; of an object that is longer than 4 MiB, and of other lines that are longer
         than the first look, the beginning.
-    :param behind: what was read behind it.
+    :param behind: what was read behind it, from where there is more than blanks.
     """
 
     number: int
@@ -62,16 +67,16 @@ def find_first_line(contents: Contents, held: bytes, offset: int) -> FirstLine:
             break
         held += more
     stop = held.find(b"\n") + 1 or len(held)
-    behind = held[stop:] or read_at(contents, offset + len(held), FIRST_LOOK)
+    behind, place = held[stop:], offset + len(held)
+    while not behind.strip() and (behind := read_at(contents, place, FIRST_LOOK)):
+        place += len(behind)
     return FirstLine(number, held[:stop], behind)
 
 
 def _blank(data: bytes) -> int:
     """Return how many bytes a person would not see at the beginning."""
-    rest = data.lstrip()
-    while rest.startswith(BOM):  # where files were put together, one may stand behind blank lines
-        rest = rest[len(BOM) :].lstrip()
-    return len(data) - len(rest)
+    unseen = UNSEEN.match(data)
+    return unseen.end() if unseen else 0
 
 
 def other_encoding(first: bytes) -> str | None:
@@ -80,13 +85,17 @@ def other_encoding(first: bytes) -> str | None:
     :return: why the whole file is refused, with the way out; ``None`` if nothing speaks against UTF-8.
     """
     for start, name, exactly in ENCODINGS:
-        # Where a line ends as in UTF-8 after all, it may be a good one behind a damaged one.
-        if start.match(first) and b"\n" not in first.replace("\n".encode(exactly), b""):
+        # Where lines end as in UTF-8 after all, good ones may stand behind a damaged one.
+        if start.match(first) and (b"\n" not in first or _has_lines(first, exactly)):
             return (
                 f"its text is {name[:6].upper()}, but has to be UTF-8; "
                 f"`iconv -f {name} -t utf-8 FILE > NEW_FILE` writes it so"
             )
     return None
+
+
+def _has_lines(first: bytes, encoding: str) -> bool:
+    return "\n" in first.decode(encoding, "ignore") and not re.search(rb"\}\r?\n\{", first)
 
 
 def ends_in_cr(line: bytes, behind: bytes, between: re.Pattern[bytes]) -> str | None:

@@ -98,9 +98,13 @@ def shown(uri: str) -> str:
     """
     scheme, mark, _ = uri.partition("://")
     if mark:
-        query = r"[?#].*" if scheme in WEB else r"[?#][\w.~%-]+=.*"
+        query = r"[?#].*" if _is_web(scheme) else r"[?#][^/=]*=.*"
         uri = re.sub(query, "", uri, flags=re.DOTALL)
     return _without_password(uri)
+
+
+def _is_web(scheme: str) -> bool:
+    return scheme.lower().rpartition("::")[2] in WEB  # fsspec chains schemes with two colons
 
 
 def _without_password(uri: str) -> str:
@@ -199,7 +203,7 @@ def _resolve_remote(entry: str, open_path: Callable[[str], Any]) -> Iterator[Fou
         info = _exact_info(named) if glob.has_magic(entry) else named.fs.info(named.path)
         if info is not None:
             # What a store calls an object by is its key to the last sign, and no query.
-            whole = info.get("name") == named.path and scheme not in WEB
+            whole = info.get("name") == named.path and not _is_web(scheme)
             yield _look_at_remote(_without_password(entry) if whole else shown(entry), named, info)
             return
         matches = named.fs.glob(named.path, detail=True)
