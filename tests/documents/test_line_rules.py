@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from line_samples import ACTIVITY, BAD, GONE, GOOD, PROFILE, changed, with_nulls, with_required_as_null
+from line_samples import ACTIVITY, BAD, GONE, GOOD, PROFILE, changed
+from null_lines import with_nulls, with_required_as_null
 
 from airflow_bulk.documents import check_line
 from airflow_bulk.documents.lines.checking import LineChecker

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_options():
     assert {option for option in options if f"`{option}" not in TEXT} == set()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_lines_with_curl_run(bulk_emulator: Emulator):
     (script,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
     shell = {"URL": bulk_emulator.url, "TOKEN": bulk_emulator.token, "NO_PROXY": "*"}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from line_samples import GOOD as SAMPLES
-from line_samples import with_nulls, with_required_as_null
+from null_lines import with_nulls, with_required_as_null
 
 from airflow_bulk.documents import check_line
 from airflow_bulk.emulator.centrapay_files import judge

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
@@ -191,7 +192,7 @@ class _NoFrame(Exception):
     """What stands where a frame has to begin is none."""
 
 
-class _Frames:
+class _Frames(ABC):
     """Unpacks the frames of a compressed file one behind the other (those of gzip are called members).
 
     The readers of the libraries do not tell where the last sound frame ended, and that of zstd takes a truncated file for
@@ -214,12 +215,13 @@ class _Frames:
         self._plain = memoryview(b"")
         self.sound = 0
 
+    @abstractmethod
     def _new_frame(self) -> Any:
-        raise NotImplementedError
+        """Return the library's object that unpacks one frame."""
 
+    @abstractmethod
     def _step(self) -> bytes:
         """Unpack some of what was read; all of it is behind us then, or kept by the frame."""
-        raise NotImplementedError
 
     def _fetch(self) -> bool:
         more = self._read_at(self.BITE, self._offset)
