@@ -229,14 +229,14 @@ class AirflowStack:
         self.seconds_to_start = time.monotonic() - self._began
 
     def start_component(self, name: str, **environment: str) -> int:
-        """Start one of ``COMPONENTS``; return its pid, which is its session's id as well."""
+        """Start one of ``COMPONENTS``, or a further one (``"triggerer 2"``); return its pid, its session's id as well."""
         if self._on_sqlite and name != "api-server":
             # On a busy machine 5 s are not enough, and a scheduler that does not get the lock ends.
             patient = f"{self.database}?timeout=60"
             environment = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": patient, **environment}
         with (self.logs / f"{name}.log").open("ab") as output:
             process = subprocess.Popen(
-                self._command(*COMPONENTS[name]),
+                self._command(*COMPONENTS[name.partition(" ")[0]]),
                 env=self.environment | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -261,6 +261,21 @@ class AirflowStack:
             process.wait(timeout=30)
             del self._processes[name]
         return process.pid
+
+    def pause(self, name: str) -> None:
+        """Stop a component and all that it started, as a machine that stands still does, until :meth:`resume`."""
+        self._signal_session(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a paused component go on."""
+        self._signal_session(name, signal.SIGCONT)
+
+    def _signal_session(self, name: str, signal_number: int) -> None:
+        session = self._processes[name].pid
+        for process in self.own_processes():
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if os.getsid(process.pid) == session:
+                    process.send_signal(signal_number)
 
     def restart(self, name: str, signal_number: int = signal.SIGKILL) -> int:
         """Kill a component and start it again; return the new pid."""

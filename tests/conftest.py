@@ -227,6 +227,8 @@ def airflow_stack(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        # Where two triggerers run, one that stands still for so long loses its triggers.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
     }
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStack(home, folders, settings, database=new_airflow_database(), python=installed) as stack:

@@ -32,10 +32,12 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
         """Say in words what is watched."""
         return f"batch {self.batch_id}"
 
-    async def on_kill(self) -> None:
+    def _is_ours(self) -> bool:
+        return self.own
+
+    async def _stop(self) -> None:
         """Log that the batch goes on: no documented call cancels a batch (centrapay.md section 1)."""
-        if self.own:
-            self.log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, NO_CANCEL)
+        self.log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, NO_CANCEL)
 
     def _connection(self) -> str:
         return self.centrapay_conn_id

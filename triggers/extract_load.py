@@ -34,10 +34,12 @@ class ExtractLoadBatchTrigger(WaitingTrigger[RemoteSnapshot]):
         """What is watched, in words."""
         return f"batch {self.batch_id}"
 
-    async def on_kill(self) -> None:
+    def _is_ours(self) -> bool:
+        return self.own
+
+    async def _stop(self) -> None:
         """Say what goes on (extract_load.md section 4)."""
-        if self.own:
-            self.log.warning("Batch %s goes on at the server. %s", self.batch_id, NO_STOP)
+        self.log.warning("Batch %s goes on at the server. %s", self.batch_id, NO_STOP)
 
     def _connection(self) -> str:
         return self.extract_load_conn_id

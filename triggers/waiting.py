@@ -23,6 +23,7 @@ from airflow_bulk.judging import KeepWaiting, WaitingProgress, WaitingRules
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.triggers.poller import shared_hooks
+from airflow_bulk.triggers.stopped import ASKING_SECONDS, why_not_stopped
 
 if TYPE_CHECKING:
     from airflow_bulk.platforms.upload_port import UploadPort
@@ -35,8 +36,9 @@ log = logging.getLogger(__name__)
 #: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last poll, our message
 #: and the cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
-#: Seconds that on_kill gives itself of the framework's 30 (ARCHITECTURE.md section 6).
-TRIGGER_KILL_SECONDS = 25.0
+#: Seconds for cancelling in on_kill, of the framework's 30 (ARCHITECTURE.md section 6); Airflow is asked for the task's
+#: state before.
+TRIGGER_KILL_SECONDS = 25.0 - ASKING_SECONDS
 
 
 #: What an event calls the verdict that it was sent for.
@@ -187,6 +189,26 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             self.log.exception("Waiting for %s failed.", self.what)
             yield TriggerEvent({"state": "error", "message": type(error).__name__})
 
+    async def on_kill(self) -> None:
+        """Stop the remote work if a person has stopped the task, and say why not if nobody has.
+
+        Airflow calls this for a trigger that another triggerer took over, too (airflow.md section 3.5).
+        """
+        if not self._is_ours():
+            return
+        if reason := await why_not_stopped(self.task_instance):
+            self.log.warning("Nothing of %s is stopped: %s.", self.what, reason)
+        else:
+            await self._stop()
+
+    @abstractmethod
+    def _is_ours(self) -> bool:
+        """Whether the task began the remote work, and stopping the task is to stop it."""
+
+    @abstractmethod
+    async def _stop(self) -> None:
+        """Cancel what can be cancelled of the remote work, and name what goes on."""
+
     def _rules(self) -> WaitingRules:
         return WaitingRules(
             started=self.started,
@@ -262,10 +284,11 @@ class ExecutionsTrigger(WaitingTrigger[S]):
     def _of(self, hook: Any) -> RemoteExecutions[S]:
         """The executions as a hook sees them."""
 
-    async def on_kill(self) -> None:
+    def _is_ours(self) -> bool:
+        return self.cancel_on_kill
+
+    async def _stop(self) -> None:
         """Cancel what can be cancelled, newest first, and name what cannot."""
-        if not self.cancel_on_kill:
-            return
         try:
             async with shared_hooks().borrow(self.conn_id, self.hook) as hook:
                 left = await self._of(hook).acancel_pending(

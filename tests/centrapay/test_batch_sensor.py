@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 from airflow.sdk.module_loading import import_string
 from loading import accounts
 from one_sensor import MODES, SensorTask, first_event
+from played_airflow import stop
 
 from airflow_bulk.hooks.centrapay import CentrapayHook
 from airflow_bulk.platforms.errors import TryLater, Unauthorized
@@ -171,9 +172,9 @@ def test_the_trigger_tells_the_deadline_and_errors(centrapay: Any, files: Any) -
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_stopped_trigger_says_what_goes_on(own: bool) -> None:
+def test_a_stopped_trigger_says_what_goes_on(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger = waiting("b1", own=own)
     with structlog.testing.capture_logs() as logs:
-        asyncio.run(trigger.on_kill())
+        stop(trigger, monkeypatch=monkeypatch)
     said = [one["event"] % tuple(one.get("positional_args", ())) for one in logs]
     assert said == (["Batch b1 goes on at Centrapay. No batch can be cancelled."] if own else [])

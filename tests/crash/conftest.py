@@ -23,6 +23,7 @@ DAGS = {
     "crash_mapped": "crash_quick",
     "crash_waiting": "crash_waiting",
     "crash_deferred": "crash_waiting",
+    "crash_mapped_deferred": "crash_waiting",
 }
 
 

@@ -1,4 +1,4 @@
-"""Scheduler and triggerer are killed: nothing is lost, sent twice or cancelled. Alone on the stage, last of all."""
+"""Scheduler and triggerer are killed or stand still: nothing is lost, sent twice or cancelled. Alone on the stage, last of all."""
 
 from __future__ import annotations
 
@@ -39,3 +39,76 @@ def test_scheduler_and_triggerer_killed(
     result = waiting.ends_well()
     assert waiting.task()["try_number"] == 1
     assert waiting.statuses() == {"SUCCEEDED": result["parts"]}
+
+
+def test_triggers_that_another_triggerer_took_over(
+    played: Any, tell: Callable[[str], Story], airflow_stack: AirflowStack
+) -> None:
+    """Airflow 3.3 calls ``on_kill`` when their first triggerer wakes (airflow.md section 3.5), and nobody has stopped anything."""
+    played.wait_for_all()
+    waiting, mapped, stopped = (
+        tell(one) for one in ("crash_deferred", "crash_mapped_deferred", "crash_deferred")
+    )
+    for story in waiting, stopped:
+        story.write()
+    for number in 0, 1:
+        mapped.write(300, name=f"lines.{number}.ndjson")
+    for story in waiting, mapped, stopped:
+        story.begin()
+    waiting.deferred()
+    stopped.deferred()
+    mapped.wait(
+        "both mapped triggers to look",
+        lambda: (
+            mapped.api.states(mapped.dag_id, mapped.run_id)
+            == {("load", 0): "deferred", ("load", 1): "deferred"}
+            and len(mapped.looks()) > 3
+        ),
+    )
+    before = [story.statuses() for story in (waiting, mapped, stopped)]
+    uploads = [len(story.uploads()) for story in (waiting, mapped, stopped)]
+    assert all(set(one) == {"PENDING"} for one in before)
+
+    def owners() -> set[int]:
+        tasks = [ti for one in (waiting, mapped, stopped) for ti in one.api.tasks(one.dag_id, one.run_id)]
+        return {ti["triggerer_job"]["id"] for ti in tasks if ti["triggerer_job"]}
+
+    (first,) = owners()
+    airflow_stack.start_component("triggerer 2")
+    try:
+        airflow_stack.pause("triggerer")
+        waiting.wait("another triggerer to take over", lambda: len(now := owners()) == 1 and now != {first})
+        airflow_stack.resume("triggerer")
+        waiting.wait("the first triggerer to let go", lambda: let_go(waiting, airflow_stack))
+        waiting.wait(
+            "the first triggerer to let go of the mapped tasks",
+            lambda: let_go(mapped, airflow_stack, 0) and let_go(mapped, airflow_stack, 1),
+        )
+        assert [story.statuses() for story in (waiting, mapped, stopped)] == before
+        assert [len(story.uploads()) for story in (waiting, mapped, stopped)] == uploads
+
+        # A person who stops the task is heard by whoever waits for it now.
+        stopped.mark_failed()
+        stopped.wait("PENDING to become CANCELED", lambda: set(stopped.statuses()) == {"CANCELED"})
+
+        result = waiting.ends_well()
+        assert waiting.task()["try_number"] == 1
+        assert waiting.statuses() == {"SUCCEEDED": result["parts"]}
+        assert len(waiting.uploads()) == result["parts"]
+        mapped.finish_pending()
+        assert mapped.api.wait_for_run(mapped.dag_id, mapped.run_id) == "success"
+        mapped.each_line_once()
+        assert set(mapped.statuses()) == {"SUCCEEDED"}
+        assert {ti["try_number"] for ti in mapped.api.tasks(mapped.dag_id, mapped.run_id)} == {1}
+    finally:
+        airflow_stack.resume("triggerer")
+        airflow_stack.kill("triggerer 2")
+
+
+def let_go(story: Story, stack: AirflowStack, map_index: int = -1) -> bool:
+    """Whether the first triggerer is done with a trigger that it has lost: it asked, or was told, that nobody stopped the task."""
+    log = story.api.log(story.dag_id, story.run_id, "load", map_index=map_index)
+    return (
+        "is stopped: the task is still deferred" in log
+        or "releasing them without on_kill" in stack.log_tail("triggerer", lines=1000)
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ import structlog
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from delegating import HANGING, ONE, store_another, stored
 from one_sensor import MODES, SensorTask
+from played_airflow import stop
 
 from airflow_bulk.platforms.errors import Unauthorized
 from airflow_bulk.sensors.extract_load import ExtractLoadBatchSensor
@@ -95,12 +95,12 @@ def test_trouble_that_passes_fails_the_try(extract_load: Any, mode: str) -> None
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_stopped_trigger_says_what_goes_on(own: bool) -> None:
+def test_a_stopped_trigger_says_what_goes_on(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger = ExtractLoadBatchTrigger(
         extract_load_conn_id="el_server", batch_id="b1", own=own, started=time.time()
     )
     with structlog.testing.capture_logs() as logs:
-        asyncio.run(trigger.on_kill())
+        stop(trigger, monkeypatch=monkeypatch)
     said = [one["event"] % tuple(one.get("positional_args", ())) for one in logs]
     assert said == (
         ["Batch b1 goes on at the server. No call that stops a batch is documented."] if own else []

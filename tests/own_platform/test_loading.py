@@ -18,6 +18,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 from one_task import Task, once
+from played_airflow import stop
 
 from airflow_bulk.platforms.call import Call
 from airflow_bulk.platforms.status import RemoteSnapshot
@@ -338,11 +339,13 @@ def test_deferred(depot: Depot, loading: Loading, records: Path) -> None:
     assert depot.held() == once(lines_of(records))
 
 
-def test_a_person_stops_the_deferred_task(depot: Depot, loading: Loading) -> None:
+def test_a_person_stops_the_deferred_task(
+    depot: Depot, loading: Loading, monkeypatch: pytest.MonkeyPatch
+) -> None:
     depot.hold = True
     trigger = deferred(loading(deferrable=True))
     assert states(depot) == {"queued"}
-    asyncio.run(trigger.on_kill())
+    stop(trigger, monkeypatch=monkeypatch)
     assert states(depot) == {"cancelled"}
 
 

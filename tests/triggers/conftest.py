@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import structlog
+from airflow.sdk.module_loading import import_string
 from fed_import import FedImport
 
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.triggers.document_import import DocumentImportTrigger
 
 _numbers = itertools.count()
 
@@ -33,3 +39,33 @@ def fed(emulator: Emulator) -> Iterator[FedImport]:
     made = FedImport(emulator)
     yield made
     made.close()
+
+
+@pytest.fixture
+def make(conn_id: str, fed: FedImport) -> Callable[..., DocumentImportTrigger]:
+    """Makes triggers as they come out of Airflow's database."""
+
+    def made(**arguments: Any) -> DocumentImportTrigger:
+        trigger = DocumentImportTrigger(
+            **{
+                "conn_id": conn_id,
+                "datamart_id": fed.emulator.datamart_id,
+                "import_id": fed.id,
+                "started": time.time(),
+                "poll_interval": 0.2,
+                **arguments,
+            }
+        )
+        path, values = trigger.serialize()
+        again = import_string(path)(**json.loads(json.dumps(values)))
+        assert again.serialize() == (path, values)
+        return again
+
+    return made
+
+
+@pytest.fixture
+def told() -> Iterator[Callable[[], list[str]]]:
+    """What triggers logged so far: they log through Airflow's structured logger."""
+    with structlog.testing.capture_logs() as logs:
+        yield lambda: [str(one["event"]) % tuple(one.get("positional_args", ())) for one in logs]

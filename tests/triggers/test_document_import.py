@@ -6,13 +6,11 @@ import asyncio
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 import pytest
-import structlog
-from airflow.sdk.module_loading import import_string
 from fed_import import FedImport
 
 from airflow_bulk.emulator.handle import Emulator
@@ -23,29 +21,6 @@ from airflow_bulk.triggers.waiting import first_poll
 from scripted_server import ScriptedServer
 
 Make = Callable[..., DocumentImportTrigger]
-
-
-@pytest.fixture
-def make(conn_id: str, fed: FedImport) -> Make:
-    """Makes triggers as they come out of Airflow's database."""
-
-    def made(**arguments: Any) -> DocumentImportTrigger:
-        trigger = DocumentImportTrigger(
-            **{
-                "conn_id": conn_id,
-                "datamart_id": fed.emulator.datamart_id,
-                "import_id": fed.id,
-                "started": time.time(),
-                "poll_interval": 0.2,
-                **arguments,
-            }
-        )
-        path, values = trigger.serialize()
-        again = import_string(path)(**json.loads(json.dumps(values)))
-        assert again.serialize() == (path, values)
-        return again
-
-    return made
 
 
 async def fired(trigger: DocumentImportTrigger) -> Any:
@@ -65,18 +40,6 @@ def run_all(*triggers: DocumentImportTrigger) -> list[Any]:
         return found
 
     return asyncio.run(main())
-
-
-def actions(emulator: Emulator) -> list[str]:
-    """The executions that a cancel was asked for, in the order of its end."""
-    return [one["path"].split("/")[-2] for one in emulator.requests() if one["path"].endswith("/action")]
-
-
-@pytest.fixture
-def told() -> Iterator[Callable[[], list[str]]]:
-    """What triggers logged so far: they log through Airflow's structured logger."""
-    with structlog.testing.capture_logs() as logs:
-        yield lambda: [str(one["event"]) for one in logs]
 
 
 # Waiting.
@@ -269,90 +232,6 @@ def test_ten_thousand_executions_over_a_hundred_imports(monkeypatch: pytest.Monk
     assert all(one.target.endswith("/executions?first_result=0&max_results=500") for one in server.asked)
 
 
-# Stopping.
-
-
-def kill(trigger: DocumentImportTrigger) -> None:
-    asyncio.run(trigger.on_kill())
-
-
-def test_a_kill_cancels_what_is_pending_newest_first_and_proves_it(
-    make: Make, fed: FedImport, emulator: Emulator
-) -> None:
-    ids = [fed.upload() for _ in range(30)]
-    emulator.clear_requests()
-    kill(make(cancel_on_kill=True, expected=30, newest=ids[-1]))
-    assert {fed.status(one) for one in ids} == {"CANCELED"}
-    # Eight at a time: none can be further than seven places from its rank.
-    newest_first = ids[::-1]
-    for place, one in enumerate(actions(emulator)):
-        assert newest_first.index(one) <= place + 7
-    assert len(actions(emulator)) == 30
-    last = emulator.requests()[-1]
-    assert (last["method"], last["path"].endswith("/executions")) == ("GET", True)
-
-
-@pytest.mark.parametrize("how", [{"status": 400}, {"status": 200}, {"start": True}])
-def test_a_kill_names_what_it_could_not_cancel(
-    make: Make, fed: FedImport, told: Callable[[], list[str]], how: dict[str, Any]
-) -> None:
-    over, running, refused, pending = (fed.upload() for _ in range(4))
-    fed.end(over)
-    fed.start(running)
-    fed.emulator.fault("refuse_cancel", path=f"/{refused}/action$", **how)
-    kill(make(cancel_on_kill=True))
-    assert fed.status(pending) == "CANCELED"
-    (named,) = [one for one in told() if "Not cancelled" in one]
-    assert f"{refused}, {running}." in named
-    assert over not in named and pending not in named
-    assert running not in actions(fed.emulator)
-
-
-def test_a_kill_leaves_a_newer_try_alone(make: Make, fed: FedImport) -> None:
-    ours, newest, theirs = fed.upload(), fed.upload(), fed.upload()
-    kill(make(cancel_on_kill=True, expected=2, newest=newest))
-    assert [fed.status(one) for one in (ours, newest, theirs)] == ["CANCELED", "CANCELED", "PENDING"]
-
-
-def test_a_kill_leaves_other_peoples_executions_alone(make: Make, fed: FedImport) -> None:
-    before, ours, after = fed.upload(), fed.upload(), fed.upload()
-    kill(make(cancel_on_kill=True, executions=[ours]))
-    assert [fed.status(one) for one in (before, ours, after)] == ["PENDING", "CANCELED", "PENDING"]
-    assert actions(fed.emulator) == [ours]
-
-
-def test_a_kill_cancels_nothing_that_nobody_asked_for(make: Make, fed: FedImport) -> None:
-    pending = fed.upload()
-    fed.emulator.clear_requests()
-    kill(make(cancel_on_kill=False))
-    assert fed.emulator.requests() == []
-    assert fed.status(pending) == "PENDING"
-
-
-@pytest.mark.parametrize("named", [True, False], ids=["ids known", "whole import"])
-def test_a_kill_while_the_platform_is_down_says_so_and_raises_nothing(
-    make: Make,
-    fed: FedImport,
-    told: Callable[[], list[str]],
-    caplog: pytest.LogCaptureFixture,
-    named: bool,
-) -> None:
-    pending = fed.upload()
-    fed.emulator.fault("server_error")
-    kill(make(cancel_on_kill=True, executions=[pending] if named else None))
-    assert any(f"What of document import {fed.id} keeps running is not known" in one for one in told())
-    assert ("is not proved (the platform answered 503" in caplog.text) is named
-    assert fed.emulator.token not in caplog.text
-
-
-def test_a_kill_tries_though_the_list_cannot_be_read(make: Make, fed: FedImport) -> None:
-    # One list call fails for good before, the one after works.
-    pending = fed.upload()
-    fed.emulator.fault("forbidden", method="GET", times=1)
-    kill(make(cancel_on_kill=True, executions=[pending]))
-    assert fed.status(pending) == "CANCELED"
-
-
 def test_cleanup_and_a_restart_of_the_triggerer_cancel_nothing(make: Make, fed: FedImport) -> None:
     pending = fed.upload()
 
@@ -368,7 +247,7 @@ def test_cleanup_and_a_restart_of_the_triggerer_cancel_nothing(make: Make, fed: 
         assert not shared_hooks()._hooks
 
     asyncio.run(main())
-    assert actions(fed.emulator) == []
+    assert not any(one["path"].endswith("/action") for one in fed.emulator.requests())
     # Another triggerer goes on from the same arguments.
     fed.end(pending)
     assert run_all(make(cancel_on_kill=True))[0]["state"] == "over"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk.module_loading import import_string
 from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+from played_airflow import stop
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
@@ -96,13 +97,18 @@ async def test_waiters_of_one_day_share_each_look(
 
 
 @pytest.mark.parametrize(("cancel", "status"), [(True, "CANCELED"), (False, "PENDING")])
-async def test_on_kill_cancels_what_is_its_own(
-    conn_id: str, emulator: Emulator, instance: str, cancel: bool, status: str
+def test_on_kill_cancels_what_is_its_own(
+    conn_id: str,
+    emulator: Emulator,
+    instance: str,
+    cancel: bool,
+    status: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hook = MediarithmicsHook(conn_id)
     mine, other = (hook.create_batch_execution(instance, emulator.clock.now() + 600_000).id for _ in range(2))
     emulator.fault("refuse_cancel", method="PUT", path=r"/executions/\d+$")
-    await waiting(conn_id, instance, executions=[mine], cancel_on_kill=cancel).on_kill()
+    stop(waiting(conn_id, instance, executions=[mine], cancel_on_kill=cancel), monkeypatch=monkeypatch)
     assert hook.get_batch_execution(instance, mine).status == status
     assert hook.get_batch_execution(instance, other).status == "PENDING"
 

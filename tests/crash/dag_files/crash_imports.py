@@ -75,3 +75,15 @@ with DAG(
         mediarithmics_conn_id="crash_quick",
         **SHARED,
     ).expand(source=["{{ params.folder }}/lines.0.ndjson", "{{ params.folder }}/lines.1.ndjson"])
+
+with DAG(
+    "crash_mapped_deferred", schedule=None, params=PARAMS, max_active_runs=50, tags=["test"]
+) as mapped_deferred:
+    StoppingImport.partial(
+        task_id="load",
+        document_type="USER_PROFILE",
+        name="{{ run_id }}",
+        mediarithmics_conn_id="crash_waiting",
+        deferrable=True,
+        **SHARED,
+    ).expand(source=["{{ params.folder }}/lines.0.ndjson", "{{ params.folder }}/lines.1.ndjson"])

@@ -1,0 +1,50 @@
+"""The side of Airflow that a trigger asks on its way out: the state of its task, over the supervisor's channel."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
+
+
+class PlayedAirflow:
+    """Answers as the supervisor of a triggerer does.
+
+    :param states: by map index, -1 where the task is not mapped; an exception is what asking for it meets.
+    """
+
+    def __init__(self, states: dict[int, Any]) -> None:
+        self.states = states
+        self.asked: list[GetTaskStates] = []
+
+    def send(self, message: Any) -> TaskStatesResult | None:
+        """Answer one question; what a hook tells besides, such as what to mask, is let pass."""
+        if not isinstance(message, GetTaskStates):
+            return None
+        self.asked.append(message)
+        (run_id,), (task_id,) = message.run_ids or (), message.task_ids or ()
+        chosen = {n: state for n, state in self.states.items() if message.map_index in (None, n)}
+        for state in chosen.values():
+            if isinstance(state, Exception):
+                raise state
+        named = {task_id if index < 0 else f"{task_id}_{index}": state for index, state in chosen.items()}
+        return TaskStatesResult(task_states={run_id: named} if named else {})
+
+
+def stop(
+    trigger: Any, states: Any = "failed", *, monkeypatch: pytest.MonkeyPatch, map_index: int = -1
+) -> PlayedAirflow:
+    """Call a trigger's ``on_kill`` as a triggerer does, while its task is in a state.
+
+    :param states: the task's state, or states by map index.
+    :param map_index: of the trigger's task.
+    """
+    airflow = PlayedAirflow(states if isinstance(states, dict) else {map_index: states})
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
+    trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=map_index)
+    asyncio.run(trigger.on_kill())
+    return airflow
