@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-parse constraints clean
+.PHONY: help demo up test test-next lint bench bench-parse constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -11,7 +11,16 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
 
+# The newest pre-release of Airflow, which `make test-next` installs. Its constraints follow from it: `make constraints`.
+AIRFLOW_NEXT := 3.4.0b2
+# What of the tests starts a whole Airflow, or runs a DAG in one.
+NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/sensors/test_in_airflow.py tests/operators/test_cleared_records.py \
+	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
+	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
+	tests/extract_load/test_delegated.py tests/extract_load/test_delegated_ends.py
+
 VENV := .venv
+CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # How many processes share the tests; PYTEST_ARGS says which, for example `make test PYTEST_ARGS=tests/hooks`.
@@ -30,6 +39,7 @@ help:
 	@echo "make demo    a real Airflow imports 69,659 purchases into the platform's emulator, and counts them"
 	@echo "make up      the same Airflow and emulator stay up; prints where"
 	@echo "make test    all tests"
+	@echo "make test-next  the tests that start an Airflow, and the demo, on the newest pre-release of Airflow"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
@@ -42,6 +52,12 @@ up: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-next:
+	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \
+		PYTEST_ARGS="$(or $(PYTEST_ARGS),$(NEXT_TESTS))" test
+	@test -n "$(PYTEST_ARGS)" || \
+		$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt demo
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -64,19 +80,21 @@ $(BIN)/uv: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode \
-	-c constraints.txt -e '.[emulator,s3]' --group dev
+	-c $(CONSTRAINTS) -e '.[emulator,s3]' --group dev
 
 # The second try is for networks whose own certificate authority only the system knows.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
+$(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 	@echo "Installing into $(VENV)"
 	@$(INSTALL) || { echo "Once more, with the system's certificates"; $(INSTALL) --system-certs; }
 	@touch $@
 
 # Written for all platforms and for Python 3.11 to 3.14 at once; names and versions only, no address.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra emulator --extra s3 \
+	--group dev --no-header --no-annotate --no-emit-index-url --quiet
+
 constraints: | $(BIN)/uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra emulator --extra s3 --group dev \
-		--no-header --no-annotate --no-emit-index-url --quiet --output-file constraints.txt
+	$(COMPILE) --output-file constraints.txt
+	echo "apache-airflow==$(AIRFLOW_NEXT)" | $(COMPILE) --constraints - --output-file constraints-next.txt
 
 clean:
-	rm -rf $(VENV) .demo build dist
+	rm -rf .venv .venv-next .demo build dist

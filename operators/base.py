@@ -33,7 +33,34 @@ if TYPE_CHECKING:
     from airflow_bulk.triggers.waiting import UploadTrigger
 
 
-class RunOperator(BaseOperator):
+class RecordedOperator(BaseOperator):
+    """Keeps a record over all tries, also where a clear deletes the task's state (Airflow 3.4).
+
+    The record is copied into the state of one asset then. Airflow has to know that asset, so it is an inlet of the task.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inlets = _with_record(self.inlets)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map the task: the inlet is given here, since a mapped task is not constructed where its DAG is parsed."""
+        inlets = _with_record(kwargs.get("inlets") or [])
+        return super().partial(**{**kwargs, "inlets": inlets} if inlets else kwargs)
+
+
+def _with_record(inlets: Any) -> list[Any]:
+    """Inlets, and the asset of the record where this Airflow takes the record from a task that is cleared."""
+    from airflow_bulk.runs.record_copy import clears_discard, record_asset
+
+    given = list(inlets) if isinstance(inlets, list | tuple | set) else [inlets]
+    if not clears_discard() or record_asset() in given:
+        return given
+    return [*given, record_asset()]
+
+
+class RunOperator(RecordedOperator):
     """Run remote work (:mod:`airflow_bulk.runs.skeleton`): on a worker in a loop, or deferred between two polls."""
 
     #: Let the task end with its supervisor, so that an orphan does not work on for hours.

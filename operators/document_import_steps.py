@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_bulk import arguments as read
 from airflow_bulk.links import DocumentImportLink
+from airflow_bulk.operators.base import RecordedOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +38,7 @@ class _StepOperator(BaseOperator):
         return hook, hook.datamart(read.optional_text("datamart_id", self.datamart_id))
 
 
-class CreateDocumentImportOperator(_StepOperator):
+class CreateDocumentImportOperator(RecordedOperator, _StepOperator):
     """Create a document import and return its id; exactly one, however often the task is killed and retried.
 
     Clearing the task after a success creates another one. Parameters as in
@@ -110,7 +111,7 @@ class CreateDocumentImportOperator(_StepOperator):
                 fields=definition.fields,
                 marked=read.flag("name_marker", self.name_marker),
                 settle=read.number("settle", self.settle),
-            )
+            ).import_id
             context["ti"].xcom_push(key="import_id", value=import_id)
             if url := hook.console_url(import_id, datamart_id):
                 context["ti"].xcom_push(key="console_url", value=url)

@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_bulk import arguments as read
 from airflow_bulk.links import IntegrationBatchLink
-from airflow_bulk.operators.base import RunOperator
+from airflow_bulk.operators.base import RecordedOperator, RunOperator
 from airflow_bulk.platforms.mediarithmics.plugin_properties import (
     PluginProperty,
     ad_layout_property,
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 
-class EnsureIntegrationBatchOperator(BaseOperator):
+class EnsureIntegrationBatchOperator(RecordedOperator):
     """Make the plugin, the version and the instance exist as declared; safe to run and retry as often as you like.
 
     It does **not** upload code, and it does **not** release a DRAFT version: both are done in the console. A version
@@ -311,7 +311,7 @@ class _ScheduleOperator(BaseOperator):
         return hook, wanted
 
 
-class PauseIntegrationBatchOperator(_ScheduleOperator):
+class PauseIntegrationBatchOperator(RecordedOperator, _ScheduleOperator):
     """Pause an instance's cron, which cancels its coming executions; fits as a setup, with Resume as its teardown.
 
     Returns a dictionary with ``instance_id``, ``cron_status``, ``was_active`` (before), ``canceled`` (how many coming

@@ -170,8 +170,9 @@ def test_errors_go_to_a_store_and_are_capped_in_the_log(
 ) -> None:
     s3.put("accounts.jsonl", accounts(60, bad=tuple(range(1, 51))).encode())
     folder = "s3://aws_partner@crm/errors/{{ run_id }}/"
-    result = task(loading(file=FILE, max_failures="100%", errors_path=folder)).run()
-    assert result["errors_uri"].startswith("s3://aws_partner@crm/errors/r/")
+    one = task(loading(file=FILE, max_failures="100%", errors_path=folder))
+    result = one.run()
+    assert result["errors_uri"].startswith(f"s3://aws_partner@crm/errors/{one.run_id}/")
     rows = s3.body(result["errors_uri"].partition("crm/")[2]).splitlines()
     assert len(rows) == 50
     assert caplog.text.count("Error of batch") == 10

@@ -112,8 +112,9 @@ def test_nothing_names_a_registry_or_a_machine(repository: Path) -> None:
     assert found == []
 
 
-def test_constraints_hold_names_and_versions_only(repository: Path) -> None:
-    lines = (repository / "constraints.txt").read_text().splitlines()
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-next.txt"])
+def test_constraints_hold_names_and_versions_only(repository: Path, name: str) -> None:
+    lines = (repository / name).read_text().splitlines()
     assert len(lines) > 100
     pin = re.compile(r"[a-z0-9][a-z0-9.\-]*==[\w.!+]+( ; [\w.<>=!*'\" ()]+)?")
     assert [line for line in lines if not pin.fullmatch(line)] == []

@@ -5,6 +5,7 @@ What only a scheduler can do (kill, clear, defer and resume) is tested in ``test
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from collections import Counter
@@ -15,6 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from airflow_bulk.runs.record_copy import record_asset
+
+#: What names the task.
+ME = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
 
 
 class MemoryStore:
@@ -32,6 +38,23 @@ class MemoryStore:
         if self.refused:
             raise BrokenPipeError("a newer try exists")
         self.values[key] = json.dumps(value)
+
+
+class AssetState:
+    """An asset's state: no clear touches it, and no try is refused."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        assert value is not None
+        self.values[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
 
 
 class Killed(BaseException):
@@ -59,12 +82,28 @@ class DyingStore(MemoryStore):
 class Task:
     """One task instance over its tries: each ``run`` builds the operator anew, as a worker does.
 
+    :param make: builds the operator.
+    :param store: the task state.
+    :param run_id: of its DAG run; another one for each task unless it is named.
+    :param clears_discard: a clear deletes the task state, as from Airflow 3.4 on.
     :ivar pushed: what was pushed to XCom.
     """
 
-    def __init__(self, make: Any, store: MemoryStore | None = None) -> None:
+    _runs = itertools.count()
+
+    def __init__(
+        self,
+        make: Any,
+        store: MemoryStore | None = None,
+        *,
+        run_id: str | None = None,
+        clears_discard: bool = False,
+    ) -> None:
         self.make = make
+        self.run_id = run_id or f"r{next(self._runs)}"
         self.store = store or MemoryStore()
+        self.asset_state = AssetState() if clears_discard else None
+        self.state = "running"
         self.pushed: dict[str, Any] = {}
         self.try_number = 0
         self.max_tries = 2
@@ -73,29 +112,48 @@ class Task:
 
     def context(self, **params: Any) -> dict[str, Any]:
         ti = SimpleNamespace(
+            id=f"id-{self.try_number}",
             dag_id="d",
             task_id="t",
-            run_id="r",
+            run_id=self.run_id,
             map_index=-1,
             try_number=self.try_number,
             max_tries=self.max_tries,
             xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
         )
-        run = SimpleNamespace(clear_number=self.clear_number, run_id="r")
-        return {"ti": ti, "dag_run": run, "task_state_store": self.store, "run_id": "r", "params": params}
+        run = SimpleNamespace(clear_number=self.clear_number, run_id=self.run_id)
+        context = {
+            "ti": ti,
+            "dag_run": run,
+            "task_state_store": self.store,
+            "run_id": self.run_id,
+            "params": params,
+        }
+        if self.asset_state is not None:
+            context["asset_state_store"] = {record_asset(): self.asset_state}
+            ti.task = SimpleNamespace(on_success_callback=[])
+            ti.get_task_states = lambda **asked: {self.run_id: {"t": self.state}}
+        return context
 
     def run(self, **params: Any) -> Any:
-        """One try."""
+        """One try, and what Airflow calls after a success."""
         self.try_number += 1
+        self.state = "running"
         self.operator = self.make()
         context = self.context(**params)
         self.operator.render_template_fields(context)
-        return self.operator.execute(context)
+        result = self.operator.execute(context)
+        self.state = "success"
+        for call in getattr(getattr(context["ti"], "task", None), "on_success_callback", ()):
+            call(context)
+        return result
 
     def clear(self) -> None:
         """What a person's clear does to the numbers (airflow.md section 2.1)."""
         self.max_tries = self.try_number + 2
         self.clear_number += 1
+        if self.asset_state is not None:
+            self.store.values.clear()
 
 
 @contextmanager

@@ -300,23 +300,6 @@ def test_import_that_is_gone(emulator: Emulator, task: Any, tmp_path: Path) -> N
     assert not [call for call in emulator.requests()[calls:] if call["method"] == "POST"]
 
 
-def test_cancelled_too_often(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    path = tmp_path / "profiles.ndjson"
-    path.write_text(GOOD)
-    emulator.settings(start_delay=1000)
-    one = task(importing(path, timeout=0.4))
-    for _ in range(4):
-        with pytest.raises(AirflowException, match="was not over"):
-            one.run()
-        one.store.values = {
-            key: value for key, value in one.store.values.items() if not key.endswith("started")
-        }
-    with pytest.raises(
-        AirflowException, match=r"Part 1 .* ended CANCELED 4 times: executions \d+, \d+, \d+, \d+"
-    ):
-        one.run()
-
-
 def posts(emulator: Emulator) -> int:
     return sum(call["method"] == "POST" for call in emulator.requests())
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from one_task import MemoryStore
+from one_task import ME, MemoryStore
 
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.operators.document_import import SendingOptions
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.reconcile import NotReconciled, Reconciliation
-from airflow_bulk.runs.record import PartState, Record, RecordedParts
+from airflow_bulk.runs.record import Record
+from airflow_bulk.runs.recorded_parts import PartState, RecordedParts
 
 
 class Shown:
@@ -28,7 +29,7 @@ class Shown:
 @pytest.mark.parametrize("own", [True, False])
 def test_one_that_tells_no_lines_is_nobodys_while_another_fits(own: bool) -> None:
     """FAILED before it counted: it may be the part's, and so may the other."""
-    record = Record(MemoryStore(), max_tries=1, clear_number=0, try_number=1)
+    record = Record(MemoryStore(), max_tries=1, clear_number=0, try_number=1, identity=ME)
     recorded = RecordedParts.empty(record)
     recorded.add([Part(index=0, file=0, start=0, length=100, lines=10, body=100)])
     recorded.entries[0].state = PartState.COMMIT

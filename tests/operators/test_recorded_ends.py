@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from one_task import MemoryStore
+from one_task import ME, MemoryStore
 
 from airflow_bulk.runs.record import ClearUnclear, EndMeaning, Record
 
@@ -53,7 +53,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]] = {
 
 
 def record(store: MemoryStore, **now: Any) -> Record:
-    return Record(store, **{"max_tries": 2, "clear_number": 0, "try_number": 1, **now})
+    return Record(store, **{"max_tries": 2, "clear_number": 0, "try_number": 1, "identity": ME, **now})
 
 
 @pytest.mark.parametrize(("end", "since", "allowed", "meaning"), CASES.values(), ids=CASES)

@@ -7,7 +7,6 @@ is repeated: a person is asked.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -63,6 +62,7 @@ def create_once(
     *,
     settle: float,
     no_lookup: NoLookup = NO_MARKER,
+    look_unrecorded: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """Create something remote exactly once over all tries: intent, look, act, record.
 
@@ -72,6 +72,8 @@ def create_once(
     :param look: ids that bear the intent's mark, or None where nothing can be looked up. Then ``create`` is one
         call, and where that call was certainly not carried out a later try acts without a doubt.
     :param no_lookup: what to say, and what to do, where nothing can be looked up.
+    :param look_unrecorded: the mark follows from the task, not from the record: look for it before the first act as well,
+        for every record may have been lost. What is found so has ``unrecorded`` in its intent.
     :returns: the id, and the stored intent.
     :raises NotReconciled: two fit, or nothing can be looked up.
     """
@@ -83,7 +85,15 @@ def create_once(
     unsure = stored is not None
     if stored is None:
         stored = {**intent(), "max_tries": record.max_tries}
+        if look_unrecorded and look is not None and (there := _only_one(look(stored))) is not None:
+            log.warning(
+                "Nothing is recorded of an earlier try, but %s on the platform bears this task's mark. Going on with it.",
+                there,
+            )
+            stored = {**stored, "id": there, "unrecorded": True}
         record.write(name, stored)
+        if stored.get("id"):
+            return str(stored["id"]), stored
 
     def undone() -> None:
         record.write(name, {**stored, "undone": True})
@@ -178,7 +188,16 @@ def _found(
             f"its answer was lost, and {no_lookup.why}",
             retry=no_lookup.retry,
         )
-    found = list_until_two_agree(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
+    return _only_one(
+        list_until_two_agree(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
+    )
+
+
+def _only_one(found: list[str]) -> str | None:
+    """The one that was found, if any.
+
+    :raises SeveralFit: there are more.
+    """
     if len(found) > 1:
         raise SeveralFit(
             "tell which object an earlier act created",
@@ -186,6 +205,17 @@ def _found(
             retry="While two fit, a retry creates nothing and ends in the same way: remove what is not this task's.",
         )
     return found[0] if found else None
+
+
+class FoundImport(NamedTuple):
+    """An import to upload into.
+
+    :param import_id: the import.
+    :param unrecorded: it was found by its marker alone: what it holds is not in the record.
+    """
+
+    import_id: str
+    unrecorded: bool
 
 
 def find_or_create(
@@ -197,10 +227,10 @@ def find_or_create(
     fields: Mapping[str, Any],
     marked: bool,
     settle: float,
-) -> str:
-    """Return the id of this generation's import: recorded, found by its marker, or created now.
+) -> FoundImport:
+    """Return this generation's import: recorded, found by its marker, or created now.
 
-    The platform has no idempotency key, so the name carries ours: it ends in a random word from the intent, and the
+    The platform has no idempotency key, so the name carries ours: it ends in a marker that follows from the task, and the
     look-up is exact (ARCHITECTURE.md section 5.1).
 
     :param port: how the platform creates and finds imports.
@@ -212,9 +242,8 @@ def find_or_create(
     """
 
     def intent() -> dict[str, Any]:
-        marker = secrets.token_hex(5)
-        full = f"{name} [{marker}]" if marked else name
-        return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
+        full = f"{name} [{record.marker}]" if marked else name
+        return {"name": full, "marker": record.marker, "conn_id": hook.conn_id, **port.place}
 
     def create(stored: dict[str, Any]) -> str:
         import_id = text_id(
@@ -227,5 +256,7 @@ def find_or_create(
         found = run_calls(port.find(stored["marker"]), hook.send)
         return [text_id(one, f"What find returns for a {port.noun}") for one in found]
 
-    import_id, _ = create_once(record, "import", intent, create, look if marked else None, settle=settle)
-    return import_id
+    import_id, stored = create_once(
+        record, "import", intent, create, look if marked else None, settle=settle, look_unrecorded=marked
+    )
+    return FoundImport(import_id, bool(stored.get("unrecorded")))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from airflow_bulk.judging import how_many, id_order, name_ids
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.runs.record import PartState, RecordedPart, RecordedParts
+from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import SendingOptions
@@ -113,6 +113,7 @@ class Reconciliation:
         unmatched = self._unmatched(committed)
         if self._own:
             unmatched = self._cancel_pending(unmatched)
+        unmatched = self._adopt_equals(committed, unmatched)
         for one in unmatched:
             self._adopt(one, committed, unmatched)
         for entry in committed:
@@ -169,6 +170,36 @@ class Reconciliation:
                 left.append(one)
         return left
 
+    def _adopt_equals(
+        self, committed: Sequence[RecordedPart], unmatched: Sequence[RemoteSnapshot]
+    ) -> list[RemoteSnapshot]:
+        """Give parts of one line count as many executions of it: which holds which makes no difference, unless one failed.
+
+        :returns: the executions that are left.
+        """
+        left = list(unmatched)
+        if not (self._own or self._exclusive) or any(one.lines is None for one in left):
+            return left
+        for lines in {one.lines for one in left}:
+            fits = [entry for entry in committed if entry.part.lines == lines]
+            equals = sorted((one for one in left if one.lines == lines), key=lambda one: id_order(one.id))
+            if (
+                len(fits) != len(equals)
+                or len(fits) < 2
+                or any(one.remote_status is RemoteStatus.FAILED for one in equals)
+            ):
+                continue
+            for entry, one in zip(fits, equals, strict=True):
+                self._record(entry, one)
+            left = [one for one in left if one.lines != lines]
+        return left
+
+    def _record(self, entry: RecordedPart, one: RemoteSnapshot) -> None:
+        entry.executions.append(one.id)
+        entry.state = PartState.SENT
+        self._recorded.save(entry)
+        log.info("Part %d is execution %s: its answer had been lost.", entry.part.index + 1, one.id)
+
     def _adopt(
         self, one: RemoteSnapshot, committed: Sequence[RecordedPart], unmatched: Sequence[RemoteSnapshot]
     ) -> None:
@@ -182,11 +213,7 @@ class Reconciliation:
             return  # somebody else's
         if len(fits) != 1 or len(rivals) != 1 or (not self._own and not self._exclusive):
             raise self._unclear(one, fits, rivals)
-        entry = fits[0]
-        entry.executions.append(one.id)
-        entry.state = PartState.SENT
-        self._recorded.save(entry)
-        log.info("Part %d is execution %s: its answer had been lost.", entry.part.index + 1, one.id)
+        self._record(fits[0], one)
 
     def _unclear(
         self, one: RemoteSnapshot, fits: Sequence[RecordedPart], rivals: Sequence[str]

@@ -3,6 +3,10 @@
 The store is durable: every write that returned survives SIGKILL, and a write of a try that has been
 superseded is refused (airflow.md sections 1.2 and 1.3). It has no list call, so every key is
 computable: ``g<generation>.<name>``, parts in pages of 100. Nothing here is a secret or line content.
+
+From Airflow 3.4 on a clear deletes the store, so each value is copied to where a clear does not reach
+(:mod:`airflow_bulk.runs.record_copy`): the copy is written first. The gate is the store's own write all the same: only that
+one is refused to a superseded try.
 """
 
 from __future__ import annotations
@@ -16,15 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.runs.record_copy import RecordCopy, identity_hash
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
 log = logging.getLogger(__name__)
 
-#: Parts in one value: about 13 kB, below the store's warning at 65,535 bytes (airflow.md section 1.5).
-PAGE = 100
 #: No value may grow beyond this (ARCHITECTURE.md section 4).
 LARGEST_VALUE = 60_000
 
@@ -77,48 +79,6 @@ class EndMeaning(enum.Enum):
     BEGIN_AGAIN = "do the work again, as the next generation"
 
 
-class PartState(enum.StrEnum):
-    """How far a part has come."""
-
-    CHECKED = "checked"  # not taken by anyone: send it
-    INTENT = "intent"  # a POST has begun; without a commit it cannot have been taken
-    COMMIT = "commit"  # the last block may have left; look before acting
-    SENT = "sent"  # its execution is known
-
-
-class RecordedPart(msgspec.Struct, kw_only=True):
-    """One part in the record.
-
-    :param executions: every execution that held it, oldest first; the last one counts.
-    :param given_up: how many of them were cancelled or failed and sent again.
-    """
-
-    part: Part
-    state: PartState = PartState.CHECKED
-    executions: list[str] = []
-    given_up: int = 0
-
-    def plain(self) -> list[Any]:
-        """Return the entry as stored."""
-        return [
-            *msgspec.structs.astuple(self.part),
-            str(self.state),
-            self.executions,
-            self.given_up,
-        ]
-
-    @classmethod
-    def read(cls, plain: list[Any]) -> RecordedPart:
-        """Read a stored entry."""
-        *facts, state, executions, given_up = plain
-        return cls(
-            part=Part(**dict(zip(Part.__struct_fields__, facts, strict=True))),
-            state=PartState(state),
-            executions=list(executions),
-            given_up=given_up,
-        )
-
-
 class Record:
     """The memory of a task over its tries.
 
@@ -129,11 +89,25 @@ class Record:
     :param store: ``context["task_state_store"]``.
     :param max_tries: ``ti.max_tries`` of this try.
     :param clear_number: ``dag_run.clear_number`` of this try.
-    :param try_number: ``ti.try_number``, for messages.
+    :param try_number: ``ti.try_number``.
+    :param identity: ``ti``, or what names dag, run, task and map index as it does.
+    :param copy: where a clear does not reach; None where a clear keeps the store.
     """
 
-    def __init__(self, store: TaskStateStore, *, max_tries: int, clear_number: int, try_number: int) -> None:
+    def __init__(
+        self,
+        store: TaskStateStore,
+        *,
+        max_tries: int,
+        clear_number: int,
+        try_number: int,
+        identity: Any,
+        copy: RecordCopy | None = None,
+    ) -> None:
         self._store = store
+        self._copy = copy
+        self._identity = identity
+        self._touched: set[str] = set()
         self.max_tries = max_tries
         self.clear_number = clear_number
         self.try_number = try_number
@@ -141,16 +115,26 @@ class Record:
         self.generation = int((self._get("generation") or {}).get("number", 1))
 
     @classmethod
-    def of(cls, context: Any) -> Record:
-        """Return the record of a task's context."""
-        ti = context["ti"]
+    def of(cls, context: Any, *, ends: bool = True) -> Record:
+        """Return the record of a task's context.
+
+        :param ends: this record gets the end of the work; False for one that is only asked on the way.
+        """
+        ti, store = context["ti"], context["task_state_store"]
+        try:
+            copy = RecordCopy.of(context, store)
+        except Exception as error:
+            raise RecordLost(_lost("read", error)) from error
         record = cls(
-            context["task_state_store"],
+            store,
             max_tries=int(ti.max_tries or 0),
             clear_number=int(getattr(context.get("dag_run"), "clear_number", 0) or 0),
             try_number=int(ti.try_number or 1),
+            identity=ti,
+            copy=copy,
         )
-        record._ask_airflow(ti)
+        if ends:
+            record._ask_airflow(ti)
         return record
 
     def _ask_airflow(self, ti: Any) -> None:
@@ -172,26 +156,51 @@ class Record:
             if end is not None and set(found.get(ti.run_id, {}).values()) == {"success"}:
                 end.known = True
                 self.write("end", msgspec.to_builtins(end))
+                self._forget_copies(end)
 
         task.on_success_callback = [confirm, *task.on_success_callback]
         self._asks_airflow = True
 
+    def _forget_copies(self, end: RecordedEnd) -> None:
+        """Once Airflow knows of a success, only its end and its generation are asked for, whatever is cleared."""
+        if self._copy is None or (
+            "execution_ids" not in end.result and any(".parts." in one for one in self._touched)
+        ):
+            return  # a long result is not whole without its parts
+        self._copy.forget(self._touched - {"generation", f"g{self.generation}.end"})
+
     def _get(self, key: str) -> Any:
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
         try:
-            return self._store.get(key)
+            value = self._store.get(key)
+            if self._copy is not None:
+                if value is None:
+                    value = self._copy.read(key)
+                    if value is not None:  # for a person who looks at the task, and for the next try
+                        self._store.set(key, value, retention=NEVER_EXPIRE)
+                else:
+                    self._copy.note(key, value)
         except Exception as error:
             raise RecordLost(_lost("read", error)) from error
+        if value is not None:
+            self._touched.add(key)
+        return value
 
-    def _set(self, key: str, value: Any) -> None:
+    def _set(self, key: str, value: Any, *, copied: bool = True) -> None:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         text = msgspec.json.encode(value)
         if len(text) > LARGEST_VALUE:
             raise ValueError(f"task state {key} would hold {len(text)} bytes, more than {LARGEST_VALUE}")
+        self._touched.add(key)
         try:
-            # The default retention would delete intents and ends after 30 days (airflow.md section 1.4).
             # What JSON reads back is what Airflow takes: it refuses a tuple.
-            self._store.set(key, msgspec.json.decode(text), retention=NEVER_EXPIRE)
+            plain = msgspec.json.decode(text)
+            if copied and self._copy is not None:
+                self._copy.write(key, plain)
+            # The default retention would delete intents and ends after 30 days (airflow.md section 1.4).
+            self._store.set(key, plain, retention=NEVER_EXPIRE)
         except Exception as error:
             raise RecordLost(_lost("write", error)) from error
 
@@ -199,21 +208,48 @@ class Record:
         """Return a value of this generation, or None."""
         return self._get(f"g{self.generation}.{name}")
 
-    def write(self, name: str, value: Any) -> None:
-        """Store a value of this generation; when it returns, it survives anything."""
-        self._set(f"g{self.generation}.{name}", value)
+    def write(self, name: str, value: Any, *, copied: bool = True) -> None:
+        """Store a value of this generation; when it returns, it survives anything.
+
+        :param copied: False where nobody will miss it after a clear.
+        """
+        self._set(f"g{self.generation}.{name}", value, copied=copied)
+
+    def kept(self, name: str) -> Any:
+        """Return a value of all generations, or None."""
+        return self._get(name)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Store a value of all generations."""
+        self._set(name, value)
 
     def hold(self) -> None:
         """Return only if this try is still the one that may act: a superseded one's write is refused.
 
         For acts that write nothing themselves, such as cancelling.
         """
-        self.write("holder", {"try": self.try_number})
+        self.write("holder", {"try": self.try_number}, copied=False)
 
     def next_generation(self) -> None:
         """Begin anew; one write, so a crash leaves either the old generation or the new."""
         self._set("generation", {"number": self.generation + 1})
         self.generation += 1
+
+    def begin_try(self) -> bool:
+        """Note that this try is at work; return whether an earlier try was, and nothing of this one yet."""
+        stored = self.read("try")
+        if stored is not None and stored["number"] == self.try_number:
+            return False
+        self.write("try", {"number": self.try_number}, copied=False)
+        return stored is not None
+
+    @property
+    def marker(self) -> str:
+        """The word that tells this generation's work from all others: it follows from dag, run, task, map index and generation.
+
+        So it is found again where every record was lost.
+        """
+        return identity_hash(self._identity, self.generation)[:12]
 
     # The clock of the task's own deadline.
 
@@ -310,67 +346,6 @@ class Record:
             "This task has ended before, and something in this run was cleared since, but whether it was this "
             "task cannot be told, so nothing is done again. Clear this task once more."
         )
-
-
-class RecordedParts:
-    """The parts of the record, in pages of :data:`PAGE`.
-
-    :param record: where they are kept.
-    """
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self.entries: list[RecordedPart] = []
-        page = 0
-        while stored := record.read(f"parts.{page}"):
-            self.entries += [RecordedPart.read(plain) for plain in stored]
-            page += 1
-
-    @classmethod
-    def empty(cls, record: Record) -> RecordedParts:
-        """The parts of a generation that has no plan: pages of a try that died before its plan are not read."""
-        recorded = cls.__new__(cls)
-        recorded._record, recorded.entries = record, []
-        return recorded
-
-    def forget(self) -> None:
-        """Begin with no part; pages of a try that died before its plan are emptied, the last one first.
-
-        Left behind, they would follow on the pages of a plan of fewer parts, and be sent with them.
-        """
-        self.entries = []
-        stale = 0
-        while self._record.read(f"parts.{stale}"):
-            stale += 1
-        for page in reversed(range(max(stale, 1))):
-            self._record.write(f"parts.{page}", [])
-
-    def add(self, parts: list[Part]) -> None:
-        """Add checked parts, each page written once."""
-        first = len(self.entries) // PAGE
-        self.entries += [RecordedPart(part=part) for part in parts]
-        for page in range(first, (len(self.entries) + PAGE - 1) // PAGE):
-            self._write(page)
-
-    def save(self, entry: RecordedPart) -> None:
-        """Write an entry's page; when it returns, the entry survives anything."""
-        self._write(entry.part.index // PAGE)
-
-    def _write(self, page: int) -> None:
-        rows = [entry.plain() for entry in self.entries[page * PAGE : (page + 1) * PAGE]]
-        self._record.write(f"parts.{page}", rows)
-
-    def hold(self) -> None:
-        """Return only if this try is still the one that may act; see :meth:`Record.hold`."""
-        self._record.hold()
-
-    def in_state(self, *states: PartState) -> list[RecordedPart]:
-        """Entries in one of these states, in order."""
-        return [entry for entry in self.entries if entry.state in states]
-
-    def known_executions(self) -> set[str]:
-        """Every execution id that was ever recorded."""
-        return {one for entry in self.entries for one in entry.executions}
 
 
 def _lost(verb: str, error: Exception) -> str:

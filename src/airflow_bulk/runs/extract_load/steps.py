@@ -29,6 +29,7 @@ from airflow_bulk.judging import how_many
 from airflow_bulk.runs.extract_load.staging import read_records, write_records
 from airflow_bulk.runs.extract_load.watermark import read_watermark
 from airflow_bulk.runs.failures import TaskStopped, as_airflow_errors
+from airflow_bulk.runs.record import Record as TaskRecord
 from airflow_bulk.runs.skeleton import ends_with_supervisor
 from airflow_bulk.window import window
 
@@ -239,15 +240,14 @@ def _outcome(task: ApplyStep, context: Context) -> Outcome:
 
 def write_lines(task: ApplyDocumentsStep, context: Context) -> str:
     """Make the lines of an import, or find those that an earlier try made of the same records; return where they are."""
-    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
-
     with _told():
         mapping = read_mapping(task.mapping or LoadMapping())
         extracts = [_reference(context, given) for given in task.extracts]
         # The same records, the same lines: an import that was begun must not change under a retry.
         key = "lines." + hashlib.sha256(" ".join(one["uri"] for one in extracts).encode()).hexdigest()[:16]
-        store = context["task_state_store"]
-        if (kept := store.get(key)) is not None:
+        # A clear after weeks must not make other lines for the same import, whatever generation its work is in.
+        record = TaskRecord.of(context, ends=False)
+        if (kept := record.kept(key)) is not None:
             return str(kept)
 
         def lines() -> Iterator[Record]:
@@ -259,8 +259,7 @@ def write_lines(task: ApplyDocumentsStep, context: Context) -> str:
 
         uri, count = write_records(task.staging, f"{task.task_id}.lines", lines())
         task.log.info("%s", how_many(count, "line"))
-        # The default retention forgets after 30 days; a clear after that would make other lines for the same import.
-        store.set(key, uri, retention=NEVER_EXPIRE)
+        record.keep(key, uri)
         return uri
 
 

@@ -32,7 +32,7 @@ from airflow_bulk.hooks.transport import (
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized
-from airflow_bulk.runs.record import PartState, RecordedPart, RecordedParts
+from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.upload.progress import SendingProgress
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
-from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
+from airflow_bulk.runs.record import Record
+from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
@@ -51,6 +52,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         super().__init__(work.args, work.record)
         self.work = work
         self._pairs: Pairs | None = None
+        self._canceled_before: set[str] = set()
 
     @property
     def started(self) -> float:
@@ -126,6 +128,9 @@ class UploadRun(RemoteRun[UploadArguments]):
         listed = {one.id: one for one in self.work.executions().snapshots()}
         self._pairs = [(entry, self._snapshot(entry, listed)) for entry in self.work.sent()]
         seen = [one for _, one in self._pairs]
+        if self.work.after_another_try:
+            self.work.after_another_try = False
+            self._canceled_before = {one.id for one in seen if one.remote_status is RemoteStatus.CANCELED}
         self.work.live.difference_update(one.id for one in seen if one.remote_status.over)
         self.work.organisation_id = next((one.owner for one in seen if one.owner), self.work.organisation_id)
         return seen
@@ -163,9 +168,13 @@ class UploadRun(RemoteRun[UploadArguments]):
         return [pair for pair in self._pairs or () if pair[1].remote_status is status]
 
     def _send_again(self, entries: Sequence[RecordedPart], status: str) -> KeepWaiting | dict[str, Any]:
-        """Send parts once more, a bounded number of times, and poll again."""
+        """Send parts once more, a bounded number of times, and poll again.
+
+        What was cancelled when this try began, the end of an earlier one has cancelled: that does not count.
+        """
         for entry in entries:
-            if entry.given_up >= RESENDS:
+            ours = entry.executions[-1] in self._canceled_before
+            if entry.given_up >= RESENDS and not ours:
                 raise AirflowFailException(_say_given_up(entry, status, self.work.plan))
             log.warning(
                 "Part %d ended %s (execution %s); it is sent again.",
@@ -173,7 +182,7 @@ class UploadRun(RemoteRun[UploadArguments]):
                 status,
                 entry.executions[-1],
             )
-            entry.given_up += 1
+            entry.given_up += not ours
             entry.state = PartState.CHECKED
             self.work.recorded.save(entry)
         self._send()

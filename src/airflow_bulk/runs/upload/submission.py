@@ -21,7 +21,8 @@ from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs.creation import find_or_create
 from airflow_bulk.runs.reconcile import Reconciliation
-from airflow_bulk.runs.record import PartState, Record, RecordedPart, RecordedParts
+from airflow_bulk.runs.record import Record
+from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
@@ -65,6 +66,7 @@ class UploadSubmission:
     :param console_url: how a person finds the import; None where the platform has no console.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
+    :ivar after_another_try: an earlier try ended before this one, perhaps because it was stopped, and cancelled its work.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class UploadSubmission:
         self._push = push
         self._console_url = console_url
         self._baseline = ""
+        self._unrecorded = False
+        self.after_another_try = False
         self._pool: SenderPool | None = None
 
     def open(self) -> None:
@@ -108,6 +112,7 @@ class UploadSubmission:
                 entry.given_up = 0
         self.hook.prepare()
         self._take_over()
+        self.after_another_try = self.record.begin_try()
 
     def _take_over(self) -> None:
         self.live.update(one.executions[-1] for one in self.recorded.entries if one.executions)
@@ -181,6 +186,9 @@ class UploadSubmission:
         :returns: False where no line is to be sent; nothing is recorded then.
         """
         if self.args.sending.overlap:
+            self._find_import()
+        # What the import holds can be told only once every part is known.
+        if self.args.sending.overlap and not self._unrecorded:
             self._check_and_send(pool, gate, found, files, whole=rejects is not None)
         else:
             planning.check_all_before_sending(pool, gate)
@@ -228,7 +236,6 @@ class UploadSubmission:
             self.recorded.forget()
             self.record.write("plan", msgspec.to_builtins(found))
             self.plan = found
-        self._find_import()
         self.reconcile()
         pool.aim(target_of(self.hook, self.port.upload(str(self.import_id), self.args.mime_type)))
         again = whole and known
@@ -248,7 +255,7 @@ class UploadSubmission:
     def _find_import(self) -> None:
         """Create the import, or find the one an earlier try created; push its id at once."""
         if self.existing is None:
-            self.import_id = find_or_create(
+            self.import_id, unrecorded = find_or_create(
                 self.hook,
                 self.port,
                 self.record,
@@ -257,6 +264,9 @@ class UploadSubmission:
                 marked=bool(self.args.sending.name_marker),
                 settle=float(self.args.sending.settle),
             )
+            if unrecorded:
+                self._unrecorded = True
+                self.recorded.doubt()
         elif not self._baseline:
             self._baseline = self._find_baseline()
         self._push("import_id", self.import_id)
@@ -366,6 +376,7 @@ class UploadSubmission:
         self.plan, self.recorded = None, RecordedParts.empty(self.record)
         # The next generation's own import, and its own baseline: recorded before anything of it is sent.
         self.import_id, self._baseline = self.existing.import_id if self.existing else None, ""
+        self._unrecorded = False
         self.open()
         return self.submit()
 

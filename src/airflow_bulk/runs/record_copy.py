@@ -1,0 +1,135 @@
+"""A copy of a task's record, where a clear does not reach.
+
+From Airflow 3.4 on, clearing a task deletes its task state (airflow.md section 9.1). Of what Airflow keeps, only an asset's
+state survives that, so the record of every task is copied into the state of one asset. Two things follow from what that
+store is (ARCHITECTURE.md section 5.9):
+
+* It takes the writes of a superseded try. So each try writes under its own number, and a newer try never reads what an older
+  one writes too late: whatever counted was written before the newer try began.
+* It keeps its values when a DAG run is deleted. So the values of a run's life are found by a word that its first try wrote.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib.metadata import version
+from typing import Any, Protocol
+
+#: The asset's name and URI: its state is the copy of every task's record. Whoever renames it forgets all copies.
+ASSET_NAME = "airflow-bulk-record"
+ASSET_URI = "x-airflow-bulk://record"
+#: The key in the task's state that says where its copies are; without it, nothing of the task's state can be trusted to be whole.
+HEADER = "copies"
+
+
+class KeyValueStore(Protocol):
+    """A store of JSON values by key."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a stored value."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value."""
+
+    def delete(self, key: str) -> None:
+        """Forget a value, if it is there."""
+
+
+@functools.cache
+def clears_discard() -> bool:
+    """Whether this Airflow deletes a task's state when the task is cleared: 3.4, task SDK 1.4 (airflow.md section 9.1)."""
+    major, minor = version("apache-airflow-task-sdk").split(".")[:2]
+    return (int(major), int(minor)) >= (1, 4)
+
+
+def record_asset() -> Any:
+    """The asset whose state holds the copies; an inlet of every task that keeps a record, so that Airflow knows it."""
+    from airflow.sdk import Asset
+
+    return Asset(name=ASSET_NAME, uri=ASSET_URI, group="airflow-bulk")
+
+
+def identity_hash(ti: Any, *more: object) -> str:
+    """Sixteen hexadecimal digits that follow from dag, run, task and map index, and from nothing else.
+
+    :param ti: the task instance.
+    :param more: what else tells things of one task apart.
+    """
+    map_index = -1 if ti.map_index is None else int(ti.map_index)
+    text = "\n".join(map(str, (ti.dag_id, ti.run_id, ti.task_id, map_index, *more)))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class RecordCopy:
+    """The copies that the tries of one task have made of its record.
+
+    :param store: the asset's state.
+    :param prefix: of the keys of this task, in this life of its run.
+    :param try_number: of this try; its copies bear it.
+    :param former: the newest try whose copies count; 0 where the task's own state is whole.
+    :param fills: the task's state may hold values that were never copied: copy what is read, too.
+    """
+
+    def __init__(
+        self, store: KeyValueStore, prefix: str, *, try_number: int, former: int, fills: bool = False
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._try_number = try_number
+        self._former = former
+        self._fills = fills
+        self._copied: set[str] = set()
+
+    @classmethod
+    def of(cls, context: Any, task_state: Any) -> RecordCopy | None:
+        """Open the copies of a task; None where Airflow keeps no asset's state for it, as 3.3 need not.
+
+        :param task_state: ``context["task_state_store"]``; gets the header that says where the copies are.
+        """
+        try:
+            store: KeyValueStore = context["asset_state_store"][record_asset()]
+        except KeyError:
+            return None
+        ti = context["ti"]
+        try_number, owner = int(ti.try_number or 1), identity_hash(ti)
+        header = task_state.get(HEADER)
+        fills = False
+        if header is None:
+            # A first try, a task that was cleared, or a record that was begun before there were copies. A first try asks
+            # nobody: copies of its name are those of a run that was deleted.
+            life = store.get(owner) if try_number > 1 else None
+            header = {"life": (life or {}).get("life") or str(ti.id), "former": try_number - 1 if life else 0}
+            fills = life is None and try_number > 1
+            if life is None:
+                store.set(owner, {"life": header["life"]})
+            task_state.set(HEADER, header)
+        prefix = f"{owner}/{header['life']}"
+        return cls(store, prefix, try_number=try_number, former=int(header["former"]), fills=fills)
+
+    def _key(self, try_number: int, key: str) -> str:
+        return f"{self._prefix}/{try_number}/{key}"
+
+    def read(self, key: str) -> Any:
+        """Return the newest copy that a former try has made of a value; None where there is none."""
+        for number in range(self._former, 0, -1):
+            value = self._store.get(self._key(number, key))
+            if value is not None:
+                return value
+        return None
+
+    def write(self, key: str, value: Any) -> None:
+        """Copy a value; when it returns, a clear cannot take it."""
+        self._store.set(self._key(self._try_number, key), value)
+        self._copied.add(key)
+
+    def note(self, key: str, value: Any) -> None:
+        """Copy a value that was read, if it may never have been copied."""
+        if self._fills and key not in self._copied:
+            self.write(key, value)
+
+    def forget(self, keys: set[str]) -> None:
+        """Delete the copies that every try has made of these values."""
+        for key in sorted(keys):
+            for number in range(1, self._try_number + 1):
+                self._store.delete(self._key(number, key))

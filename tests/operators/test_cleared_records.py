@@ -1,0 +1,234 @@
+"""A clear deletes the task state, as from Airflow 3.4 on: it means what it meant before (README, "Retry or clear?")."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from one_task import AssetState, Killed, MemoryStore, importing, once, profile, write_profiles
+
+from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
+
+
+class Death:
+    """Dies at one write of any store, before or after it counts."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.at, self.after, self.writes = at, after, 0
+
+    def write(self, write: Any, *arguments: Any) -> None:
+        self.writes += 1
+        if self.writes == self.at and not self.after:
+            raise Killed
+        write(*arguments)
+        if self.writes == self.at:
+            raise Killed
+
+
+def dying(one: Any, death: Death) -> Any:
+    """The task, whose two stores are mortal."""
+
+    class TaskState(MemoryStore):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            death.write(super().set, key, value)
+
+    class Copies(AssetState):
+        def set(self, key: str, value: Any) -> None:
+            death.write(super().set, key, value)
+
+    one.store, one.asset_state = TaskState(), Copies()
+    return one
+
+
+def _dies_at_outcome(store: MemoryStore, count: int) -> Any:
+    write = store.set
+
+    def set_(key: str, value: Any, *, retention: Any = None) -> None:
+        write(key, value)
+        if ".parts." in key and sum("sent" in row for row in value) == count:
+            store.set = write  # type: ignore[method-assign]
+            raise Killed
+
+    return set_
+
+
+@pytest.mark.parametrize("retried", [False, True], ids=["cleared", "retried, killed, cleared"])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_killed_at_every_write_and_cleared(
+    emulator: Emulator, task: Any, tmp_path: Path, overlap: bool, retried: bool
+) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    workers = 2 if overlap else 1
+    sending = SendingOptions(max_part_bytes=20_000, settle=0, overlap=overlap, workers=workers)
+    for at, after in ((at, after) for at in itertools.count(1) for after in (False, True)):
+        emulator.reset()
+        emulator.settings(start_delay=0, run_seconds=0)
+        death = Death(at, after=after)
+        one = dying(task(importing(source, sending=sending)), death)
+        try:
+            one.run()
+        except Killed:
+            if one.state == "success":
+                break  # Airflow knows of it: a clear would rightly import again
+            if retried:
+                death.at = death.writes + 3
+                with contextlib.suppress(Killed):
+                    one.run()
+                death.at = 0
+                if one.state == "success":
+                    break
+            one.clear()
+            result = one.run()
+            assert emulator.held() == once(lines), (at, after)
+            assert result["lines_accepted"] == 300
+            assert len(emulator.imports()) == 1
+        else:
+            break
+    assert at > 20
+
+
+def test_a_cleared_success_imports_again(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    one = task(importing(source), clears_discard=True)
+    results = [one.run()]
+    for times in 2, 3:
+        one.clear()
+        results.append(one.run())
+        assert emulator.held() == dict.fromkeys(once(lines), times)
+    assert len({one["import_id"] for one in results}) == 3
+
+
+def test_a_cleared_success_is_kept(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    one = task(importing(source, on_clear="keep"), clears_discard=True)
+    first = one.run()
+    one.clear()
+    assert one.run() == first
+    assert emulator.held() == once(lines)
+
+
+def test_a_cleared_failed_judgement_is_judged_again(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    source = tmp_path / "mixed.ndjson"
+    source.write_text(f"nothing\n{profile(1)}\n")
+    options: dict[str, Any] = {"max_failures": 0}
+    one = task(
+        lambda: importing(source, sending=SendingOptions(check=False), **options)(), clears_discard=True
+    )
+    for clears in False, False, True:
+        if clears:
+            one.clear()
+        with pytest.raises(AirflowFailException, match=r"1 of 2 lines failed"):
+            one.run()
+    options["max_failures"] = 1
+    one.clear()
+    result = one.run()
+    assert (result["lines_accepted"], result["lines_failed"]) == (1, 1)
+    assert len(emulator.imports()) == 1
+    assert len(emulator.executions(result["import_id"])) == 1
+
+
+def test_an_upload_into_a_given_import_goes_on(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    """No marker tells which execution is whose there: only the copy does."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    given = task(importing(source)).run()["import_id"]
+    sending = SendingOptions(max_part_bytes=20_000, settle=0.2)
+
+    def upload() -> Any:
+        return UploadDocumentsOperator(task_id="t", import_id=given, source=str(source), sending=sending)
+
+    one = task(upload, clears_discard=True)
+    one.store.set = _dies_at_outcome(one.store, 2)
+    with pytest.raises(Killed):
+        one.run()
+    one.clear()
+    result = one.run()
+    assert emulator.held() == dict.fromkeys(once(lines), 2)
+    assert result["lines_accepted"] == 300
+
+
+def test_a_superseded_try_that_still_writes_is_not_believed(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    """The asset's state takes what an older try writes too late; a newer try's copies win, whoever wrote last."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    one = task(importing(source), clears_discard=True)
+    one.run()
+    one.clear()
+    late = {key: value for key, value in one.asset_state.values.items() if "/1/" in key}
+    one.run()
+    one.asset_state.values |= late  # what try 1 wrote, once more
+    one.clear()
+    one.run()
+    assert emulator.held() == dict.fromkeys(once(lines), 3)
+
+
+def test_every_record_is_lost_and_the_marker_finds_the_import(
+    emulator: Emulator, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database that was restored from a backup: neither the task state nor its copy is there."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    first = task(importing(source), run_id="lost").run()
+    with caplog.at_level(logging.WARNING):
+        again = task(importing(source), run_id="lost").run()
+    assert emulator.held() == once(lines)
+    assert again["import_id"] == first["import_id"]
+    assert sorted(again["execution_ids"]) == sorted(first["execution_ids"])
+    assert f"{first['import_id']} on the platform bears this task's mark" in caplog.text
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_every_record_is_lost_in_mid_import(
+    emulator: Emulator, task: Any, tmp_path: Path, parts: int, overlap: bool
+) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    sending = SendingOptions(max_part_bytes=20_000, settle=0.2, overlap=overlap, workers=2 if overlap else 1)
+    one = task(importing(source), run_id="lost")
+    one.store.set = _dies_at_outcome(one.store, parts)
+    with pytest.raises(Killed):
+        one.run()
+    # Another layout would cut other parts; only the same one tells what each execution holds.
+    lost = task(importing(source, sending=sending), run_id="lost")
+    result = lost.run()
+    assert emulator.held() == once(lines)
+    assert len(emulator.imports()) == 1
+    assert result["lines_accepted"] == 300
+
+
+def test_every_record_is_lost_and_what_is_there_does_not_fit(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    """The source is another one now: nothing is sent, since nobody can tell what is there."""
+    source = tmp_path / "profiles.ndjson"
+    write_profiles(source, 300)
+    task(importing(source), run_id="lost").run()
+    before = emulator.held()
+    source.write_text("".join(profile(number) + "\n" for number in range(1000, 1177)))
+    with pytest.raises(Exception, match="fits no part"):
+        task(importing(source), run_id="lost").run()
+    assert emulator.held() == before
+
+
+def test_a_list_that_cannot_be_read_is_not_empty(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    emulator.fault("forbidden", method="GET", path=r"/document_imports$", times=1)
+    one = task(importing(source), run_id="lost")
+    with pytest.raises(Exception, match="403"):
+        one.run()
+    assert emulator.imports() == []
+    one.run()
+    assert emulator.held() == once(lines)
