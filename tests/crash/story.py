@@ -193,8 +193,8 @@ class Story(ABC):
         """The task's store."""
         return self.api.task_state(self.dag_id, self.run_id, "load")
 
-    def clear_success(self) -> None:
-        """Clear the task once its record says that Airflow knows of the success: a callback writes that afterwards."""
+    def known_success(self) -> None:
+        """Wait until the record says that Airflow knows of the success: a callback writes that afterwards."""
 
         def known() -> bool:
             state = self.state()
@@ -202,6 +202,10 @@ class Story(ABC):
             return bool(state[f"g{generation}.end"]["known"])
 
         self.wait("the success to be recorded as known", known)
+
+    def clear_success(self) -> None:
+        """Clear the task once its success is known."""
+        self.known_success()
         self.clear()
 
     def parts(self) -> list[str]:
