@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
+from airflow_bulk.platforms.answers import json_reader
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import reduce_message
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
@@ -137,10 +138,10 @@ class _CentrapayErrorBody(msgspec.Struct):
 
 
 # Numbers with a fraction are read as text: as floats they would lose digits.
-_batch = msgspec.json.Decoder(_RawBatch, float_hook=str)
-_errors = msgspec.json.Decoder(_CentrapayErrorBody)
-_asset = msgspec.json.Decoder(Asset, strict=False)
-_assets = msgspec.json.Decoder(AssetPage, strict=False)
+_batch = json_reader(_RawBatch, float_hook=str)
+_errors = json_reader(_CentrapayErrorBody)
+_asset = json_reader(Asset, strict=False)
+_assets = json_reader(AssetPage, strict=False)
 
 
 def whole(value: object) -> int:
@@ -163,9 +164,9 @@ def whole(value: object) -> int:
 def read_batch(body: bytes) -> CentrapayBatch:
     """Read a batch; where other fields cannot be read, the id is returned all the same.
 
-    :raises msgspec.DecodeError: no JSON object with an id.
+    :raises ValueError: no JSON object with an id.
     """
-    raw = _batch.decode(body)
+    raw = _batch(body)
     if not raw.id:
         raise ValueError("a batch without an id")
     unreadable: list[str] = []
@@ -242,7 +243,8 @@ def snapshot(batch: CentrapayBatch) -> RemoteSnapshot:
 
 def said(text: str) -> str:
     """Reduce a platform's text to its kind: the text may hold a signed URL or quote a record."""
-    return reduce_message(re.sub(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://\S+", "*", text))
+    # Tried from the beginning of a run alone: a long text is then read once.
+    return reduce_message(re.sub(r"(?<![a-zA-Z0-9+.-])[a-zA-Z0-9+.-]++://\S+", "*", text))
 
 
 # -- The URL that Centrapay fetches ----------------------------------------------------------------------------
@@ -305,8 +307,8 @@ def _problem(forbidden: str) -> Any:
         if reply.status < 300:
             return None
         try:
-            failure = _errors.decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            failure = _errors(reply.body)
+        except ValueError:
             failure = _CentrapayErrorBody()
         message = said(str(failure.message)) if failure.message else ""
         meaning = {403: forbidden, 404: _UNKNOWN_ROUTE}.get(reply.status, "")
@@ -373,11 +375,11 @@ def list_account_assets(
         "GET",
         f"/api/accounts/{_id(account_id)}/assets",
         f"list the assets of account {account_id}",
-        lambda reply: _assets.decode(reply.body),
+        lambda reply: _assets(reply.body),
         _problem(_NO_ASSET),
         query={"externalId": external_id, "pageKey": page_key},
     )
 
 
 def _asset_call(path: str, what: str) -> Call[Asset]:
-    return Call("GET", path, what, lambda reply: _asset.decode(reply.body), _problem(_NO_ASSET))
+    return Call("GET", path, what, lambda reply: _asset(reply.body), _problem(_NO_ASSET))

@@ -9,17 +9,32 @@ from __future__ import annotations
 
 import re
 
+# A platform's text may be a million characters long, and an event loop waits for its reduction: each pattern must pass over
+# it once. So a run of characters is tried from its beginning alone, and an opening quote that nothing closes takes the rest.
 _REDUCTIONS = (
-    # A document line that a message repeats, whole or cut short, up to the end of the line of the message.
-    re.compile(r"[{\[].*"),
-    # The text of a stored error after its kind (mediarithmics.md section 4.6).
-    re.compile(r"(?<=:)[^\n]*?(?=\bError id\b)"),
     re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),  # uuids
-    re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+"),  # mail addresses
-    re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|«[^»]*»|“[^”]*”"),  # quoted text
+    re.compile(r"(?<![^\s@\"'<>])[^\s@\"'<>]++@[^\s@\"'<>]+"),  # mail addresses
+    re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|«[^»]*(?:»|\Z)|“[^”]*(?:”|\Z)"),  # quoted text
     re.compile(r"\b(?=\w*\d)\w{12,}\b"),  # hashes, tokens and long ids
     re.compile(r"\d+"),
 )
+# A document line that a message repeats, whole or cut short, up to the end of the line of the message.
+_REPEATED_LINE = re.compile(r"[{\[].*")
+_ERROR_ID = re.compile(r"\bError id\b")
+
+
+def _without_error_texts(text: str) -> str:
+    """Replace the text of each stored error, which stands between its kind and its id (mediarithmics.md section 4.6)."""
+    kept: list[str] = []
+    done = searched = 0
+    for mark in _ERROR_ID.finditer(text):
+        searched = max(searched, text.rfind("\n", searched, mark.start()))
+        colon = text.find(":", searched, mark.start())
+        searched = mark.start()
+        if colon >= 0:
+            kept += [text[done : colon + 1], "*"]
+            done = mark.start()
+    return "".join([*kept, text[done:]])
 
 
 def reduce_message(text: str, limit: int = 200) -> str:
@@ -31,6 +46,7 @@ def reduce_message(text: str, limit: int = 200) -> str:
     :param text: the message as the platform sent it.
     :param limit: at most this many characters are kept.
     """
+    text = _without_error_texts(_REPEATED_LINE.sub("*", text))
     for pattern in _REDUCTIONS:
         text = pattern.sub("*", text)
     text = " ".join(text.split())

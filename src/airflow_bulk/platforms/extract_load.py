@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_bulk.platforms.answers import json_reader
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import reduce_message
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
@@ -42,6 +43,10 @@ _KEPT_OF_BATCH = (
     *("tenant_id", "source_connection_id", "destination_connection_id", "since", "updated_since"),
 )
 _KEPT_OF_JOB = ("type", "object", "grain", "since", "updated_since")
+
+_any = json_reader(Any)
+_one_object = json_reader(dict[str, Any])
+_all_objects = json_reader(list[dict[str, Any]])
 
 
 class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,7 +254,7 @@ def problem(reply: Reply) -> AnswerProblem | None:
     if 200 <= reply.status < 300:
         return None
     try:
-        said = msgspec.json.decode(reply.body)
+        said = _any(reply.body)
     except ValueError:
         return AnswerProblem(reply.status, "")
     error = said.get("error") if isinstance(said, dict) else None
@@ -268,8 +273,10 @@ def _call(
 
 
 def _object(reply: Reply) -> dict[str, Any]:
-    return msgspec.json.decode(reply.body, type=dict[str, Any])
+    found: dict[str, Any] = _one_object(reply.body)
+    return found
 
 
 def _objects(reply: Reply) -> list[dict[str, Any]]:
-    return msgspec.json.decode(reply.body, type=list[dict[str, Any]])
+    found: list[dict[str, Any]] = _all_objects(reply.body)
+    return found

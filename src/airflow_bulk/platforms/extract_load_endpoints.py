@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from airflow_bulk.platforms.answers import json_reader
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.extract_load import problem
 
 Record = dict[str, Any]
 #: Rows of a QuickBooks query page (section 2.1 [seen]).
 PAGE_SIZE = 500
+_any, _one_record = json_reader(Any), json_reader(Record)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -83,7 +85,7 @@ def json_page(
     """
 
     def parse(reply: Reply) -> PageOfJson:
-        answer = msgspec.json.decode(reply.body)
+        answer = _json(reply)
         if records_key is None:
             return PageOfJson(_records(answer), "")
         return PageOfJson(_records(answer[records_key]), answer.get(next_key) if next_key else "")
@@ -152,11 +154,12 @@ def _query_response(reply: Reply) -> dict[str, Any]:
 
 
 def _json(reply: Reply) -> Any:
-    return msgspec.json.decode(reply.body)
+    return _any(reply.body)
 
 
 def _record(reply: Reply) -> Record:
-    return msgspec.json.decode(reply.body, type=Record)
+    found: Record = _one_record(reply.body)
+    return found
 
 
 def _records(value: Any) -> list[Record]:

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
+from airflow_bulk.platforms.answers import json_reader
 from airflow_bulk.platforms.call import AnswerProblem, Call, CallSequence, Reply
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     CANCEL_BODY,
@@ -27,8 +26,9 @@ from airflow_bulk.platforms.mediarithmics.document_imports import (
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.platforms.upload_port import UploadRequest
 
-_import_page = msgspec.json.Decoder(Page[DocumentImport])
-_execution_page = msgspec.json.Decoder(Page[Execution])
+_import_page = json_reader(Page[DocumentImport])
+_execution_page = json_reader(Page[Execution])
+_any = json_reader(Any)
 
 
 def imports_path(datamart_id: str) -> str:
@@ -76,7 +76,7 @@ def get_raw_document_import(datamart_id: str, import_id: str) -> Call[dict[str, 
         "GET",
         import_path(datamart_id, import_id),
         f"read document import {import_id}",
-        lambda reply: dict(msgspec.json.decode(reply.body)["data"]),
+        lambda reply: dict(_any(reply.body)["data"]),
         problem,
     )
 
@@ -106,7 +106,7 @@ def list_document_imports(
         "GET",
         imports_path(datamart_id),
         f"list the document imports of datamart {datamart_id}",
-        lambda reply: _import_page.decode(reply.body),
+        lambda reply: _import_page(reply.body),
         problem,
         query=query,
     )
@@ -143,7 +143,7 @@ def list_executions(
         "GET",
         executions_path(datamart_id, import_id),
         f"list the executions of document import {import_id}",
-        lambda reply: _execution_page.decode(reply.body),
+        lambda reply: _execution_page(reply.body),
         problem,
         query={"first_result": first_result, "max_results": max_results},
     )

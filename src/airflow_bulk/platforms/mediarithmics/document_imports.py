@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from airflow_bulk.platforms.answers import RemoteId, json_reader, seconds
 from airflow_bulk.platforms.call import AnswerProblem, Reply
 from airflow_bulk.platforms.errors import reduce_message
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
@@ -60,7 +61,7 @@ CANCEL_BODY = {"action": "CANCEL"}
 class DocumentImport(msgspec.Struct, frozen=True, kw_only=True):
     """A document import (section 2)."""
 
-    id: str
+    id: RemoteId
     name: str = ""
     document_type: str = ""
     mime_type: str = ""
@@ -97,7 +98,7 @@ class ExecutionError(msgspec.Struct, frozen=True, kw_only=True):
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One uploaded file on the platform (section 4.1). Dates are ms since 1970 UTC."""
 
-    id: str
+    id: RemoteId
     status: str = ""
     parameters: ExecutionParameters | None = None
     result: ExecutionResult | None = None
@@ -178,9 +179,9 @@ class _ErrorBody(msgspec.Struct):
     error_id: Any = None
 
 
-_import = msgspec.json.Decoder(Envelope[DocumentImport])
-_execution = msgspec.json.Decoder(Envelope[Execution])
-_failure = msgspec.json.Decoder(_ErrorBody)
+_import = json_reader(Envelope[DocumentImport])
+_execution = json_reader(Envelope[Execution])
+_failure = json_reader(_ErrorBody)
 
 
 def problem(reply: Reply) -> AnswerProblem | None:
@@ -191,8 +192,8 @@ def problem(reply: Reply) -> AnswerProblem | None:
     if reply.status < 300 and b'"error"' not in reply.body:
         return None
     try:
-        failure = _failure.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        failure = _failure(reply.body)
+    except ValueError:
         failure = _ErrorBody()
     if reply.status < 300 and failure.status != "error":
         return None
@@ -204,13 +205,15 @@ def problem(reply: Reply) -> AnswerProblem | None:
 
 
 def read_import(body: bytes) -> DocumentImport:
-    """Read an answer that holds one import; raises ``msgspec.DecodeError`` on anything else."""
-    return _import.decode(body).data
+    """Read an answer that holds one import; raises ``ValueError`` on anything else."""
+    found: DocumentImport = _import(body).data
+    return found
 
 
 def read_execution(body: bytes) -> Execution:
-    """Read the answer to an upload; raises ``msgspec.DecodeError`` on anything else."""
-    return _execution.decode(body).data
+    """Read the answer to an upload; raises ``ValueError`` on anything else."""
+    found: Execution = _execution(body).data
+    return found
 
 
 def is_id(text: str) -> bool:
@@ -253,7 +256,7 @@ def snapshot(execution: Execution) -> RemoteSnapshot:
         lines=execution.number_of_lines,
         accepted=execution.accepted,
         failed=execution.failed,
-        created=execution.creation_date / 1000 if execution.creation_date is not None else None,
+        created=seconds(execution.creation_date),
         unknown=status not in KNOWN_STATUSES,
         # The field is there without failures, too; it has a meaning only where lines failed (section 4.4 [documented]).
         error_file=result.error_file_uri if execution.failed else None,

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import msgspec
-
+from airflow_bulk.platforms.answers import json_reader
 from airflow_bulk.platforms.call import Call, Reply
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     CANCEL_BODY,
@@ -32,13 +31,13 @@ R = TypeVar("R")
 
 def _one(kind: type[R]) -> Callable[[Reply], R]:
     envelope: Any = Envelope
-    decoder: msgspec.json.Decoder[Envelope[R]] = msgspec.json.Decoder(envelope[kind])
-    return lambda reply: decoder.decode(reply.body).data
+    read = json_reader(envelope[kind])
+    return lambda reply: read(reply.body).data
 
 
 def _page(kind: Any) -> Callable[[Reply], Page[Any]]:
-    decoder: msgspec.json.Decoder[Page[Any]] = msgspec.json.Decoder(Page[kind])
-    return lambda reply: decoder.decode(reply.body)
+    read = json_reader(Page[kind])
+    return lambda reply: read(reply.body)
 
 
 _plugin = _one(Plugin)

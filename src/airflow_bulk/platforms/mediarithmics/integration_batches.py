@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_bulk.platforms.answers import RemoteId, seconds
 from airflow_bulk.platforms.errors import reduce_message
 from airflow_bulk.platforms.mediarithmics.document_imports import (
     KNOWN_STATUSES,
@@ -46,7 +47,7 @@ HUMAN_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-\S+)?")
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     """A plugin (section 7.1)."""
 
-    id: str
+    id: RemoteId
     organisation_id: str | int | None = None
     plugin_type: str = ""
     group_id: str = ""
@@ -58,7 +59,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
 class PluginVersion(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a plugin (section 7.2): ``id`` is the row id, ``version_id`` the human version."""
 
-    id: str
+    id: RemoteId
     version_id: str = ""
     plugin_id: str | int | None = None
     organisation_id: str | int | None = None
@@ -89,7 +90,7 @@ class Property(msgspec.Struct, frozen=True, kw_only=True):
 class IntegrationBatchInstance(msgspec.Struct, frozen=True, kw_only=True):
     """An integration batch instance (section 8); its sizes have either spelling (conflict 2)."""
 
-    id: str
+    id: RemoteId
     group_id: str = ""
     artifact_id: str = ""
     #: The version's row id [seen], or the human version as the documented placeholder allows (conflict 3).
@@ -123,7 +124,7 @@ class IntegrationBatchParameters(msgspec.Struct, frozen=True, kw_only=True):
 class IntegrationBatchExecution(msgspec.Struct, frozen=True, kw_only=True):
     """One run of an instance (section 9). Dates are ms since 1970 UTC; ``result`` has no known shape."""
 
-    id: str
+    id: RemoteId
     status: str = ""
     parameters: IntegrationBatchParameters | None = None
     error: ExecutionError | None = None
@@ -220,8 +221,7 @@ def _number(value: int | str | None) -> int | None:
 
 
 def _seconds(value: int | str | None) -> float | None:
-    number = _number(value)
-    return None if number is None else number / 1000
+    return seconds(_number(value))
 
 
 def run_snapshot(execution: IntegrationBatchExecution) -> IntegrationBatchSnapshot:
