@@ -121,6 +121,7 @@ SAMPLES: list[Any] = [
     {"data": [{"technical_name": "name", "property_type": "STRING", "value": {"value": PERSON}}]},
     {"data": [{"id": "7", "version_id": "1.0.0", "name": "n [m]", "max_qps": 1.5}], "max_results": 1},
     {"status": "error", "error": f"No {TOKEN} for '{PERSON}'", "error_code": TOKEN, "error_id": TOKEN},
+    {"status": "error", "error_id": PERSON, "error": [PERSON], "error_code": {PERSON: 1}},
     {"id": "b1", "status": "error", "count": "3", "errorCount": 1, "errors": [{"message": f"'{PERSON}'"}]},
     {"id": "b1", "status": "complete", "totalCount": 3, "errors": [f'"{PERSON}"'], "accountId": "a"},
     {"error": f'"{PERSON}"', "message": f"{TOKEN} https://x/?sig={PERSON}"},

@@ -5,6 +5,7 @@ Facts: mediarithmics.md sections 1 to 4. A fact marked [assumed] there is a cons
 
 from __future__ import annotations
 
+import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -179,6 +180,8 @@ class _ErrorBody(msgspec.Struct):
     error_id: Any = None
 
 
+#: Section 1.5: a value for the vendor's support, in the samples a uuid. Another text may be anybody's data, so it is not told.
+_INCIDENT = re.compile(r"[0-9a-fA-F-]{1,64}")
 _import = json_reader(Envelope[DocumentImport])
 _execution = json_reader(Envelope[Execution])
 _failure = json_reader(_ErrorBody)
@@ -200,7 +203,8 @@ def problem(reply: Reply) -> AnswerProblem | None:
     parts = [reduce_message(str(failure.error))] if failure.error else []
     parts += [f"code {reduce_message(str(failure.error_code))}"] if failure.error_code else []
     # The id of the incident is for the vendor's support; it identifies no person (section 1.5).
-    parts += [f"error id {str(failure.error_id)[:64]}"] if failure.error_id else []
+    incident = str(failure.error_id) if failure.error_id else ""
+    parts += [f"error id {incident if _INCIDENT.fullmatch(incident) else '*'}"] if incident else []
     return AnswerProblem(reply.status, ", ".join(parts))
 
 
