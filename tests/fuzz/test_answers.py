@@ -138,7 +138,23 @@ SAMPLES: list[Any] = [
     {"records": [{"a": 1}], "next": 2},
 ]
 #: What no reader may stumble over, each somewhere in an answer.
-ODD: list[Any] = [None, "", "x", 0, -1, 1.5, True, 2**63, 10**400, "1e999999", "9" * 5000, [], {}, [[]], [None]]
+ODD: list[Any] = [
+    None,
+    "",
+    "x",
+    0,
+    -1,
+    1.5,
+    True,
+    2**63,
+    10**400,
+    "1e999999",
+    "9" * 5000,
+    [],
+    {},
+    [[]],
+    [None],
+]
 ODD += [{"id": ""}, {"id": 7}, "\x00", "é", "NaN", {"message": None}, {"messages": [None, {}, "x"]}]
 DEEP = [b"[" * 5000, b'{"data":' * 3000, b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}"]
 DEEP += [b'{"error":' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}"]
@@ -146,7 +162,18 @@ LONG = [
     json.dumps({"status": "error", "error": one * 200_000, "message": one * 200_000}).encode()
     for one in ("a", ": ", "'")
 ]
-NO_JSON = [b"", b"<html>no</html>", b"\xff\xfe\x00", b"null", b"7", b'"error"', b"[1]", b"{", b"NaN", b"1e999"]
+NO_JSON = [
+    b"",
+    b"<html>no</html>",
+    b"\xff\xfe\x00",
+    b"null",
+    b"7",
+    b'"error"',
+    b"[1]",
+    b"{",
+    b"NaN",
+    b"1e999",
+]
 STATUSES = [200, 201, 204, 206, 301, 307, 400, 401, 403, 404, 409, 413, 418, 429, 500, 502, 503, 599]
 CONTENT_TYPES = ["application/json", "application/json; charset=utf-8", "text/html", ""]
 
@@ -227,7 +254,9 @@ def assert_well_answered(name: str, made: Any, answer: Answered) -> None:
         assert error.__cause__ is None or isinstance(error.__cause__, PlatformError)
         return
     read = SNAPSHOTS.get(name) or SNAPSHOTS.get(name.rpartition(".")[2])
-    for one in _snapshots([record, read(record) if read and not isinstance(record, RemoteSnapshot) else None]):
+    for one in _snapshots(
+        [record, read(record) if read and not isinstance(record, RemoteSnapshot) else None]
+    ):
         assert_told_nothing(one.message)
         assert all(count is None or isinstance(count, int) for count in (one.lines, one.accepted, one.failed))
 
@@ -238,8 +267,6 @@ def _snapshots(value: Any) -> list[RemoteSnapshot]:
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return [one for inner in value for one in _snapshots(inner)]
     return []
-
-
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

@@ -17,7 +17,7 @@ from airflow_bulk.extract_load.cycles import simple_cycles
 from airflow_bulk.extract_load.definition import DefinedBatch, ExtractJob, LoadJob, read_batch
 from airflow_bulk.extract_load.feeding import resolve_mappings, warn_of_missing_feeds
 from airflow_bulk.extract_load.mapping import LoadMapping
-from airflow_bulk.extract_load.problems import BatchDefinitionError, Faults, Names, Problem
+from airflow_bulk.extract_load.problems import BatchDefinitionError, Faults, Names, Problem, size_problem
 
 READ_ONLY = frozenset({"periods"})
 _CYCLES_SHOWN = 100
@@ -72,6 +72,8 @@ def compile_batch(
     if not isinstance(definition, Mapping):
         message = f"a definition is a dict or load_definition(FILE), not {type(definition).__name__} {definition!r:.80}"
         raise BatchDefinitionError([Problem("not-a-batch", message)])
+    if problem := size_problem([definition, mappings]):
+        raise BatchDefinitionError([problem], getattr(definition, "source", None))
     faults = Faults(strict=strict)
     batch = read_batch(definition, faults)
     read_only = frozenset(read_only)

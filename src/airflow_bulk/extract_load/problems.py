@@ -15,6 +15,12 @@ _NAMES_SHOWN = 20
 #: Hints are searched for so often at most: each costs a pass over all names.
 _SEARCHES = 200
 
+#: A definition beyond these is none: real ones have five levels, and a few values a job.
+_LEVELS = 50
+_VALUES = 1_000_000
+#: Of a whole number: Python writes 4,300 digits at most.
+_BITS = 14_000
+
 #: Fields that the server adds; a definition that was read from the server holds them.
 _SERVER_KEYS = {
     "id",
@@ -76,6 +82,29 @@ class BatchDefinitionError(ValueError):
         return "\n".join(
             [title, *(f"  {number}. {problem}" for number, problem in enumerate(self.problems, 1))]
         )
+
+
+def size_problem(definition: Any) -> Problem | None:
+    """Return what makes a definition too large for its faults to be told, or ``None``.
+
+    A message quotes the value that is wrong. A value of many levels, which may hold itself by an alias of YAML, and a
+    number of thousands of digits cannot be written down; aliases of aliases make a small file a value without end.
+    """
+    waiting = [(definition, 0)]
+    count = 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if isinstance(value, int) and value.bit_length() > _BITS:
+            return Problem("too-large", "holds a number of thousands of digits")
+        if isinstance(value, Mapping | list | tuple):
+            if depth == _LEVELS:
+                return Problem("too-large", f"is nested more than {_LEVELS} levels deep")
+            inner = [*value, *value.values()] if isinstance(value, Mapping) else value
+            waiting += [(one, depth + 1) for one in inner]
+        if count > _VALUES:
+            return Problem("too-large", f"holds more than {_VALUES:,} values")
+    return None
 
 
 class Names:

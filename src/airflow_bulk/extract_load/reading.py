@@ -43,7 +43,13 @@ class _StrictLoader(_Loader):  # type: ignore[misc]
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            try:
+                twice = key in seen
+            except TypeError:  # a tuple says that it can be hashed, and what it holds may not be
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is a list or an object", key_node.start_mark
+                ) from None
+            if twice:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} is given twice", key_node.start_mark
                 )
@@ -84,6 +90,9 @@ def read_text(text: str, *, source: str, is_json: bool) -> Definition:
         content = json.loads(text, object_pairs_hook=_no_twice) if is_json else yaml.load(text, _StrictLoader)  # noqa: S506
     except (ValueError, yaml.YAMLError) as error:
         raise BatchDefinitionError([Problem("unreadable", f"cannot be read: {error}")], source) from error
+    except RecursionError:
+        problem = Problem("unreadable", "cannot be read: it is nested too deeply")
+        raise BatchDefinitionError([problem], source) from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
         problem = Problem("not-a-batch", f"must hold an object with a list `jobs`, but holds {found}")
