@@ -80,7 +80,7 @@ def judge(body: Path, errors: Path, reading: Reading) -> Outcome:
         rows = csv.writer(report, lineterminator="\n")
         header: bytes | None = None
         for number, raw in enumerate(source, start=1):
-            line = raw.rstrip(b"\r\n")
+            line = raw.removesuffix(b"\n").removesuffix(b"\r")
             if line.strip():
                 if reading.is_csv and header is None:
                     header = line
@@ -186,6 +186,8 @@ class _Judgement:
         text = line.decode()
         if self._reading.strict and not self._row.fullmatch(text):
             raise ValueError("a quote inside a cell without quotes")
+        if self._reading.strict and "\r" in text:
+            raise ValueError("a line break inside a cell")
         rows = list(csv.reader([text], delimiter=self._reading.delimiter, strict=True))
         if len(rows) != 1:
             raise ValueError("not one row")
