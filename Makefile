@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-next lint bench bench-parse constraints clean
+.PHONY: help demo up test test-next lint bench bench-parse fuzz constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -42,6 +42,7 @@ help:
 	@echo "make test-next  the tests that start an Airflow, and the demo, on the newest pre-release of Airflow"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
+	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 
 demo: $(STAMP)
@@ -69,6 +70,13 @@ bench: $(STAMP)
 
 bench-parse: $(STAMP)
 	$(BIN)/python benchmarks/parse_batch.py
+
+# Where atheris has no wheel, nothing is installed, and the script says what it needs.
+FUZZ_SECONDS ?= 60
+fuzz: $(STAMP)
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt --group fuzz || \
+		$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt --group fuzz --system-certs
+	@$(BIN)/python tests/fuzz/run_atheris.py --seconds $(FUZZ_SECONDS)
 
 # The interpreter is linked, not rebuilt: only a missing environment is made anew.
 $(BIN)/python:

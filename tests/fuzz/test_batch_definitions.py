@@ -84,11 +84,29 @@ ANYTHING = st.recursive(
 
 
 @st.composite
+def waiting_loads(draw: Any) -> Any:
+    """Loads that wait for each other at random, in circles, too; some names are misspelled or differ in case."""
+    names = draw(
+        st.lists(st.sampled_from(["a", "b", "c", "d", "A", "periods", "items"]), min_size=1, max_size=6)
+    )
+    wanted = st.lists(st.sampled_from([*names, *names, "itms"]), max_size=3)
+    kinds = st.sampled_from(["load", "load_result", "load_result", "extract", "loadresult"])
+    required = st.dictionaries(kinds, wanted, max_size=3)
+    return {
+        "jobs": [{"type": "load", "object": name, "required_objects": draw(required)} for name in names]
+        + [
+            {"type": "extract", "object": name, "grain": draw(st.sampled_from([None, "", "day"]))}
+            for name in names[:2]
+        ]
+    }
+
+
+@st.composite
 def definitions(draw: Any) -> Any:
     """A good definition with up to four values replaced, anywhere; or anything."""
     if draw(st.integers(0, 4)) == 0:
         return draw(ANYTHING)
-    value: Any = draw(st.sampled_from([BATCH, BATCH, OLDER]))
+    value: Any = draw(st.sampled_from([BATCH, BATCH, OLDER]) | waiting_loads())
     for _ in range(draw(st.integers(0, 4))):
         value = _changed(value, draw)
     return value

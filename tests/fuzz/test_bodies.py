@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 import zstandard
 from cut_source import CSV, GOOD, NDJSON, Outcome
 from hypothesis import given, settings
@@ -85,7 +86,7 @@ def layouts(draw: Any, source: list[File]) -> Layout:
     sizes = [len(line) for file in source for line in file.physical()]
     header = max(len(file.header) + 2 for file in source)
     borders = [SMALLEST_PART, *(size for size in accumulate(sizes) if size > SMALLEST_PART)]
-    near = draw(st.sampled_from(borders)) + draw(st.sampled_from([-1, 0, 1, header]))
+    near = draw(st.sampled_from([borders[-1], *borders])) + draw(st.sampled_from([-1, 0, 1, header]))
     workers, alone = draw(st.sampled_from([1, 1, 2, 3])), draw(st.sampled_from([False, False, True]))
     return Layout(max_part_bytes=max(SMALLEST_PART, near), one_part_per_file=alone, workers=workers)
 
@@ -163,11 +164,19 @@ def test_bodies_of_csv_are_rows_under_their_header(case: tuple[list[File], Layou
     assert_counts(outcome, lines, kept)
 
 
-def test_every_part_size_around_a_border() -> None:
-    """Equal lines, and all sizes from one part of ten lines to one of thirteen: no size loses or doubles a line."""
+@pytest.mark.parametrize("suffixes", [("",), ("", ""), ("", ".gz"), (".zst", "")], ids="+".join)
+@pytest.mark.parametrize("final", [True, False])
+def test_every_part_size_around_a_border(suffixes: tuple[str, ...], final: bool) -> None:
+    """Equal lines; part sizes about one line, one file and the whole source: no size loses a line, doubles it or is exceeded."""
     line = GOOD % (b"a" * 60)
-    source = [File([line] * 40, b"\n", False, False, suffix) for suffix in ("", ".gz")]
-    for size in range(SMALLEST_PART, SMALLEST_PART + 3 * len(line)):
+    source = [File([line] * 12, b"\n", final, False, suffix) for suffix in suffixes]
+    whole = 12 * (len(line) + 1)
+    sizes = {*range(SMALLEST_PART, SMALLEST_PART + len(line) + 2)}
+    for border in (whole, len(source) * whole):
+        sizes.update(range(border - 3, border + 4))
+    for size in sizes:
         outcome = bodies_of(source, NDJSON, Layout(max_part_bytes=size))
-        assert b"".join(body.removesuffix(b"\n") + b"\n" for body in outcome.bodies) == (line + b"\n") * 80
+        assert b"".join(body.removesuffix(b"\n") + b"\n" for body in outcome.bodies) == (
+            line + b"\n"
+        ) * 12 * len(source)
         assert max(map(len, outcome.bodies)) <= size

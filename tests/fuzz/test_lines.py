@@ -37,6 +37,14 @@ def assert_same_verdict(document_type: str, line: bytes) -> None:
         assume(theirs != UNKNOWN_TYPE)
         assume(theirs is not None or not WHOLE_AS_FRACTION.search(line))
         raise AssertionError((document_type, line[:2000], ours, theirs))
+    # The fast reading, once with the line's own kind first and once as if kinds changed all the time.
+    checker = LineChecker(document_type)
+    for block in (line + b"\n") * 2, b"{}\n" * 6 + line:
+        last = checker.check(block)
+        assert bool(ours) == (last.lines - 1 in {finding.line for finding in last.findings}), (
+            document_type,
+            line[:2000],
+        )
 
 
 def typed_lines() -> st.SearchStrategy[tuple[str, bytes]]:
@@ -49,6 +57,7 @@ def test_lines_of_any_bytes(case: tuple[str, bytes]) -> None:
     document_type, line = case
     # A blank line is no line to either.
     assume(line.strip(b" \t\r\n\f\v"))
+    assume(b"\n" not in line)
     assert_same_verdict(document_type, line)
 
 
