@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import random
 import re
 import subprocess
 import sys
@@ -67,7 +68,13 @@ def run(name: str, seconds: int) -> bool:
         "-max_len=4096",
         "-print_final_stats=1",
     ]
-    command = [sys.executable, __file__, "--only", name, "--", *options]
+    corpus = folder / "corpus"
+    corpus.mkdir(exist_ok=True)
+    # atheris begins with a byte or two, of which hypothesis makes the simplest inputs alone, and grows them slowly.
+    dice = random.Random(name)
+    for number in range(100):
+        (corpus / f"begin-{number}").write_bytes(dice.randbytes(dice.randrange(100, 4000)))
+    command = [sys.executable, __file__, "--only", name, "--", *options, str(corpus)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     told = done.stdout + done.stderr
     ran, rate = (
