@@ -20,7 +20,11 @@ from airflow_bulk.documents.source.parts import SourceChanged, SourceError, Sour
 SKIP = 1 << 20  # bytes read and dropped at a time when a compressed file is wound forward
 PACKED_WINDOW = 8 << 20  # bytes a GET of a compressed object fetches: read once, front to back
 GZIP_BITE, GZIP_PIECE = 128 << 10, 256 << 10  # compressed bytes read, and plain bytes unpacked, at a time
-ZSTD_BITE = 16 << 10  # compressed bytes given to zstd at a time: bounds what comes out at once
+ZSTD_BITE = 2 << 10  # most compressed bytes given to zstd at a time: 64 MB come out at the very worst
+ZSTD_FIRST_SIP, ZSTD_PIECE = (
+    256,
+    1 << 20,
+)  # compressed bytes it is given first, and plain bytes that it is to make of them
 
 
 class Contents(Protocol):
@@ -221,7 +225,7 @@ class _Frames(ABC):
 
     @abstractmethod
     def _step(self) -> bytes:
-        """Unpack some of what was read; all of it is behind us then, or kept by the frame."""
+        """Unpack some of what was read; the rest of it stays in ``_packed`` or is kept by the frame."""
 
     def _fetch(self) -> bool:
         more = self._read_at(self.BITE, self._offset)
@@ -239,7 +243,7 @@ class _Frames(ABC):
                 return 0
             self._plain = memoryview(self._step())
             if self._frame.eof:
-                self._packed, self._frame = self._frame.unused_data, None
+                self._packed, self._frame = self._frame.unused_data + self._packed, None
                 self.sound = self._offset - len(self._packed)
         count = min(len(view), len(self._plain))
         view[:count] = self._plain[:count]
@@ -278,6 +282,9 @@ class _GzipFrames(_Frames):
 
 
 class _ZstdFrames(_Frames):
+    # The library unpacks all that it is given, and four bytes may stand for 128 kB: how much it is given follows what the
+    # last sip became.
+    _sip = ZSTD_FIRST_SIP
     BEGINS = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # the second: a frame to be skipped
     BITE = ZSTD_BITE
     PADDED = False
@@ -290,8 +297,13 @@ class _ZstdFrames(_Frames):
     def _step(self) -> bytes:
         if not self._packed and not self._fetch():
             raise EOFError
-        packed, self._packed = self._packed, b""
-        return bytes(self._frame.decompress(packed))
+        packed, self._packed = self._packed[: self._sip], self._packed[self._sip :]
+        plain = bytes(self._frame.decompress(packed))
+        if len(plain) > ZSTD_PIECE:
+            self._sip = max(1, self._sip * ZSTD_PIECE // len(plain))
+        elif self._sip < self.BITE and len(plain) < ZSTD_PIECE // 2:
+            self._sip *= 2
+        return plain
 
 
 class RemoteContents:

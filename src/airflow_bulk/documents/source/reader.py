@@ -205,9 +205,11 @@ class SourceReader:
                 view[:held] = view[length : length + held]
             elif held < limit:  # a long line: room for more of it, unless it is too long anyway
                 length = 2 * held
-                if held >= LOOK_AHEAD and isinstance(contents, PlainContents):
+                # Only where going back costs nothing: a packed or remote file is read once, so its line is held.
+                known = held >= LOOK_AHEAD and isinstance(contents, PlainContents)
+                if known:
                     length = self._line_length(contents, offset, held, left)
-                if length <= limit or held < LOOK_AHEAD:
+                if length <= limit or not known:
                     buffer = bytearray(min(length + 1, limit))
                     buffer[:held], view = view, memoryview(buffer)
                     continue
