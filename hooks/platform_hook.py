@@ -211,6 +211,13 @@ class PlatformHook(HttpHook):
 
     def _configure_session_from_auth(self, session: requests.Session, connection: Any) -> requests.Session:
         session.auth = _HeaderAuth(self.endpoint.headers)
+
+        def rebuild_auth(prepared: requests.PreparedRequest, response: requests.Response) -> None:
+            # On the way to another host, requests drops "Authorization" alone; ours may be in other headers.
+            for name in self.endpoint.headers:
+                prepared.headers.pop(name, None)
+
+        session.rebuild_auth = rebuild_auth  # type: ignore[method-assign]
         return session
 
     def _configure_session_from_extra(

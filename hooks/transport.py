@@ -9,6 +9,7 @@ repeatable or was certainly not carried out, with capped exponential backoff, ji
 from __future__ import annotations
 
 import email.utils
+import json
 import logging
 import math
 import time
@@ -263,7 +264,7 @@ def _policy(tries: int) -> dict[str, Any]:
 
 def _settle(call: Call[T], reply: Reply, budget: RateBudget, endpoint: Endpoint) -> T:
     """Turn an answer into the record, or into the error it means."""
-    problem = call.problem(_without_credentials(reply, endpoint))
+    problem = call.problem(without_credentials(reply, endpoint))
     if problem is None and reply.status < 300:
         try:
             return call.parse(reply)
@@ -357,12 +358,14 @@ def _unanswered(call: Call[Any], error: Exception, far: HowFar, endpoint: Endpoi
     )
 
 
-def _without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:
-    """An answer whose text may be told: a platform that quotes our credentials is not repeated."""
+def without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:
+    """An answer whose text may be told: a platform that quotes our credentials is not repeated, as JSON writes them either."""
     body = reply.body
     for secret in sorted({*endpoint.secrets, *endpoint.headers.values()}, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
-            body = body.replace(secret.encode(), b"*")
+            written = json.dumps(secret)[1:-1]
+            for form in (secret, written, written.replace("/", "\\/")):
+                body = body.replace(form.encode(), b"*")
     return reply if body is reply.body else reply._replace(body=body)
 
 

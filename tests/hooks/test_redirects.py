@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.hooks.centrapay import CentrapayHook
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from both_ways import WAYS, Connected, Outcome
@@ -75,15 +77,17 @@ def test_a_redirect_from_tls_to_plain_is_not_followed(
     assert (outcome.kind, other.connections) == ("Refused", 0)
 
 
-def test_a_session_of_ones_own_leaves_the_token_behind(bare: Connected) -> None:
-    """``get_conn`` is public: who calls it gets a session of ``requests``, which follows redirects."""
+@pytest.mark.parametrize("make", [MediarithmicsHook, CentrapayHook], ids=["Authorization", "X-Api-Key"])
+def test_a_session_of_ones_own_leaves_the_token_behind(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
+    """``get_conn`` is public: its session follows redirects, and would take a header that is not ``Authorization`` along."""
     with ScriptedServer(EMPTY) as other:
         moved = (307, {"Location": on_localhost(other.url)}, b"")
         with ScriptedServer(moved) as server:
-            hook: MediarithmicsHook = bare.hook(host=server.url)
-            hook.get_conn().get(server.url)
+            connection = {"conn_type": make.conn_type, "host": server.url, "password": TOKEN}
+            monkeypatch.setenv("AIRFLOW_CONN_MOVED", json.dumps(connection))
+            make("moved").get_conn().get(server.url)
     assert len(server.asked) == len(other.asked) == 1
-    assert server.asked[0].headers["authorization"] == TOKEN
+    assert TOKEN in str(server.asked[0].headers)
     assert TOKEN not in str(other.asked[0].headers)
 
 

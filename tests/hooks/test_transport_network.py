@@ -197,6 +197,14 @@ def test_a_platform_that_quotes_the_token_is_not_repeated(
     assert TOKEN not in caplog.text
 
 
+def test_a_token_that_is_quoted_as_json_writes_it_is_not_repeated(way: Way, bare: Connected) -> None:
+    token = 'Canary/To"ken+x='
+    said = json.dumps({"status": "error", "error": f"token {token}"}).replace("/", "\\/")
+    with ScriptedServer((400, {}, said.encode())) as server:
+        message = way(bare.hook(host=server.url, password=token), LIST).message
+    assert "token *" in message and "Canary" not in message
+
+
 def test_no_token_when_nobody_answers(way: Way, bare: Connected, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     call = calls.data_file("mics://x", access_token=TOKEN)

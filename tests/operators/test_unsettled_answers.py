@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from one_task import importing, once, profile
+from one_task import ME, MemoryStore, importing, once, profile
 
+from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
+from airflow_bulk.hooks.sending.protocol import Answer
+from airflow_bulk.hooks.transport import without_credentials
 from airflow_bulk.operators.document_import import SendingOptions
+from airflow_bulk.runs.record import Record
+from airflow_bulk.runs.recorded_parts import RecordedParts
+from airflow_bulk.runs.upload.gate import UploadGate
 
 
 def write_equal_lines(path: Path, count: int) -> list[str]:
@@ -74,3 +83,34 @@ def test_a_long_pause_is_left_to_airflow(emulator: Emulator, task: Any, tmp_path
     assert not isinstance(raised.value, AirflowFailException)
     assert one.run()["lines_accepted"] == 10
     assert emulator.held() == once(lines)
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 503])
+def test_an_answer_that_quotes_the_token_is_not_repeated(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    hook = MediarithmicsHook()
+    recorded = RecordedParts.empty(
+        Record(MemoryStore(), max_tries=1, clear_number=0, try_number=1, identity=ME)
+    )
+    part = Part(index=0, file=0, start=0, length=10, lines=1, body=10)
+    recorded.add([part])
+    gate = UploadGate(
+        recorded,
+        hook.document_imports(),
+        credentials=hook.credentials,
+        without_credentials=lambda reply: without_credentials(reply, hook.endpoint),
+        recording=False,
+        deadline=time.time() + 60,
+        on_execution=lambda execution_id, owner: None,
+    )
+    gate.may_begin(part)
+    gate.may_finish(part)
+    said = json.dumps({"status": "error", "error": f"bad token {emulator.token}"}).encode()
+    message = ""
+    try:
+        gate.answered(part, Answer(status, {"content-type": "application/json"}, said))
+    except Exception as error:
+        message = str(error)
+    assert "bad token" in message + caplog.text
+    assert emulator.token not in message + caplog.text

@@ -78,6 +78,7 @@ class UploadGate:
     :param recorded: the record's parts.
     :param port: how the platform takes uploads.
     :param credentials: what the platform calls its credentials, for messages.
+    :param without_credentials: leaves them out of an answer, which is told.
     :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).
     :param deadline: seconds since 1970 after which no part begins.
     :param on_execution: told the id of each execution, and its organisation, as soon as it is recorded.
@@ -89,6 +90,7 @@ class UploadGate:
         port: UploadPort,
         *,
         credentials: str,
+        without_credentials: Callable[[Reply], Reply],
         recording: bool,
         deadline: float,
         on_execution: Callable[[str, str | None], None],
@@ -96,6 +98,7 @@ class UploadGate:
         self.recorded = recorded
         self._port = port
         self._credentials = credentials
+        self._without_credentials = without_credentials
         self.checked_parts: list[Part] = []
         self.totals = CheckTotals()
         self.progress = SendingProgress()
@@ -187,7 +190,7 @@ class UploadGate:
         """Record the execution, or read what the platform refused."""
         entry = self._entry(part)
         reply = Reply(answer.status, answer.headers, answer.body)
-        problem = self._port.problem(reply)
+        problem = self._port.problem(self._without_credentials(reply))
         if problem is None and answer.status < 300:
             try:
                 execution = self._port.read_upload(reply)

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_bulk import judging
 from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
+from airflow_bulk.hooks.transport import without_credentials
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs.creation import find_or_create
 from airflow_bulk.runs.reconcile import Reconciliation
@@ -164,6 +165,7 @@ class UploadSubmission:
             self.recorded,
             self.port,
             credentials=self.hook.credentials,
+            without_credentials=lambda reply: without_credentials(reply, self.hook.endpoint),
             recording=overlap,
             deadline=self.started + self.args.timeout,
             on_execution=self._note_execution,
