@@ -45,7 +45,8 @@ class CreateDocumentImportOperator(RecordedOperator, _StepOperator):
     :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`.
 
     :param mime_type: None is ``APPLICATION_X_NDJSON``, since no file name says CSV here.
-    :param name_marker: add a random word to the end of the name, by which a later try finds the import again.
+    :param name_marker: add a word to the end of the name, by which a later try finds the import again; as
+        :class:`~airflow_bulk.arguments.SendingOptions` has it.
     :param settle: seconds to wait until the platform lists an import whose creation got no answer.
     """
 
@@ -109,7 +110,7 @@ class CreateDocumentImportOperator(RecordedOperator, _StepOperator):
                 record,
                 name=definition.name,
                 fields=definition.fields,
-                marked=read.flag("name_marker", self.name_marker),
+                marked=read.marker("name_marker", self.name_marker),
                 settle=read.number("settle", self.settle),
             ).import_id
             context["ti"].xcom_push(key="import_id", value=import_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,12 @@ def choice(field: str, value: object, allowed: Sequence[str]) -> str:
     return value.strip()
 
 
+def marker(field: str, value: object) -> bool | str:
+    """Read whether a name ends in a marker, or the very marker: 12 hexadecimal digits."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return text if re.fullmatch("[0-9a-f]{12}", text) else flag(field, value)
+
+
 def optional_choice(field: str, value: object, allowed: Sequence[str]) -> str | None:
     """Read one of a few texts; empty text and None become None."""
     return None if optional_text(field, value) is None else choice(field, value, allowed)
@@ -192,7 +199,8 @@ class SendingOptions:
     :param csv_delimiter: the character between the cells of a CSV row.
     :param check: check every line; with False bytes are sent unchanged, and lines are only counted.
     :param check_extension: refuse a file whose extension does not fit the mime type.
-    :param name_marker: add a random word to the end of the import's name, by which a later try finds the import. With
+    :param name_marker: add a word to the end of the import's name, by which a later try finds the import: it follows from
+        dag, task, run and map index. A task that was renamed in mid-run gets the word of its old name here. With
         False an import whose creation got no answer is not looked up: the task fails, and a person looks at the
         platform and clears the task. Once the import's id is recorded, its executions are found by their lines.
     :param resend_failed_parts: send a part again when its execution FAILED or was LOST, although it is not
@@ -255,7 +263,6 @@ class SendingOptions:
             "one_part_per_file",
             "check",
             "check_extension",
-            "name_marker",
             "resend_failed_parts",
         )
         return SendingOptions(
@@ -264,6 +271,7 @@ class SendingOptions:
             spool_dir=optional_text("sending.spool_dir", values["spool_dir"]),
             csv_delimiter=delimiter,
             settle=number("sending.settle", values["settle"]),
+            name_marker=marker("sending.name_marker", values["name_marker"]),
             **{name: flag(f"sending.{name}", values[name]) for name in flags},
         )
 

@@ -87,6 +87,7 @@ class Task:
     :param run_id: of its DAG run; another one for each task unless it is named.
     :param clears_discard: a clear deletes the task state, as from Airflow 3.4 on.
     :ivar pushed: what was pushed to XCom.
+    :ivar others: the run's other task instances, with their states.
     """
 
     _runs = itertools.count()
@@ -104,6 +105,8 @@ class Task:
         self.store = store or MemoryStore()
         self.asset_state = AssetState() if clears_discard else None
         self.state = "running"
+        self.task_id = "t"
+        self.others: dict[str, str] = {}
         self.pushed: dict[str, Any] = {}
         self.try_number = 0
         self.max_tries = 2
@@ -114,7 +117,7 @@ class Task:
         ti = SimpleNamespace(
             id=f"id-{self.try_number}",
             dag_id="d",
-            task_id="t",
+            task_id=self.task_id,
             run_id=self.run_id,
             map_index=-1,
             try_number=self.try_number,
@@ -131,9 +134,14 @@ class Task:
         }
         if self.asset_state is not None:
             context["asset_state_store"] = {record_asset(): self.asset_state}
-            ti.task = SimpleNamespace(on_success_callback=[])
-            ti.get_task_states = lambda **asked: {self.run_id: {"t": self.state}}
+            ti.task = SimpleNamespace(on_success_callback=[], dag=SimpleNamespace(task_ids=["t", "mapped"]))
+            ti.get_task_states = self.task_states
         return context
+
+    def task_states(self, *, task_ids: list[str] | None = None, **asked: Any) -> dict[str, dict[str, str]]:
+        """Those of the run: of this task, and of others, which may have left the DAG."""
+        states = {self.task_id: self.state, **self.others}
+        return {self.run_id: {name: states[name] for name in task_ids or states}}
 
     def run(self, **params: Any) -> Any:
         """One try, and what Airflow calls after a success."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from one_task import AssetState, Killed, MemoryStore, importing, once, profile, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
@@ -232,3 +233,42 @@ def test_a_list_that_cannot_be_read_is_not_empty(emulator: Emulator, task: Any, 
     assert emulator.imports() == []
     one.run()
     assert emulator.held() == once(lines)
+
+
+def test_a_task_that_was_renamed_in_mid_run(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    """To Airflow it is another task, and its record is empty: it is not sent twice before a person has said what it is."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    old = task(importing(source), run_id="renamed", clears_discard=True)
+    old.task_id = "old"
+    first = old.run()
+    told = {}
+    new = task(lambda: importing(source, **told)(), run_id="renamed", clears_discard=True)
+    new.others = {"old": "removed", "mapped_0": "success", "never_ran": "removed"}
+    with pytest.raises(
+        AirflowException, match=f"{first['import_id']} was created in this run by task 'old'"
+    ) as raised:
+        new.run()
+    assert emulator.held() == once(lines)
+    same, another = re.findall("name_marker='([0-9a-f]{12})'", str(raised.value))
+    sending = SendingOptions(max_part_bytes=20_000, settle=0.2, name_marker=same)
+    told["sending"] = sending
+    assert new.run()["import_id"] == first["import_id"]
+    assert emulator.held() == once(lines)
+
+    other = task(lambda: importing(source, **told)(), run_id="renamed", clears_discard=True)
+    other.others = new.others
+    told["sending"] = SendingOptions(max_part_bytes=20_000, settle=0.2, name_marker=another)
+    assert other.run()["import_id"] != first["import_id"]
+    assert emulator.held() == dict.fromkeys(once(lines), 2)
+
+
+def test_another_task_of_the_run_is_none_of_this_one(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    """Two tasks that import the same file into imports of the same name: both are in the DAG."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    for task_id in "mapped", "t":
+        one = task(importing(source), run_id="both", clears_discard=True)
+        one.task_id, one.others = task_id, {"mapped": "success"}
+        one.run()
+    assert emulator.held() == dict.fromkeys(once(lines), 2)

@@ -62,7 +62,7 @@ def create_once(
     *,
     settle: float,
     no_lookup: NoLookup = NO_MARKER,
-    look_unrecorded: bool = False,
+    look_first: Callable[[], str | None] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Create something remote exactly once over all tries: intent, look, act, record.
 
@@ -72,8 +72,8 @@ def create_once(
     :param look: ids that bear the intent's mark, or None where nothing can be looked up. Then ``create`` is one
         call, and where that call was certainly not carried out a later try acts without a doubt.
     :param no_lookup: what to say, and what to do, where nothing can be looked up.
-    :param look_unrecorded: the mark follows from the task, not from the record: look for it before the first act as well,
-        for every record may have been lost. What is found so has ``unrecorded`` in its intent.
+    :param look_first: asked before the first act: what bears the task's mark already, for every record may have been lost.
+        What is found so has ``unrecorded`` in its intent.
     :returns: the id, and the stored intent.
     :raises NotReconciled: two fit, or nothing can be looked up.
     """
@@ -85,7 +85,7 @@ def create_once(
     unsure = stored is not None
     if stored is None:
         stored = {**intent(), "max_tries": record.max_tries}
-        if look_unrecorded and look is not None and (there := _only_one(look(stored))) is not None:
+        if look_first is not None and (there := look_first()) is not None:
             log.warning(
                 "Nothing is recorded of an earlier try, but %s on the platform bears this task's mark. Going on with it.",
                 there,
@@ -225,7 +225,7 @@ def find_or_create(
     *,
     name: str,
     fields: Mapping[str, Any],
-    marked: bool,
+    marked: bool | str,
     settle: float,
 ) -> FoundImport:
     """Return this generation's import: recorded, found by its marker, or created now.
@@ -236,14 +236,16 @@ def find_or_create(
     :param port: how the platform creates and finds imports.
     :param name: the import's name, before the marker.
     :param fields: what else it is created with.
-    :param marked: end the name in the marker; without it nothing can be looked up.
+    :param marked: end the name in the marker; without it nothing can be looked up. A text is the marker of the first
+        generation: that of a task's old name.
     :param settle: seconds to wait for an import to show after an answer was lost.
     :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
     """
+    marker = marked if isinstance(marked, str) and record.generation == 1 else record.marker
 
     def intent() -> dict[str, Any]:
-        full = f"{name} [{record.marker}]" if marked else name
-        return {"name": full, "marker": record.marker, "conn_id": hook.conn_id, **port.place}
+        full = f"{name} [{marker}]" if marked else name
+        return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
 
     def create(stored: dict[str, Any]) -> str:
         import_id = text_id(
@@ -252,11 +254,37 @@ def find_or_create(
         log.info("Created %s %s, %r.", port.noun, import_id, stored["name"])
         return import_id
 
-    def look(stored: dict[str, Any]) -> list[str]:
-        found = run_calls(port.find(stored["marker"]), hook.send)
+    def find(word: str) -> list[str]:
+        found = run_calls(port.find(word), hook.send)
         return [text_id(one, f"What find returns for a {port.noun}") for one in found]
 
+    def look_first() -> str | None:
+        if (there := _only_one(find(marker))) is None and marked is True and record.generation == 1:
+            _refuse_renamed(port, record, find)
+        return there
+
     import_id, stored = create_once(
-        record, "import", intent, create, look if marked else None, settle=settle, look_unrecorded=marked
+        record,
+        "import",
+        intent,
+        create,
+        (lambda stored: find(stored["marker"])) if marked else None,
+        settle=settle,
+        look_first=look_first if marked else None,
     )
     return FoundImport(import_id, bool(stored.get("unrecorded")))
+
+
+def _refuse_renamed(port: UploadPort, record: Record, find: Callable[[str], list[str]]) -> None:
+    """Refuse to create an import while a task that has left the DAG in mid-run has one: this task may be that one, renamed.
+
+    :raises NotReconciled: naming both, and what to say in either case.
+    """
+    for task_id, marker in record.markers_of_tasks_gone():
+        if found := find(marker):
+            raise NotReconciled(
+                f"create a {port.noun}",
+                f"{found[0]} was created in this run by task {task_id!r}, which is not in the DAG any more",
+                retry=f"Nothing was sent. If this task is that one under a new name, say name_marker={marker!r}: it goes on "
+                f"with that {port.noun}. If it is another one, say name_marker={record.marker!r}.",
+            )

@@ -14,7 +14,8 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -249,7 +250,28 @@ class Record:
 
         So it is found again where every record was lost.
         """
-        return identity_hash(self._identity, self.generation)[:12]
+        return _marker(self._identity, self.generation)
+
+    def markers_of_tasks_gone(self) -> Iterator[tuple[str, str]]:
+        """The tasks of this run that are not in its DAG any more, with the markers that theirs would have had at first.
+
+        Airflow keeps their task instances. One with another map index is none that this task can have been.
+        """
+        ti = self._identity
+        dag = getattr(getattr(ti, "task", None), "dag", None)
+        if dag is None or not hasattr(ti, "get_task_states"):
+            return
+        suffix = f"_{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
+        for name in ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}):
+            unmapped, _, index = name.rpartition("_")
+            is_there = name in dag.task_ids or (index.isdigit() and unmapped in dag.task_ids)
+            if is_there or not name.endswith(suffix):
+                continue
+            task_id = name.removesuffix(suffix)
+            gone = SimpleNamespace(
+                dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=ti.map_index
+            )
+            yield task_id, _marker(gone, 1)
 
     # The clock of the task's own deadline.
 
@@ -346,6 +368,10 @@ class Record:
             "This task has ended before, and something in this run was cleared since, but whether it was this "
             "task cannot be told, so nothing is done again. Clear this task once more."
         )
+
+
+def _marker(identity: Any, generation: int) -> str:
+    return identity_hash(identity, generation)[:12]
 
 
 def _lost(verb: str, error: Exception) -> str:

@@ -263,7 +263,7 @@ class UploadSubmission:
                 self.record,
                 name=self.args.name,
                 fields=self.args.fields,
-                marked=bool(self.args.sending.name_marker),
+                marked=self.args.sending.name_marker,
                 settle=float(self.args.sending.settle),
             )
             if unrecorded:
