@@ -46,8 +46,9 @@ class RecordedOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Map the task: the inlet is given here, since a mapped task is not constructed where its DAG is parsed."""
-        inlets = _with_record(kwargs.get("inlets") or [])
-        return super().partial(**{**kwargs, "inlets": inlets} if inlets else kwargs)
+        partial = super().partial(**kwargs)
+        partial.kwargs["inlets"] = _with_record(partial.kwargs.get("inlets") or [])
+        return partial
 
 
 def _with_record(inlets: Any) -> list[Any]:

@@ -87,6 +87,7 @@ class Task:
     :param run_id: of its DAG run; another one for each task unless it is named.
     :param clears_discard: a clear deletes the task state, as from Airflow 3.4 on.
     :ivar pushed: what was pushed to XCom.
+    :ivar place: where in a loop it is.
     :ivar others: the run's other task instances, with their states.
     """
 
@@ -107,6 +108,7 @@ class Task:
         self.state = "running"
         self.task_id = "t"
         self.others: dict[str, str] = {}
+        self.place: dict[str, Any] = {}
         self.pushed: dict[str, Any] = {}
         self.try_number = 0
         self.max_tries = 2
@@ -122,6 +124,7 @@ class Task:
             map_index=-1,
             try_number=self.try_number,
             max_tries=self.max_tries,
+            **self.place,
             xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
         )
         run = SimpleNamespace(clear_number=self.clear_number, run_id=self.run_id)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -209,18 +211,78 @@ def test_every_record_is_lost_in_mid_import(
     assert result["lines_accepted"] == 300
 
 
-def test_every_record_is_lost_and_what_is_there_does_not_fit(
-    emulator: Emulator, task: Any, tmp_path: Path
+@pytest.mark.parametrize("lines", [177, 300], ids=["other line counts", "the same line counts"])
+def test_every_record_is_lost_and_the_source_is_another(
+    emulator: Emulator, task: Any, tmp_path: Path, lines: int
 ) -> None:
-    """The source is another one now: nothing is sent, since nobody can tell what is there."""
+    """Another Airflow on the same datamart, or a deleted run that was triggered again: nothing is taken for sent."""
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 300)
-    task(importing(source), run_id="lost").run()
+    first = task(importing(source), run_id="lost").run()
     before = emulator.held()
-    source.write_text("".join(profile(number) + "\n" for number in range(1000, 1177)))
-    with pytest.raises(Exception, match="fits no part"):
+    source.write_text("".join(profile(number) + "\n" for number in range(1000, 1000 + lines)))
+    with pytest.raises(AirflowException, match=f"{first['import_id']} .* another source") as raised:
         task(importing(source), run_id="lost").run()
     assert emulator.held() == before
+    (word,) = re.findall("name_marker='([0-9a-f]{12})'", str(raised.value))
+    sending = SendingOptions(max_part_bytes=20_000, settle=0.2, name_marker=word)
+    assert task(importing(source, sending=sending), run_id="lost").run()["lines_accepted"] == lines
+    assert emulator.held().total() == 300 + lines
+
+
+def test_every_record_is_lost_and_the_parts_are_cut_in_another_way(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    task(importing(source), run_id="lost").run()
+    sending = SendingOptions(max_part_bytes=15_000, settle=0.2)
+    with pytest.raises(AirflowException, match="fits no part"):
+        task(importing(source, sending=sending), run_id="lost").run()
+    assert emulator.held() == once(lines)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_a_record_that_was_begun_before_there_were_copies(
+    emulator: Emulator, task: Any, tmp_path: Path, tries: int
+) -> None:
+    """Airflow was upgraded in mid-run, while the task was deferred (1 try) or before its retry (2)."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    one = task(importing(source))
+    one.store.set = _dies_at_outcome(one.store, 1)
+    with pytest.raises(Killed):
+        one.run()
+    one.asset_state = AssetState()
+    one.try_number -= 2 - tries
+    # Killed where it has read everything and sent nothing.
+    death = Death(1, after=False)
+    kept, one.store = one.store, MemoryStore()
+    one.store.values = kept.values
+    one.store.set = lambda key, value, **options: (
+        death.write(MemoryStore.set, one.store, key, value)
+        if ".parts." in key
+        else MemoryStore.set(one.store, key, value)
+    )
+    with pytest.raises(Killed):
+        one.run()
+    one.store.set = functools.partial(MemoryStore.set, one.store)
+    one.clear()
+    one.run()
+    assert emulator.held() == once(lines)
+    assert len(emulator.imports()) == 1
+
+
+def test_iterations_of_a_loop_are_not_each_other(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    """Airflow 3.4 gives every iteration the map index -1, and tells them apart by their region."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    region = uuid.uuid4()
+    for index in 0, 1:
+        one = task(importing(source), run_id="looped", clears_discard=True)
+        one.place = {"region_id": region, "region_index": index}
+        one.run()
+    assert emulator.held() == dict.fromkeys(once(lines), 2)
 
 
 def test_a_list_that_cannot_be_read_is_not_empty(emulator: Emulator, task: Any, tmp_path: Path) -> None:

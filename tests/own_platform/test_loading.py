@@ -76,7 +76,7 @@ def test_the_dag_of_the_page(
     result = pulled(run, "load")
     assert (result["lines_accepted"], result["lines_failed"]) == (500, 1)
     assert depot.held() == once(good)
-    assert re.fullmatch(r"Stock of \d{4}-\d\d-\d\d \[\w+\]", depot.loads()[0]["name"])
+    assert re.fullmatch(r"Stock of \d{4}-\d\d-\d\d \[\w+\] \[\w+\]", depot.loads()[0]["name"])
     assert "/loads/1/jobs/1/errors, line 501: sku is missing" in "".join(capfd.readouterr())
 
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Creations at most within one try when each answer is lost and nothing is found.
 CREATIONS = 3
+#: Digits of the source's fingerprint in an import's name.
+SOURCE_DIGITS = 8
 #: Acts at most of one creation while the platform says that nothing was carried out.
 ACTS = 5
 
@@ -227,6 +229,7 @@ def find_or_create(
     fields: Mapping[str, Any],
     marked: bool | str,
     settle: float,
+    source: str = "",
 ) -> FoundImport:
     """Return this generation's import: recorded, found by its marker, or created now.
 
@@ -239,12 +242,15 @@ def find_or_create(
     :param marked: end the name in the marker; without it nothing can be looked up. A text is the marker of the first
         generation: that of a task's old name.
     :param settle: seconds to wait for an import to show after an answer was lost.
+    :param source: the fingerprint of what is to be sent: of an import of which nothing is recorded, its first digits in the
+        name tell whether it was made of the same.
     :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
     """
     marker = marked if isinstance(marked, str) and record.generation == 1 else record.marker
 
     def intent() -> dict[str, Any]:
-        full = f"{name} [{marker}]" if marked else name
+        made_of = f" [{source[:SOURCE_DIGITS]}]" if source else ""
+        full = f"{name}{made_of} [{marker}]" if marked else name
         return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
 
     def create(stored: dict[str, Any]) -> str:
@@ -259,8 +265,17 @@ def find_or_create(
         return [text_id(one, f"What find returns for a {port.noun}") for one in found]
 
     def look_first() -> str | None:
-        if (there := _only_one(find(marker))) is None and marked is True and record.generation == 1:
+        there = _only_one(find(marker))
+        if there is None and marked is True and record.generation == 1:
             _refuse_renamed(port, record, find)
+        if there is not None and source and there not in find(f"{source[:SOURCE_DIGITS]}] [{marker}"):
+            raise NotReconciled(
+                f"create a {port.noun}",
+                f"{there} bears this task's mark, was made of another source, and nothing is recorded of it: it may be of another "
+                "Airflow, or of a DAG run that was deleted",
+                retry="Nothing was sent. To import this source beside it, say name_marker="
+                f"{record.other_marker(source)!r}.",
+            )
         return there
 
     import_id, stored = create_once(

@@ -252,6 +252,13 @@ class Record:
         """
         return _marker(self._identity, self.generation)
 
+    def other_marker(self, reason: str) -> str:
+        """A marker for work that is to stand beside what bears :attr:`marker`.
+
+        :param reason: another one for each.
+        """
+        return _marker(self._identity, f"{self.generation} {reason}")
+
     def markers_of_tasks_gone(self) -> Iterator[tuple[str, str]]:
         """The tasks of this run that are not in its DAG any more, with the markers that theirs would have had at first.
 
@@ -370,7 +377,7 @@ class Record:
         )
 
 
-def _marker(identity: Any, generation: int) -> str:
+def _marker(identity: Any, generation: object) -> str:
     return identity_hash(identity, generation)[:12]
 
 

@@ -21,6 +21,8 @@ ASSET_NAME = "airflow-bulk-record"
 ASSET_URI = "x-airflow-bulk://record"
 #: The key in the task's state that says where its copies are; without it, nothing of the task's state can be trusted to be whole.
 HEADER = "copies"
+#: One of these is the first value that a run writes.
+BEGUN_BY = ("generation", "g1.started", "g1.import", "g1.batch", "g1.before_pause", "g1.end")
 
 
 class KeyValueStore(Protocol):
@@ -51,13 +53,16 @@ def record_asset() -> Any:
 
 
 def identity_hash(ti: Any, *more: object) -> str:
-    """Sixteen hexadecimal digits that follow from dag, run, task and map index, and from nothing else.
+    """Sixteen hexadecimal digits that follow from dag, run, task and map index, and in a loop (3.4) from the iteration.
 
     :param ti: the task instance.
     :param more: what else tells things of one task apart.
     """
-    map_index = -1 if ti.map_index is None else int(ti.map_index)
-    text = "\n".join(map(str, (ti.dag_id, ti.run_id, ti.task_id, map_index, *more)))
+    place: list[object] = [-1 if ti.map_index is None else int(ti.map_index)]
+    region = getattr(ti, "region_id", None)
+    if region is not None and region.int:  # every iteration of a loop has map index -1
+        place += [region, ti.region_index]
+    text = "\n".join(map(str, (ti.dag_id, ti.run_id, ti.task_id, *place, *more)))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -68,7 +73,7 @@ class RecordCopy:
     :param prefix: of the keys of this task, in this life of its run.
     :param try_number: of this try; its copies bear it.
     :param former: the newest try whose copies count; 0 where the task's own state is whole.
-    :param fills: the task's state may hold values that were never copied: copy what is read, too.
+    :param fills: the task's state holds values that were never copied: copy what is read, too.
     """
 
     def __init__(
@@ -92,20 +97,35 @@ class RecordCopy:
         except KeyError:
             return None
         ti = context["ti"]
-        try_number, owner = int(ti.try_number or 1), identity_hash(ti)
+        # The moment that a run is for tells it from one that was deleted and triggered again under its id.
+        owner = identity_hash(ti, getattr(context.get("dag_run"), "run_after", ""))
+        try_number = int(ti.try_number or 1)
         header = task_state.get(HEADER)
-        fills = False
         if header is None:
-            # A first try, a task that was cleared, or a record that was begun before there were copies. A first try asks
-            # nobody: copies of its name are those of a run that was deleted.
-            life = store.get(owner) if try_number > 1 else None
-            header = {"life": (life or {}).get("life") or str(ti.id), "former": try_number - 1 if life else 0}
-            fills = life is None and try_number > 1
-            if life is None:
-                store.set(owner, {"life": header["life"]})
-            task_state.set(HEADER, header)
-        prefix = f"{owner}/{header['life']}"
-        return cls(store, prefix, try_number=try_number, former=int(header["former"]), fills=fills)
+            header = cls._begin(store, owner, ti, try_number, task_state)
+        return cls(
+            store,
+            f"{owner}/{header['life']}",
+            try_number=try_number,
+            former=int(header["former"]),
+            fills=bool(header["fills"]),
+        )
+
+    @staticmethod
+    def _begin(store: KeyValueStore, owner: str, ti: Any, try_number: int, task_state: Any) -> dict[str, Any]:
+        """Write the header: of a first try, of a task that was cleared, or of a record that was begun before Airflow 3.4."""
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        # A first try asks nobody: copies of its name are those of a run that was deleted.
+        life = store.get(owner) if try_number > 1 else None
+        header = {"life": str(ti.id), "former": 0, "fills": False}
+        if life is not None:
+            header |= {"life": life["life"], "former": try_number - 1}
+        else:
+            header["fills"] = any(task_state.get(key) is not None for key in BEGUN_BY)
+            store.set(owner, {"life": header["life"]})
+        task_state.set(HEADER, header, retention=NEVER_EXPIRE)
+        return header
 
     def _key(self, try_number: int, key: str) -> str:
         return f"{self._prefix}/{try_number}/{key}"

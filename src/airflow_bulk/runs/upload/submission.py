@@ -97,6 +97,7 @@ class UploadSubmission:
         self._push = push
         self._console_url = console_url
         self._baseline = ""
+        self._fingerprint = ""
         self._unrecorded = False
         self.after_another_try = False
         self._pool: SenderPool | None = None
@@ -107,6 +108,7 @@ class UploadSubmission:
         self.started, cleared = self.record.started(submitted=stored is not None)
         if stored is not None:
             self.plan = msgspec.convert(stored, SourcePlan)
+            self._fingerprint = self.plan.fingerprint
             self.recorded = RecordedParts(self.record)
         if cleared:
             for entry in self.recorded.entries:
@@ -135,6 +137,7 @@ class UploadSubmission:
             self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
             return False
         found = planning.fingerprint(files)
+        self._fingerprint = found.fingerprint
         if self.plan is not None:
             try:
                 planning.compare(self.plan, found)
@@ -265,6 +268,7 @@ class UploadSubmission:
                 fields=self.args.fields,
                 marked=self.args.sending.name_marker,
                 settle=float(self.args.sending.settle),
+                source=self._fingerprint,
             )
             if unrecorded:
                 self._unrecorded = True
