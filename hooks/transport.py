@@ -339,7 +339,12 @@ def _lost(
             status=status,
         )
     error = TryLater(
-        call.what, why, retry=say_retry(ASK_AGAIN, retry_after), status=status, retry_after=retry_after
+        call.what,
+        why,
+        retry=say_retry(ASK_AGAIN, retry_after),
+        status=status,
+        retry_after=retry_after,
+        passing=passing,
     )
     return _Again(error, retry_after) if passing else error
 
@@ -354,7 +359,10 @@ def _unanswered(call: Call[Any], error: Exception, far: HowFar, endpoint: Endpoi
     # Repeating it within seconds cannot help, nor does a retry before somebody has acted.
     check = "Check the server's certificate, and the fields verify and ca_path of the connection."
     return TryLater(
-        call.what, f"{why}: {far.value}", retry=f"{check} {ASK_AGAIN} It cannot help before that."
+        call.what,
+        f"{why}: {far.value}",
+        retry=f"{check} {ASK_AGAIN} It cannot help before that.",
+        passing=False,
     )
 
 

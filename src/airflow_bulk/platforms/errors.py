@@ -90,13 +90,22 @@ class TryLater(PlatformError):
     """429, 5xx, an answer that cannot be read, or no connection; repeating the call did not help.
 
     :param retry_after: seconds after which the platform wants the next call, if it said so.
+    :param passing: it passes by itself; False where somebody has to act first, such as for a certificate.
     """
 
     def __init__(
-        self, what: str, why: str, *, retry: str, status: int | None = None, retry_after: float | None = None
+        self,
+        what: str,
+        why: str,
+        *,
+        retry: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        passing: bool = True,
     ) -> None:
         super().__init__(what, why, retry=retry, status=status)
         self.retry_after = retry_after
+        self.passing = passing
 
 
 class FateUnknown(PlatformError):

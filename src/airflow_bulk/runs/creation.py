@@ -15,7 +15,7 @@ from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater, text_id
-from airflow_bulk.runs.reconcile import NotReconciled, SeveralFit, list_until_two_agree
+from airflow_bulk.runs.reconcile import NotReconciled, SeveralFit, StaysUnclear, list_until_two_agree
 from airflow_bulk.runs.record import Record
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _found(
     no_lookup: NoLookup,
 ) -> str | None:
     if look is None:
-        raise NotReconciled(
+        raise StaysUnclear(
             "tell whether an earlier act was carried out",
             f"its answer was lost, and {no_lookup.why}",
             retry=no_lookup.retry,

@@ -30,6 +30,17 @@ WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task 
 KINDS_NAMED = 3
 
 
+class TryFailed(AirflowException):
+    """The try failed, and a retry may go better. Raised without the layers below, which Airflow would log.
+
+    :param error: what failed; a retry policy decides from it (:mod:`airflow_bulk.retrying`).
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class DeadlinePassed(AirflowException):
     """The work's own deadline passed; the record is kept."""
 
@@ -46,7 +57,7 @@ def as_airflow_errors() -> Iterator[None]:
     except FOR_GOOD as error:
         raise AirflowFailException(str(error)) from None
     except RETRIED as error:
-        raise AirflowException(str(error)) from None
+        raise TryFailed(error) from None
 
 
 def say_late(

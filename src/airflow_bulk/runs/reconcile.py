@@ -36,7 +36,11 @@ class NotReconciled(PlatformError):
     """What is on the platform does not tell what an earlier act did; nothing is sent again."""
 
 
-class SeveralFit(NotReconciled):
+class StaysUnclear(NotReconciled):
+    """A retry finds the same, so a person has to look at the platform."""
+
+
+class SeveralFit(StaysUnclear):
     """More than one thing on the platform may be what an earlier act made."""
 
 
@@ -226,13 +230,15 @@ class Reconciliation:
             else "The import was given from outside, so a retry finds the same: say exclusive=True if nobody else feeds it."
         )
         # Its lines may be counted later; what is counted stays as it is.
+        counting = one.lines is None and not one.remote_status.over
         then = (
             "A retry looks again: by then its lines may be counted."
-            if one.lines is None and not one.remote_status.over
+            if counting
             else "A retry finds the same. Look at these executions on the platform; a new DAG run imports into an import "
             "of its own."
         )
-        return NotReconciled(
+        kind = NotReconciled if counting and not hint else StaysUnclear
+        return kind(
             "reconcile what an earlier act left on the platform",
             f"execution {one.id} ({one.status}, {lines}) fits {parts}; candidates: {name_ids(rivals)}",
             retry=f"Nothing was sent again. {hint or then}",

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 from airflow_bulk.documents.source.files import MAGIC, FoundFile, version_of
-from airflow_bulk.documents.source.parts import SourceChanged, SourceError, SourceFile, counted
+from airflow_bulk.documents.source.parts import (
+    SourceChanged,
+    SourceError,
+    SourceFile,
+    SourceUnusable,
+    counted,
+)
 
 SKIP = 1 << 20  # bytes read and dropped at a time when a compressed file is wound forward
 PACKED_WINDOW = 8 << 20  # bytes a GET of a compressed object fetches: read once, front to back
@@ -330,7 +336,7 @@ class RemoteContents:
             self._held = b""  # let the old window go before the next one comes
             self._held, self._start = self._fetch(offset), offset
             if not offset and self._record.compression == "" and self._held.startswith(tuple(MAGIC)):
-                raise SourceError(
+                raise SourceUnusable(
                     f"{self._record.uri}: is compressed, though its name does not end in .gz or .zst. "
                     "Rename the object. Nothing of it was sent."
                 )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from airflow_bulk.documents.source.parts import Part, SourceError
+from airflow_bulk.documents.source.parts import Part, SourceUnusable
 from airflow_bulk.documents.source.reader import Block, SourceReader
 
 LEAST_PART_BYTES = 1_000
@@ -30,7 +30,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     :param one_part_per_file: never put two files in one part.
     :param workers: parts that may be in flight at once; with more than one, neighbouring parts get
         slightly different limits, so that parts of equally long lines differ in their line counts.
-    :raises SourceError: the limit is too low to be meant.
+    :raises SourceUnusable: the limit is too low to be meant.
     """
 
     max_part_bytes: int = 100_000_000
@@ -39,7 +39,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.max_part_bytes < LEAST_PART_BYTES:
-            raise SourceError(
+            raise SourceUnusable(
                 f"max_part_bytes is {self.max_part_bytes}, less than {LEAST_PART_BYTES:,}. Nothing was sent."
             )
 

@@ -15,7 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from airflow_bulk.documents.source.parts import NothingFound, SourceError, SourceFile, SourceMissing
+from airflow_bulk.documents.source.parts import (
+    NothingFound,
+    SourceError,
+    SourceFile,
+    SourceMissing,
+    SourceUnusable,
+)
 
 UNSENT = "Nothing was sent; a retry looks again."
 UNSENT_UNTIL_CHANGED = "Nothing was sent; a retry helps only once this is changed."
@@ -83,7 +89,7 @@ def find_files(
     found: dict[Any, FoundFile] = {}
     for entry in [source] if isinstance(source, str) else source:
         if not entry:
-            raise SourceError(f"An empty text is not a source. {UNSENT_UNTIL_CHANGED}")
+            raise SourceUnusable(f"An empty text is not a source. {UNSENT_UNTIL_CHANGED}")
         for file in _resolve(entry, open_path):
             if check_extension:
                 _refuse_foreign_ending(file.record, mime_type)
@@ -119,7 +125,7 @@ def unreadable(uri: str, error: OSError, hint: str = "") -> SourceError:
     if error.errno == errno.ENOENT:
         return SourceMissing(f"{uri}: no such file.{hint} {UNSENT}")
     if error.errno == errno.EISDIR:
-        return SourceError(
+        return SourceUnusable(
             f"{uri}: is a directory. Name its files, for example {uri.rstrip('/')}/*. {UNSENT_UNTIL_CHANGED}"
         )
     return SourceError(f"{uri}: cannot be read ({error.strerror or type(error).__name__}). {UNSENT}")
@@ -149,7 +155,7 @@ def _local_hint(name: str) -> str:
 def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[FoundFile]:
     if "://" in entry and not entry.startswith("file://"):
         if open_path is None:
-            raise SourceError(
+            raise SourceUnusable(
                 f"{shown(entry)}: no storage is set up for this kind of URI. {UNSENT_UNTIL_CHANGED}"
             )
         yield from _resolve_remote(entry, open_path)
@@ -178,7 +184,7 @@ def _look_at(name: str) -> FoundFile:
             if stat.S_ISDIR(state.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "is a directory")
             if not stat.S_ISREG(state.st_mode):
-                raise SourceError(f"{uri}: is not a regular file. {UNSENT_UNTIL_CHANGED}")
+                raise SourceUnusable(f"{uri}: is not a regular file. {UNSENT_UNTIL_CHANGED}")
             magic = os.pread(handle, 4, 0)
         finally:
             os.close(handle)
@@ -270,7 +276,7 @@ def _refuse_foreign_ending(record: SourceFile, mime_type: str) -> None:
     if name.suffix.lower() in COMPRESSIONS:
         name = name.with_suffix("")
     if name.suffix.lower() in FOREIGN_ENDINGS.get(mime_type, ()):
-        raise SourceError(
+        raise SourceUnusable(
             f"{record.uri}: its name ends in {name.suffix}, but the import takes {mime_type}. {UNSENT_UNTIL_CHANGED} "
             "If only the name is wrong, say SendingOptions(check_extension=False)."
         )

@@ -58,6 +58,10 @@ class SourceError(ValueError):
     """The source cannot be used as it is. The message names the file and why; never a line's content."""
 
 
+class SourceUnusable(SourceError):
+    """The source as it is can never be sent: every look finds the same, until a person changes something."""
+
+
 class SourceMissing(SourceError):
     """A file that was named does not exist."""
 
@@ -70,7 +74,7 @@ class SourceChanged(SourceError):
     """A file is not what it was when it was first read. The message names the file."""
 
 
-class LineCheckFailed(SourceError):
+class LineCheckFailed(SourceUnusable):
     """The function that checks the lines of another platform cannot be imported, or failed at a line."""
 
 

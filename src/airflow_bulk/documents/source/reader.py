@@ -24,7 +24,7 @@ from airflow_bulk.documents.source.beginning import (
 )
 from airflow_bulk.documents.source.contents import Contents, PlainContents, open_contents
 from airflow_bulk.documents.source.files import UNSENT, FoundFile
-from airflow_bulk.documents.source.parts import SourceError, SourceFile
+from airflow_bulk.documents.source.parts import SourceFile, SourceUnusable
 
 BLOCK = 256 << 10  # bytes checked at a time: measured best (performance.md section 3)
 LOOK_AHEAD = 4 << 20  # bytes of a line that are held before its end is looked for (in plain local files)
@@ -68,7 +68,7 @@ class Beginning(NamedTuple):
 def read_beginning(record: SourceFile, contents: Contents, rules: LineRules) -> Beginning:
     """Look at the first bytes of a file, and at its first line that is not blank.
 
-    :raises SourceError: it cannot be what it should be: a text in another encoding or with other line ends, a JSON
+    :raises SourceUnusable: it cannot be what it should be: a text in another encoding or with other line ends, a JSON
         array, a document over several lines, a CSV header that is missing or wrong.
     """
     first = read_at(contents, 0, FIRST_LOOK)
@@ -102,8 +102,8 @@ def _behind_header(record: SourceFile, first: bytes, bom: int, rules: LineRules)
     return Beginning(stop, header, 2)
 
 
-def _refused(record: SourceFile, why: str) -> SourceError:
-    return SourceError(f"{record.uri}: {why}. {UNSENT}")
+def _refused(record: SourceFile, why: str) -> SourceUnusable:
+    return SourceUnusable(f"{record.uri}: {why}. {UNSENT}")
 
 
 class Block(NamedTuple):
@@ -162,7 +162,7 @@ class SourceReader:
             record = self.files[file].record
             found = read_beginning(record, self.contents(file), self.rules)
             if len(found.header) >= self.max_part_bytes:
-                raise SourceError(
+                raise SourceUnusable(
                     f"{record.uri}: line 1: the header alone has {len(found.header)} bytes, but a part may have "
                     f"{self.max_part_bytes}. {UNSENT}"
                 )

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
-from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError
+from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError, SourceUnusable
 from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import CheckTotals, RejectFile
 from airflow_bulk.judging import how_many, share_of
@@ -128,7 +128,7 @@ def nothing_to_send(args: UploadArguments, why: str) -> None:
 def open_path(uri: str) -> Any:
     """Return what opens an object of a store.
 
-    :raises SourceError: the provider of its scheme is not installed.
+    :raises SourceUnusable: the provider of its scheme is not installed.
     """
     from airflow.sdk import ObjectStoragePath
 
@@ -137,7 +137,7 @@ def open_path(uri: str) -> Any:
         path.fs  # noqa: B018 (Airflow looks for the scheme's provider only now)
     except ValueError as error:
         scheme = uri.partition("://")[0]
-        raise SourceError(
+        raise SourceUnusable(
             f"{scheme}:// is not understood here ({error}): the storage's provider is not installed. The extras "
             "[s3], [gcs] and [azure] of this package bring it. Nothing more was sent; a retry cannot help before that."
         ) from error
