@@ -192,6 +192,18 @@ def test_a_sensor_waits_and_fails_by_the_same_rules(emulator: Emulator, conn_id:
     assert seconds_to_wait(row) == 900
 
 
+def test_what_does_not_pass_by_itself_is_retried_as_airflow_says(emulator: Emulator, conn_id: str) -> None:
+    """Waiting for hours would only hide that somebody has to act."""
+
+    @task(task_id="load")
+    def look() -> None:
+        MediarithmicsHook(conn_id).executions("1", "1").snapshots()
+
+    emulator.fault("server_error", status=501, method="GET", path="/executions$")
+    row = one_try(look)
+    assert (row.state, row.retry_delay_override, row.retry_reason) == ("up_for_retry", None, None)
+
+
 def test_a_task_of_the_authors_own_is_decided_by_what_our_hook_raises(
     emulator: Emulator, conn_id: str
 ) -> None:

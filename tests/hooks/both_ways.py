@@ -44,6 +44,7 @@ class Outcome:
     :param kind: the error's class, or None.
     :param message: the error's text, without the library's name for it.
     :param attempts: the HTTP status of each request that arrived; None where none went back.
+    :param passing: whether the error says that it passes by itself.
     """
 
     record: Any
@@ -52,12 +53,14 @@ class Outcome:
     status: int | None
     retry_after: float | None
     attempts: tuple[int | None, ...] = ()
+    passing: bool = False
 
 
 def _told(error: PlatformError) -> Outcome:
     message = re.sub(r" \((\w*(Error|Exception|Timeout|Disconnected)\w*)\)", "", str(error))
     message = re.sub(r"error id [-0-9a-f]{36}", "error id *", message)
-    return Outcome(None, type(error).__name__, message, error.status, getattr(error, "retry_after", None))
+    asked, passing = getattr(error, "retry_after", None), getattr(error, "passing", False)
+    return Outcome(None, type(error).__name__, message, error.status, asked, passing=passing)
 
 
 def by_send(hook: MediarithmicsHook, call: Call[Any], **options: Any) -> Outcome:

@@ -293,6 +293,7 @@ def test_a_certificate_nobody_signed_is_refused_once(
     assert "the certificate of the server was refused, so nothing was sent" in outcome.message
     assert "verify and ca_path of the connection" in outcome.message
     assert outcome.message.endswith("It cannot help before that.")
+    assert not outcome.passing
     assert tls_emulator.requests() == []
 
 

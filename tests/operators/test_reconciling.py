@@ -8,7 +8,7 @@ from one_task import ME, MemoryStore
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.operators.document_import import SendingOptions
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.runs.reconcile import NotReconciled, Reconciliation
+from airflow_bulk.runs.reconcile import Reconciliation, StaysUnclear
 from airflow_bulk.runs.record import Record
 from airflow_bulk.runs.recorded_parts import PartState, RecordedParts
 
@@ -39,7 +39,7 @@ def test_one_that_tells_no_lines_is_nobodys_while_another_fits(own: bool) -> Non
     settling = Reconciliation(
         Shown(silent, counted), recorded, SendingOptions(settle=0), own=own, exclusive=True, baseline="9"
     )
-    with pytest.raises(NotReconciled, match="candidates: 11, 10"):
+    with pytest.raises(StaysUnclear, match="candidates: 11, 10"):
         settling.run()
     (entry,) = RecordedParts(record).entries
     assert entry.state is PartState.COMMIT
