@@ -28,8 +28,9 @@ import psutil
 
 from airflow_api import AirflowApi, AirflowApiError
 
-#: What a component says last when SQLite's lock brought it down, and how often it is started again.
-SQLITE_BUSY = "database is locked"
+#: What a component says last when something brought it down that a deployment would start it again after: SQLite's lock, and in
+#: Airflow 3.4.0b2 a task that the API server and the scheduler try again at the same time.
+PASSING_ENDS = ("database is locked", "task_instance_current_key")
 MOST_RESTARTS = 10
 COMPONENTS: dict[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
@@ -319,14 +320,14 @@ class AirflowStack:
     def check_alive(self) -> None:
         """Raise, with the end of its log, if a component has died that nobody killed on purpose.
 
-        One that SQLite's lock brought down on a busy machine is started again, as any deployment would do.
+        One that ``PASSING_ENDS`` knows is started again, as any deployment would do.
         """
         with self._looking:
             for name, process in list(self._processes.items()):
                 if process.poll() is None:
                     continue
                 tail = self.log_tail(name, lines=60)
-                if SQLITE_BUSY not in tail or self._restarts >= MOST_RESTARTS:
+                if not any(one in tail for one in PASSING_ENDS) or self._restarts >= MOST_RESTARTS:
                     raise StackError(f"{name} ended with {process.returncode}:\n{tail}")
                 self._restarts += 1
                 self.start_component(name)

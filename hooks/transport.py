@@ -8,18 +8,16 @@ repeatable or was certainly not carried out, with capped exponential backoff, ji
 
 from __future__ import annotations
 
-import email.utils
 import json
 import logging
-import math
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import tenacity
 
 from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
+from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import (
@@ -46,8 +44,6 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 #: Tries of one call in all, and the cap of the wait between two (seconds).
 TRIES = 5
 LONGEST_WAIT = 30.0
-#: A ``Retry-After`` beyond this many seconds is left to Airflow's retry delay.
-LONGEST_RETRY_AFTER = 120.0
 
 #: Anything shorter is a word and no secret; Airflow's own masks begin at the same length.
 SHORTEST_SECRET = 5
@@ -375,34 +371,3 @@ def without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:
             for form in (secret, written, written.replace("/", "\\/")):
                 body = body.replace(form.encode(), b"*")
     return reply if body is reply.body else reply._replace(body=body)
-
-
-def say_wait(status: int, asked: float | None) -> str:
-    """Say how long a platform asks to be left alone, after a comma; a 429 is silent about it at worst.
-
-    :param asked: seconds of its ``Retry-After``; None: it sent none that can be read.
-    """
-    if asked is not None:
-        return f", and asks to wait {asked:.0f} s"
-    return ", and does not say how long to wait" if status == 429 else ""
-
-
-def say_retry(retry: str, asked: float | None) -> str:
-    """Say what a retry does; an early one cannot help where the platform asks for more than a call waits.
-
-    :param asked: seconds of the platform's ``Retry-After``; None: it sent none that can be read.
-    """
-    long = asked is not None and asked > LONGEST_RETRY_AFTER
-    return f"{retry} Let it come later than that, by the task's retry_delay." if long else retry
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header (seconds or a date), or None."""
-    if not value:
-        return None
-    with suppress(ValueError):
-        seconds = float(value)
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    with suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return None

@@ -122,7 +122,10 @@ class RunOperator(RecordedOperator):
     def _identity(self, context: Context) -> str:
         ti = context["ti"]
         mapped = f".{ti.map_index}" if (ti.map_index or 0) >= 0 and ti.map_index is not None else ""
-        return f"{ti.dag_id}.{ti.run_id}.{ti.task_id}{mapped}"
+        region = getattr(ti, "region_id", None)
+        index = getattr(ti, "region_index", None)
+        looped = f".{region.hex[:8]}.{index}" if region is not None and region.int else ""
+        return f"{ti.dag_id}.{ti.run_id}.{ti.task_id}{mapped}{looped}"
 
     def _push(self, context: Context) -> Any:
         def push(key: str, value: Any) -> None:

@@ -109,7 +109,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
 
     :param document_type: one of the platform's types, such as ``USER_PROFILE``.
     :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
-    :param name: name of the import; a word in brackets is added (``SendingOptions(name_marker)``).
+    :param name: name of the import; two words in brackets are added (``SendingOptions(name_marker)``).
     :param datamart_id: None takes the connection's.
     :param mediarithmics_conn_id: connection of type ``mediarithmics``.
     :param mime_type: None is the format of the document type; a ``USER_SEGMENT`` is CSV where all files end in

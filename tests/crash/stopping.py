@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.runs.record_copy import clears_discard
 
 #: A task that nobody lets go ends by itself.
 LONGEST_STOP = 150.0
@@ -65,6 +66,9 @@ class StoppingStore:
     def get(self, key: str, default: Any = None) -> Any:
         return self._store.get(key, default)
 
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
     def set(self, key: str, value: Any, **options: Any) -> None:
         here = not self._stopped and self._write in writes(key, value)
         if here and self._when == "before":
@@ -82,6 +86,16 @@ class StoppingStore:
             if time.monotonic() > until:
                 os._exit(3)
             time.sleep(0.05)
+
+
+class StoppingAssets:
+    """The states of a task's assets; the copy of the record in one of them comes before the record itself (Airflow 3.4)."""
+
+    def __init__(self, states: Any, stop: str, folder: Path) -> None:
+        self._states, self._stop, self._folder = states, stop, folder
+
+    def __getitem__(self, asset: Any) -> StoppingStore:
+        return StoppingStore(self._states[asset], self._stop, self._folder)
 
 
 def writes(key: str, value: Any) -> set[str]:
@@ -107,5 +121,12 @@ class Stopping:
         this_one = params["stop_try"] == ti.try_number and params["stop_index"] == ti.map_index
         if params["stop"] and this_one:
             folder = Path(params["folder"])
-            context["task_state_store"] = StoppingStore(context["task_state_store"], params["stop"], folder)
+            if clears_discard() and params["stop"].startswith("before"):
+                context["asset_state_store"] = StoppingAssets(
+                    context["asset_state_store"], params["stop"], folder
+                )
+            else:
+                context["task_state_store"] = StoppingStore(
+                    context["task_state_store"], params["stop"], folder
+                )
         return context

@@ -16,7 +16,7 @@ import pytest
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
-from airflow_bulk.hooks.transport import parse_retry_after
+from airflow_bulk.hooks.retry_after import parse_retry_after
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from both_ways import WAYS, Connected, Outcome, by_send
 from scripted_server import ScriptedServer

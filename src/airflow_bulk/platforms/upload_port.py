@@ -50,7 +50,8 @@ class UploadPort(Protocol):
     def find(self, marker: str) -> CallSequence[list[str]]:
         """The ids of all imports whose name ends in ``[marker]``, from all pages of a list that is up to date.
 
-        Asked when the answer to :meth:`create` was lost, until two lists agree; one that is missing is created again.
+        Asked once before the first creation, since every record may have been lost, and when the answer to :meth:`create` was
+        lost, until two lists agree; one that is missing is created again. ``marker`` may hold ``] [`` between two words.
         """
 
     def upload(self, import_id: str, mime_type: str) -> UploadRequest:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from airflow_bulk.hooks.transport import LONGEST_RETRY_AFTER
+from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER
 from airflow_bulk.judging import name_ids
 from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater, text_id
@@ -265,6 +265,7 @@ def find_or_create(
         return [text_id(one, f"What find returns for a {port.noun}") for one in found]
 
     def look_first() -> str | None:
+        # One list, without waiting: what was lost here is a record, long ago, and not an answer a moment ago.
         there = _only_one(find(marker))
         if there is None and marked is True and record.generation == 1:
             _refuse_renamed(port, record, find)

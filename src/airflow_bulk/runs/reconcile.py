@@ -86,6 +86,8 @@ class Reconciliation:
     :param recorded: the record's parts.
     :param own: the import was created by this task; nothing else feeds it.
     :param exclusive: the caller says that nobody else feeds the import given from outside.
+    :param cancels: what is PENDING and unmatched is an act of this task's own tries, and is cancelled. False where every record
+        was lost: then it is waited for until it tells its lines.
     :param baseline: newest execution of that import before this task sent anything; ids increase.
     """
 
@@ -97,6 +99,7 @@ class Reconciliation:
         *,
         own: bool,
         exclusive: bool = False,
+        cancels: bool = True,
         baseline: str = "",
     ) -> None:
         self._executions = executions
@@ -104,6 +107,7 @@ class Reconciliation:
         self._settle = float(sending.settle)
         self._own = own
         self._exclusive = exclusive
+        self._cancels = own and cancels
         self._baseline = baseline
 
     def run(self) -> None:
@@ -115,7 +119,7 @@ class Reconciliation:
         if not committed and not self._own:
             return
         unmatched = self._unmatched(committed)
-        if self._own:
+        if self._cancels:
             unmatched = self._cancel_pending(unmatched)
         unmatched = self._adopt_equals(committed, unmatched)
         for one in unmatched:
@@ -149,7 +153,7 @@ class Reconciliation:
         )
         until = time.time() + UNTIL_COUNTED
         while (
-            not self._own
+            not self._cancels
             and any(one.lines is None and not one.remote_status.over for one in found)
             and time.time() < until
         ):

@@ -114,6 +114,10 @@ class Record:
         self.try_number = try_number
         self._asks_airflow = False
         self.generation = int((self._get("generation") or {}).get("number", 1))
+        if copy is not None:
+            self._write_copy(
+                "generation", {"number": self.generation}
+            )  # before an older try may write another one
 
     @classmethod
     def of(cls, context: Any, *, ends: bool = True) -> Record:
@@ -188,6 +192,13 @@ class Record:
             self._touched.add(key)
         return value
 
+    def _write_copy(self, key: str, value: Any) -> None:
+        try:
+            if self._copy is not None:
+                self._copy.write(key, value)
+        except Exception as error:
+            raise RecordLost(_lost("write", error)) from error
+
     def _set(self, key: str, value: Any, *, copied: bool = True) -> None:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
@@ -195,11 +206,11 @@ class Record:
         if len(text) > LARGEST_VALUE:
             raise ValueError(f"task state {key} would hold {len(text)} bytes, more than {LARGEST_VALUE}")
         self._touched.add(key)
+        # What JSON reads back is what Airflow takes: it refuses a tuple.
+        plain = msgspec.json.decode(text)
+        if copied:
+            self._write_copy(key, plain)
         try:
-            # What JSON reads back is what Airflow takes: it refuses a tuple.
-            plain = msgspec.json.decode(text)
-            if copied and self._copy is not None:
-                self._copy.write(key, plain)
             # The default retention would delete intents and ends after 30 days (airflow.md section 1.4).
             self._store.set(key, plain, retention=NEVER_EXPIRE)
         except Exception as error:
@@ -237,7 +248,10 @@ class Record:
         self.generation += 1
 
     def begin_try(self) -> bool:
-        """Note that this try is at work; return whether an earlier try was, and nothing of this one yet."""
+        """Note that this try is at work; return whether an earlier try was, and nothing of this one yet.
+
+        After a clear that deleted the task state it says no: a clear begins the count of cancelled parts anew anyway.
+        """
         stored = self.read("try")
         if stored is not None and stored["number"] == self.try_number:
             return False
@@ -253,10 +267,7 @@ class Record:
         return _marker(self._identity, self.generation)
 
     def other_marker(self, reason: str) -> str:
-        """A marker for work that is to stand beside what bears :attr:`marker`.
-
-        :param reason: another one for each.
-        """
+        """A marker for work that is to stand beside what bears :attr:`marker`, for a reason."""
         return _marker(self._identity, f"{self.generation} {reason}")
 
     def markers_of_tasks_gone(self) -> Iterator[tuple[str, str]]:

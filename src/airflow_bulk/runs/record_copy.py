@@ -4,17 +4,20 @@ From Airflow 3.4 on, clearing a task deletes its task state (airflow.md section 
 state survives that, so the record of every task is copied into the state of one asset. Two things follow from what that
 store is (ARCHITECTURE.md section 5.9):
 
-* It takes the writes of a superseded try. So each try writes under its own number, and a newer try never reads what an older
-  one writes too late: whatever counted was written before the newer try began.
-* It keeps its values when a DAG run is deleted. So the values of a run's life are found by a word that its first try wrote.
+* It takes the writes of a superseded try. So each try writes under its own number: what counted was written before the newer
+  try began, and what is written too late replaces nothing of a newer try's.
+* It keeps its values when a DAG run is deleted. So the keys hold a word that the run's first try wrote.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from importlib.metadata import version
 from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
 
 #: The asset's name and URI: its state is the copy of every task's record. Whoever renames it forgets all copies.
 ASSET_NAME = "airflow-bulk-record"
@@ -95,6 +98,8 @@ class RecordCopy:
         try:
             store: KeyValueStore = context["asset_state_store"][record_asset()]
         except KeyError:
+            if clears_discard():
+                log.warning("The inlet %s is missing: clearing this task will lose its record.", ASSET_NAME)
             return None
         ti = context["ti"]
         # The moment that a run is for tells it from one that was deleted and triggered again under its id.

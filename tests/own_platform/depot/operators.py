@@ -20,7 +20,7 @@ class LoadIntoDepotOperator(UploadOperator):
     """Send files into a new load of the Depot, wait for its jobs, judge.
 
     :param source: as in :class:`~airflow_bulk.operators.base.UploadOperator`, as are all other arguments.
-    :param name: name of the load; a random word in brackets is added.
+    :param name: name of the load; two words in brackets are added.
     :param depot_conn_id: the connection.
     """
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source_check import CheckTotals
+from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
     AnswerLost,
@@ -22,13 +23,7 @@ from airflow_bulk.hooks.sending.protocol import (
     SendingCut,
     Target,
 )
-from airflow_bulk.hooks.transport import (
-    LONGEST_RETRY_AFTER,
-    LOOK_FIRST,
-    parse_retry_after,
-    say_retry,
-    say_wait,
-)
+from airflow_bulk.hooks.transport import LOOK_FIRST
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized

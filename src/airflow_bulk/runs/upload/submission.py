@@ -67,7 +67,7 @@ class UploadSubmission:
     :param console_url: how a person finds the import; None where the platform has no console.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
-    :ivar after_another_try: an earlier try ended before this one, perhaps because it was stopped, and cancelled its work.
+    :ivar after_another_try: an earlier try has ended, and may have cancelled its work.
     """
 
     def __init__(
@@ -270,8 +270,8 @@ class UploadSubmission:
                 settle=float(self.args.sending.settle),
                 source=self._fingerprint,
             )
+            self._unrecorded = unrecorded
             if unrecorded:
-                self._unrecorded = True
                 self.recorded.doubt()
         elif not self._baseline:
             self._baseline = self._find_baseline()
@@ -301,6 +301,7 @@ class UploadSubmission:
             self.args.sending,
             own=existing is None,
             exclusive=bool(existing and existing.exclusive),
+            cancels=not self._unrecorded,
             baseline=self._baseline,
         ).run()
         self._take_over()
@@ -380,9 +381,8 @@ class UploadSubmission:
         self.live.clear()
         self.record.next_generation()
         self.plan, self.recorded = None, RecordedParts.empty(self.record)
-        # The next generation's own import, and its own baseline: recorded before anything of it is sent.
+        # The next generation's own import and baseline: recorded before anything of it is sent.
         self.import_id, self._baseline = self.existing.import_id if self.existing else None, ""
-        self._unrecorded = False
         self.open()
         return self.submit()
 
