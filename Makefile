@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-next lint bench bench-parse fuzz constraints clean
+.PHONY: help demo up test test-next lint bench bench-parse fuzz crash chaos constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -43,6 +43,8 @@ help:
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
+	@echo "make crash   blows at every write of an import's record on a real Airflow, CRASH_ARGS cuts (--help)"
+	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 
 demo: $(STAMP)
@@ -77,6 +79,15 @@ fuzz: $(STAMP)
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt --group fuzz || \
 		$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt --group fuzz --system-certs
 	@$(BIN)/python tests/fuzz/run_atheris.py --seconds $(FUZZ_SECONDS)
+
+crash: $(STAMP)
+	@$(BIN)/python tests/crash/run_crash.py $(CRASH_ARGS)
+
+# A run follows from its seed alone.
+SEED ?= 1
+RUNS ?= 10
+chaos: $(STAMP)
+	@$(BIN)/python tests/crash/run_chaos.py --seed $(SEED) --runs $(RUNS)
 
 # The interpreter is linked, not rebuilt: only a missing environment is made anew.
 $(BIN)/python:
