@@ -87,7 +87,7 @@ def imports_whose_parts_somebody_cancels(world: World) -> Kind:
 
 def imports_with_a_lost_answer(world: World) -> Kind:
     world.emulator.fault("lost_answer", path=UPLOAD, method="POST", times=1)
-    return _import(world, sending=SendingOptions(max_part_bytes=20_000, settle=0.2))
+    return _import(world, sending=SendingOptions(max_part_bytes=20_000, settle=0.05))
 
 
 def imports_with_a_lost_answer_while_pending(world: World) -> Kind:

@@ -17,29 +17,34 @@ class Death:
     """Dies at one write of any store, before or after it counts; at none where ``at`` is 0.
 
     :ivar lines: of the code that every write so far came from.
+    :ivar first: the first write of each way through the code.
     :ivar unknown: writes that come from no place that the search in the code has found.
     """
 
     def __init__(self, at: int = 0, *, after: bool = False) -> None:
         self.at, self.after, self.writes = at, after, 0
         self.lines: set[tuple[Path, int]] = set()
+        self.first: dict[tuple[tuple[Path, int], ...], int] = {}
         self.unknown: list[str] = []
 
     def copy(self, write: Callable[..., None], key: str, *value: Any) -> None:
         """A write to the copy: the task state's follows at once, so to die after the one is to die before the other."""
-        self.writes += 1
-        self.lines |= set(record_writes.lines_on_the_stack())
+        self._count(record_writes.lines_on_the_stack())
         if self.writes == self.at:
             raise Killed
         write(key, *value)
 
+    def _count(self, stack: list[tuple[Path, int]]) -> None:
+        self.writes += 1
+        self.lines |= set(stack)
+        self.first.setdefault(tuple(stack), self.writes)
+
     def write(self, write: Callable[..., None], key: str, *value: Any) -> None:
         stack = record_writes.lines_on_the_stack()
-        self.lines |= set(stack)
         outside = next((line for line in stack if line[0] not in record_writes.RECORD), None)
         if outside and not record_writes.reached({outside}) and not record_writes.is_read(stack):
             self.unknown.append(f"{outside[0].name}:{outside[1]} writes {key}")
-        self.writes += 1
+        self._count(stack)
         if self.writes == self.at and not self.after:
             raise Killed
         write(key, *value)
