@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-next lint bench bench-parse fuzz crash chaos constraints clean
+.PHONY: help demo up test test-next test-next-all lint bench bench-parse fuzz crash chaos constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -13,8 +13,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 
 # The newest pre-release of Airflow, which `make test-next` installs. Its constraints follow from it: `make constraints`.
 AIRFLOW_NEXT := 3.4.0b2
-# What of the tests starts a whole Airflow, or runs a DAG in one.
-NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/sensors/test_in_airflow.py tests/operators/test_cleared_records.py \
+# What the next Airflow may change: kills, clears, deferral, triggers that move. `make test-next-all` runs every test that
+# starts an Airflow, or runs a DAG in one.
+NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
+	tests/crash/test_kills.py tests/operators/test_cleared_records.py
+ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/sensors/test_in_airflow.py tests/operators/test_cleared_records.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
 	tests/extract_load/test_delegated.py tests/extract_load/test_delegated_ends.py
@@ -39,7 +42,7 @@ help:
 	@echo "make demo    a real Airflow imports 69,659 purchases into the platform's emulator, and counts them"
 	@echo "make up      the same Airflow and emulator stay up; prints where"
 	@echo "make test    all tests"
-	@echo "make test-next  the tests that start an Airflow, and the demo, on the newest pre-release of Airflow"
+	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: more"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
@@ -61,6 +64,9 @@ test-next:
 		PYTEST_ARGS="$(or $(PYTEST_ARGS),$(NEXT_TESTS))" test
 	@test -n "$(PYTEST_ARGS)" || \
 		$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt demo
+
+test-next-all:
+	@$(MAKE) --no-print-directory test-next PYTEST_ARGS="$(ALL_NEXT_TESTS)"
 
 lint: $(STAMP)
 	$(BIN)/ruff check
