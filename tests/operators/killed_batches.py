@@ -49,7 +49,7 @@ def batch_runs_deferred_and_cancelled_by_somebody(world: World) -> Kind:
             for one in world.batches.executions(instance["id"]):
                 if one["status"] == "PENDING":
                     MediarithmicsHook().cancel_batch_execution(instance["id"], one["id"])
-        world.heal()
+        world.quick()
 
     kind.meanwhile = cancel
     return kind

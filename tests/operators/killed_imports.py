@@ -79,7 +79,7 @@ def imports_whose_parts_somebody_cancels(world: World) -> Kind:
             UploadExecutions(MediarithmicsHook(), port, each["id"]).cancel_pending(
                 [one["id"] for one in world.emulator.executions(each["id"]) if one["status"] == "PENDING"], 5
             )
-        world.heal()
+        world.quick()
 
     kind.meanwhile = cancel
     return kind
@@ -96,7 +96,7 @@ def imports_with_a_lost_answer_while_pending(world: World) -> Kind:
     # The first try ends in doubt; the second one finds an execution that has not begun.
     world.emulator.fault("lost_answer", path=UPLOAD, method="POST", times=1)
     world.emulator.fault("forbidden", path=UPLOAD, method="GET", times=1)
-    kind.steps = [failing, lambda one: (world.heal(), one.run())]
+    kind.steps = [failing, lambda one: (world.quick(), one.run())]
     return kind
 
 

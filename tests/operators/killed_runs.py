@@ -17,34 +17,46 @@ class Death:
     """Dies at one write of any store, before or after it counts; at none where ``at`` is 0.
 
     :ivar lines: of the code that every write so far came from.
-    :ivar first: the first write of each way through the code.
+    :ivar first: the first write of each place in the code, to the state and to the copy.
+    :ivar copies: the writes that went to the copy.
     :ivar unknown: writes that come from no place that the search in the code has found.
     """
 
     def __init__(self, at: int = 0, *, after: bool = False) -> None:
         self.at, self.after, self.writes = at, after, 0
         self.lines: set[tuple[Path, int]] = set()
-        self.first: dict[tuple[tuple[Path, int], ...], int] = {}
+        self.first: dict[tuple[str, tuple[Path, int] | None], int] = {}
+        self.copies: set[int] = set()
         self.unknown: list[str] = []
 
     def copy(self, write: Callable[..., None], key: str, *value: Any) -> None:
         """A write to the copy: the task state's follows at once, so to die after the one is to die before the other."""
-        self._count(record_writes.lines_on_the_stack())
+        self._count(record_writes.lines_on_the_stack(), "copy")
+        self.copies.add(self.writes)
         if self.writes == self.at:
             raise Killed
         write(key, *value)
 
-    def _count(self, stack: list[tuple[Path, int]]) -> None:
+    def _count(self, stack: list[tuple[Path, int]], what: str) -> None:
         self.writes += 1
         self.lines |= set(stack)
-        self.first.setdefault(tuple(stack), self.writes)
+        outside = next((line for line in stack if line[0] not in record_writes.RECORD), None)
+        self.first.setdefault((what, outside), self.writes)
+
+    def moments(self, *, every: bool) -> list[tuple[int, bool]]:
+        """When to die: before and after a write.
+
+        :param every: at every write, else at the first one of each place in the code.
+        """
+        numbers = range(1, self.writes + 1) if every else sorted(self.first.values())
+        return [(at, after) for at in numbers for after in (False, True) if not (after and at in self.copies)]
 
     def write(self, write: Callable[..., None], key: str, *value: Any) -> None:
         stack = record_writes.lines_on_the_stack()
         outside = next((line for line in stack if line[0] not in record_writes.RECORD), None)
         if outside and not record_writes.reached({outside}) and not record_writes.is_read(stack):
             self.unknown.append(f"{outside[0].name}:{outside[1]} writes {key}")
-        self._count(stack)
+        self._count(stack, "state")
         if self.writes == self.at and not self.after:
             raise Killed
         write(key, *value)

@@ -27,15 +27,18 @@ class World(SimpleNamespace):
     def reset(self) -> None:
         """All is as at the start."""
         self.emulator.reset()
-        self.heal()
+        self.quick()
+
+    def quick(self) -> None:
+        """No fault any more; what is begun from now on is over at once."""
+        self.emulator.clear_faults()
         self.emulator.settings(start_delay=0, run_seconds=0)
         self.centrapay.settings(step_seconds=0)
 
     def heal(self) -> None:
-        """No fault any more, and everything is over at once."""
-        self.emulator.clear_faults()
-        self.emulator.settings(start_delay=0, run_seconds=0)
-        self.centrapay.settings(step_seconds=0)
+        """No fault any more, and what was begun is over."""
+        self.quick()
+        self.later()
 
     def slow(self) -> None:
         """What is begun from now on waits, and then takes its time."""

@@ -78,18 +78,17 @@ def worlds(
 def test_killed_at_every_write(kind: Named, cleared: bool, worlds: Callable[[], World]) -> None:
     """A retry finds the task state of Airflow 3.3, or a clear has deleted that of 3.4.
 
-    The odd circumstances die at the first write of each way through the code, the plain kinds at every write.
+    The odd circumstances die at the first write of each place in the code, the plain kinds at every write.
     """
     modes: dict[str, Any] = {"clear": cleared, "clears_discard": cleared}
     whole = Death()
     assert not play(kind(worlds()), whole, **modes)
-    numbers = range(1, whole.writes + 1) if kind in PLAIN else sorted(whole.first.values())
     died = [
         play(kind(worlds()), Death(at, after=after), **modes)
-        for at, after in itertools.product(numbers, (False, True))
+        for at, after in whole.moments(every=kind in PLAIN)
     ]
     # Two workers end in no fixed order, and so a run may make a write less.
-    assert died.count(False) <= 4 < len(died)
+    assert died.count(False) <= 4 <= len(died)
 
 
 def test_every_write_is_reached(worlds: Callable[[], World]) -> None:
