@@ -16,7 +16,7 @@ AIRFLOW_NEXT := 3.4.0b2
 # What the next Airflow may change: kills, clears, deferral, triggers that move. `make test-next-all` runs every test that
 # starts an Airflow, or runs a DAG in one.
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
-	tests/crash/test_kills.py tests/operators/test_cleared_records.py
+	tests/operators/test_cleared_records.py
 ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/sensors/test_in_airflow.py tests/operators/test_cleared_records.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
