@@ -16,8 +16,9 @@ AIRFLOW_NEXT := 3.4.0b2
 # What the next Airflow may change: kills, clears, deferral, triggers that move. `make test-next-all` runs every test that
 # starts an Airflow, or runs a DAG in one.
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
-	tests/operators/test_cleared_records.py
-ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/sensors/test_in_airflow.py tests/operators/test_cleared_records.py \
+	tests/operators/test_cleared_records.py tests/test_retrying.py
+ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/test_retrying.py tests/sensors/test_in_airflow.py \
+	tests/operators/test_cleared_records.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
 	tests/extract_load/test_delegated.py tests/extract_load/test_delegated_ends.py
@@ -89,7 +90,7 @@ fuzz: $(STAMP)
 crash: $(STAMP)
 	@$(BIN)/python tests/crash/run_crash.py $(CRASH_ARGS)
 
-# A run follows from its seed alone.
+# What a run does follows from its seed alone; how its processes interleave does not.
 SEED ?= 1
 RUNS ?= 10
 chaos: $(STAMP)

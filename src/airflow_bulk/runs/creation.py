@@ -270,7 +270,7 @@ def find_or_create(
         if there is None and marked is True and record.generation == 1:
             _refuse_renamed(port, record, find)
         if there is not None and source and there not in find(f"{source[:SOURCE_DIGITS]}] [{marker}"):
-            raise NotReconciled(
+            raise StaysUnclear(
                 f"create a {port.noun}",
                 f"{there} bears this task's mark, was made of another source, and nothing is recorded of it: it may be of another "
                 "Airflow, or of a DAG run that was deleted",
@@ -294,11 +294,11 @@ def find_or_create(
 def _refuse_renamed(port: UploadPort, record: Record, find: Callable[[str], list[str]]) -> None:
     """Refuse to create an import while a task that has left the DAG in mid-run has one: this task may be that one, renamed.
 
-    :raises NotReconciled: naming both, and what to say in either case.
+    :raises StaysUnclear: naming both, and what to say in either case.
     """
     for task_id, marker in record.markers_of_tasks_gone():
         if found := find(marker):
-            raise NotReconciled(
+            raise StaysUnclear(
                 f"create a {port.noun}",
                 f"{found[0]} was created in this run by task {task_id!r}, which is not in the DAG any more",
                 retry=f"Nothing was sent. If this task is that one under a new name, say name_marker={marker!r}: it goes on "
