@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-next test-next-all lint bench bench-parse fuzz crash chaos constraints clean
+.PHONY: help demo up test test-next test-next-all lint bench bench-parse borders fuzz crash chaos constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -49,6 +49,7 @@ help:
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
 	@echo "make crash   blows at every write of an import's record on a real Airflow, CRASH_ARGS cuts (--help)"
 	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on"
+	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 
 demo: $(STAMP)
@@ -76,6 +77,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/upload.py --wait 30 $(BENCH_ARGS)
+
+borders: $(STAMP)
+	$(BIN)/python benchmarks/borders.py $(BORDERS_ARGS)
 
 bench-parse: $(STAMP)
 	$(BIN)/python benchmarks/parse_batch.py

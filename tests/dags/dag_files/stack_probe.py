@@ -6,8 +6,19 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
-from airflow.sdk import dag, task
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import BaseOperator, dag, task
+
+
+class Wait(BaseOperator):
+    """Waits four seconds in the triggerer, from when it is asked: a wait since the run's begin may be over by then."""
+
+    def execute(self, context: Any) -> None:
+        """Defer, whatever the time is."""
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=4)), method_name="over")
+
+    def over(self, context: Any, event: Any) -> None:
+        """Nothing is left to do."""
 
 
 @dag(schedule=None, tags=["test"], params={"nap": 0})
@@ -19,10 +30,10 @@ def stack_probe() -> None:
         tries = [*task_state_store.get("tries", []), ti.try_number]
         task_state_store.set("tries", tries)
         print("the probe naps")
-        time.sleep(params["nap"] if len(tries) == 1 else 0)
+        time.sleep(params["nap"] if ti.try_number == 1 else 0)
         return {"tries": len(tries)}
 
-    remember() >> TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=4), deferrable=True)
+    remember() >> Wait(task_id="wait")
 
 
 stack_probe()
