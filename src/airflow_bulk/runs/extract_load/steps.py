@@ -115,11 +115,11 @@ _FOR_GOOD = (MappingFailed, OutsideScope, TooManyDeletions, UnfilterableBound)
 @contextmanager
 def _told() -> Iterator[None]:
     """Our errors as Airflow's: what the same records would bring again, or twice, fails for good."""
-    try:
-        with as_airflow_errors():
+    with as_airflow_errors():
+        try:
             yield
-    except _FOR_GOOD as error:
-        raise AirflowFailException(str(error)) from None
+        except _FOR_GOOD as error:  # before as_airflow_errors: it takes a ValueError for one that may pass
+            raise AirflowFailException(str(error)) from None
 
 
 def extract(task: ExtractStep, context: Context) -> dict[str, Any]:
