@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from one_task import AssetState, Killed, MemoryStore, importing, once, profile, write_profiles
+from one_task import AssetState, Killed, MemoryStore, importing, once, profile, running, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
+from airflow_bulk.runs.failures import DeadlinePassed
 
 
 class Death:
@@ -271,6 +273,34 @@ def test_a_record_that_was_begun_before_there_were_copies(
     one.run()
     assert emulator.held() == once(lines)
     assert len(emulator.imports()) == 1
+
+
+def test_a_record_of_before_whose_first_copying_try_dies(
+    batches: IntegrationBatchEmulator, emulator: Emulator, task: Any, instance: str
+) -> None:
+    """A batch run has no marker: the try that goes on copies what it reads, wherever the one before it died."""
+    emulator.settings(start_delay=1000)
+    options: dict[str, Any] = {"timeout": 0.1}
+    for at, after in ((at, after) for at in itertools.count(1) for after in (False, True)):
+        one = task(lambda: running(instance, settle=0, cancel_on_kill=False, **options)())
+        with pytest.raises(DeadlinePassed):
+            one.run()
+        made = len(batches.executions(instance))
+        before = one.store.values
+        death = Death(at, after=after)
+        dying(one, death).store.values = before
+        try:
+            one.run()
+        except Killed:
+            with pytest.raises(DeadlinePassed):
+                one.run()
+            one.clear()
+            with pytest.raises(DeadlinePassed):
+                one.run()
+            assert len(batches.executions(instance)) == made, (at, after)
+        except DeadlinePassed:
+            break
+    assert at > 4
 
 
 def test_iterations_of_a_loop_are_not_each_other(emulator: Emulator, task: Any, tmp_path: Path) -> None:

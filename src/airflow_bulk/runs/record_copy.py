@@ -123,11 +123,12 @@ class RecordCopy:
 
         # A first try asks nobody: copies of its name are those of a run that was deleted.
         life = store.get(owner) if try_number > 1 else None
-        header = {"life": str(ti.id), "former": 0, "fills": False}
+        # Asked where there are copies, too: a try that began to copy such a record may have died before its header.
+        fills = any(task_state.get(key) is not None for key in BEGUN_BY)
+        header = {"life": str(ti.id), "former": 0, "fills": fills}
         if life is not None:
             header |= {"life": life["life"], "former": try_number - 1}
         else:
-            header["fills"] = any(task_state.get(key) is not None for key in BEGUN_BY)
             store.set(owner, {"life": header["life"]})
         task_state.set(HEADER, header, retention=NEVER_EXPIRE)
         return header

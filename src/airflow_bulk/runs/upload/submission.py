@@ -104,12 +104,14 @@ class UploadSubmission:
 
     def open(self) -> None:
         """Read what earlier tries left; from now on this try may cancel what it takes over."""
+        # Before the plan: a record of Airflow 3.3 is copied as it is read, and a plan alone says that nothing was sent.
+        recorded = RecordedParts(self.record)
         stored = self.record.read("plan")
         self.started, cleared = self.record.started(submitted=stored is not None)
         if stored is not None:
             self.plan = msgspec.convert(stored, SourcePlan)
             self._fingerprint = self.plan.fingerprint
-            self.recorded = RecordedParts(self.record)
+            self.recorded = recorded
         if cleared:
             for entry in self.recorded.entries:
                 entry.given_up = 0
