@@ -23,8 +23,10 @@ ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/test_retrying.
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
 	tests/extract_load/test_delegated.py tests/extract_load/test_delegated_ends.py
 
-VENV := .venv
-CONSTRAINTS := constraints.txt
+# `make crash LANE=next` and `make chaos LANE=next` play on AIRFLOW_NEXT.
+LANE :=
+VENV := $(if $(filter next,$(LANE)),.venv-next,.venv)
+CONSTRAINTS := $(if $(filter next,$(LANE)),constraints-next.txt,constraints.txt)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # How many processes share the tests; PYTEST_ARGS says which, for example `make test PYTEST_ARGS=tests/hooks`.
@@ -47,8 +49,8 @@ help:
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
-	@echo "make crash   blows at every write of an import's record on a real Airflow, CRASH_ARGS cuts (--help)"
-	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on"
+	@echo "make crash   blows at every write of every kind of run on a real Airflow, CRASH_ARGS cuts (--help); LANE=next"
+	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on; LANE=next"
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 
@@ -94,11 +96,12 @@ fuzz: $(STAMP)
 crash: $(STAMP)
 	@$(BIN)/python tests/crash/run_crash.py $(CRASH_ARGS)
 
-# What a run does follows from its seed alone; how its processes interleave does not.
+# What a run does follows from its seed alone; how its processes interleave does not. CHAOS_ARGS="--at-once 8" plays more at
+# once.
 SEED ?= 1
 RUNS ?= 10
 chaos: $(STAMP)
-	@$(BIN)/python tests/crash/run_chaos.py --seed $(SEED) --runs $(RUNS)
+	@$(BIN)/python tests/crash/run_chaos.py --seed $(SEED) --runs $(RUNS) $(CHAOS_ARGS)
 
 # The interpreter is linked, not rebuilt: only a missing environment is made anew.
 $(BIN)/python:

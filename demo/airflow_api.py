@@ -178,6 +178,10 @@ class AirflowApi:
                 return ti
         raise AirflowApiError(f"run {run_id} of {dag_id} has no task {task_id} [{map_index}]")
 
+    def tries(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
+        """All tries of a task instance so far, oldest first."""
+        return list(self.call("GET", f"{self._task(dag_id, run_id, task_id)}/tries")["task_instances"])
+
     def wait_for_task(
         self,
         dag_id: str,

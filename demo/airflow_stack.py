@@ -94,6 +94,7 @@ class AirflowStack:
     :param database: the SQLAlchemy URL of an empty database; ``None`` for SQLite in ``home``. SQLite has one writer
         at a time: with more than a few tasks at once the API server and the scheduler stand still for seconds.
     :param python: the interpreter in whose environment Airflow and this package are installed.
+    :param restarts: how often a component that ``PASSING_ENDS`` knows is started again.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class AirflowStack:
         parallelism: int = 4,
         database: str | None = None,
         python: str = sys.executable,
+        restarts: int = MOST_RESTARTS,
     ) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
@@ -119,7 +121,7 @@ class AirflowStack:
         self.database = self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
         self.api = AirflowApi(self.url, self.check_alive)
         self._looking = threading.Lock()
-        self._restarts = 0
+        self._restarts_left = restarts
         self._python = python
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
@@ -327,9 +329,9 @@ class AirflowStack:
                 if process.poll() is None:
                     continue
                 tail = self.log_tail(name, lines=60)
-                if not any(one in tail for one in PASSING_ENDS) or self._restarts >= MOST_RESTARTS:
+                if not any(one in tail for one in PASSING_ENDS) or not self._restarts_left:
                     raise StackError(f"{name} ended with {process.returncode}:\n{tail}")
-                self._restarts += 1
+                self._restarts_left -= 1
                 self.start_component(name)
 
     def log_tail(self, name: str, lines: int = 25) -> str:

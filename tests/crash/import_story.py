@@ -27,12 +27,19 @@ class ImportStory(Story):
     """A run on a datamart of its own.
 
     :param emulator: the platform of this DAG's connection.
+    :param run_id: where the datamart alone does not tell it from all others.
     """
 
     def __init__(
-        self, stack: AirflowStack, dag_id: str, emulator: Emulator, datamart: str, folder: Path
+        self,
+        stack: AirflowStack,
+        dag_id: str,
+        emulator: Emulator,
+        datamart: str,
+        folder: Path,
+        run_id: str = "",
     ) -> None:
-        super().__init__(stack, dag_id, f"story-{datamart}", folder)
+        super().__init__(stack, dag_id, run_id or f"story-{datamart}", folder)
         self.emulator, self.datamart = emulator, datamart
         self._imports = f"/datamarts/{datamart}/document_imports"
 

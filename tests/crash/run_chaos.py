@@ -1,23 +1,30 @@
 """``make chaos SEED=n RUNS=n``: imports of random files under random faults, blows and clears, on a real Airflow.
 
-A run follows from its seed alone: ``make chaos SEED=17 RUNS=1`` plays the seventeenth again. The end of each: every good line
-is held exactly once, the sum closes, nothing is left to run.
+A run follows from its seed alone, and has a platform of its own: ``make chaos SEED=17 RUNS=1`` plays the seventeenth again.
+Runs whose blow strikes a component stand together, and one blow strikes them all. The end of each: every good line is held
+exactly once, the sum closes, nothing is left to run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import random
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / name) for name in ("demo", "tests/crash", "tests/dags")]
+FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
+sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from stage import BLOWS, Stage, end, left, stage
+import psutil
+from blown_kinds import BlownImport, Left
+from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, side_by_side, stage
 
 #: Faults that pass: a retry, or the same try, gets over each of them.
 FAULTS: list[dict[str, Any]] = [
@@ -31,7 +38,7 @@ FAULTS: list[dict[str, Any]] = [
     {"name": "html_answer"},
     {"name": "empty_answer"},
 ]
-ROW = "{:>5} {:8} {:46} {:>5} {:>4} {:>5} {:>5} {:>8} {:>7}  {}"
+ROW = "{:>5} {:8} {:60} {:>5} {:>4} {:>5} {:>5} {:>8} {:>7}  {}"
 HEAD = ROW.format("seed", "mode", "what", "lines", "bad", "parts", "lost", "doubled", "leaked", "")
 
 
@@ -90,36 +97,118 @@ class Plan:
         return ", ".join(filter(None, told)) or "nothing"
 
 
-def play(on: Stage, plan: Plan) -> tuple[dict[str, Any], tuple[int, int, int], str]:
-    """Play a plan; return the task's result, what is lost, doubled and leaked, and what went wrong besides."""
-    story = on.story(plan.mode)
-    limit = _write(story, plan)
-    for what, fault in plan.faults:
-        story.fault(what=what, **fault)
-    result: dict[str, Any] = {}
-    try:
-        story.begin(
+@dataclass(frozen=True)
+class Outcome:
+    """How a plan's run ended.
+
+    :param result: of the task.
+    :param wrong: what went wrong besides what is lost, doubled and leaked.
+    """
+
+    left: Left
+    result: dict[str, Any]
+    wrong: str
+
+    @property
+    def good(self) -> bool:
+        """Whether every good line is held once, and nothing is left to run."""
+        return self.left == (0, 0, 0) and not self.wrong
+
+
+class Play:
+    """A plan's run, from its beginning to its end.
+
+    :param plan: what the seed says.
+    """
+
+    def __init__(self, on: Stage, plan: Plan) -> None:
+        self.on, self.plan, self.pid, self.wrong = on, plan, 0, ""
+        self.run = BlownImport(*on.place(plan.mode))
+
+    def attempt(self, step: Callable[[], None]) -> None:
+        """Do one step of it, unless an earlier one went wrong."""
+        try:
+            if not self.wrong:
+                step()
+        except Exception as error:
+            self.wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+    def begin(self) -> None:
+        """Write the files, ask for the faults, trigger the run."""
+        limit = _write(self.run, self.plan)
+        for what, fault in self.plan.faults:
+            self.run.fault(what=what, **fault)
+        self.run.begin(
             source="lines.*",
-            stop=plan.stop,
+            stop=self.plan.stop,
             max_part_bytes=str(limit),
-            workers=str(plan.workers),
-            overlap=str(plan.overlap).lower(),
-            limit=str(plan.bad),
+            workers=str(self.plan.workers),
+            overlap=str(self.plan.overlap).lower(),
+            limit=str(self.plan.bad),
             settle="2",
         )
-        if plan.blow:
-            story.wait("the stop, or the end", lambda: _stopped_or_over(story))
-            if (story.folder / "stopped").exists():
-                on.strike(plan.blow, story, story.stopped())
-        if plan.clear and story.task()["state"] in ("running", "deferred", "up_for_retry", "queued"):
-            story.clear()
-        result = end(story)
-        found = (result["lines_read"], result["lines_accepted"], result["lines_rejected"])
-        wanted = (len(story.lines) + plan.bad, len(story.lines), plan.bad)
-        wrong = "" if found == wanted else f"read, accepted, rejected are {found}, not {wanted}"
-    except Exception as error:
-        wrong = f"{type(error).__name__}: {str(error)[:300]}"
-    return result, left(story), wrong
+
+    def stand(self) -> None:
+        """Wait until it stands at its write, or is over without coming to it."""
+        path = self.run.folder / "stopped"
+        if self.plan.blow:
+            self.run.wait("the stop, or the end", lambda: path.exists() or self.run.over())
+            self.pid = int(path.read_text()) if path.exists() else 0
+
+    def finish(self) -> None:
+        """Clear it where the plan says so, wait for the end, and compare the result with the files."""
+        self.run.go()
+        if self.plan.clear and self.run.task()["state"] in ("running", "deferred", "up_for_retry", "queued"):
+            self.run.clear()
+        self.run.wait("the end", self.run.over)
+        if self.pid:
+            self.run.wait("the old try to end", lambda: not psutil.pid_exists(self.pid), LAST_WORDS)
+
+    def outcome(self) -> Outcome:
+        """What has become of it; its platform is given back."""
+        left, result = Left(0, 0, 0), {}
+        with contextlib.suppress(Exception):
+            result = self.run.api.xcom(self.run.dag_id, self.run.run_id, "load") or {}
+        left = self.run.left()
+        good, bad = len(self.run.lines), self.plan.bad
+        names = ("lines_read", "lines_accepted", "lines_rejected")
+        found, wanted = tuple(result.get(name) for name in names), (good + bad, good, bad)
+        if not self.wrong and found != wanted:
+            self.wrong = f"read, accepted, rejected are {found}, not {wanted}"
+        found_out = Outcome(left, result, self.wrong)
+        self.on.give_back(self.run, clean=found_out.good)
+        return found_out
+
+
+def play(on: Stage, plan: Plan) -> Outcome:
+    """Play a plan whose blow, if it has one, strikes its run alone."""
+    one = Play(on, plan)
+    one.attempt(one.begin)
+    one.attempt(one.stand)
+    if one.pid:
+        one.attempt(lambda: on.strike_alone(plan.blow, one.run, one.pid))
+    one.attempt(one.finish)
+    return one.outcome()
+
+
+def play_together(on: Stage, plans: list[Plan], blow: str) -> list[Outcome]:
+    """Play plans that have the same blow to a component: all stand, it strikes them, all go on."""
+    plays = [Play(on, plan) for plan in plans]
+
+    def until_it_stands(one: Play) -> None:
+        one.attempt(one.begin)
+        one.attempt(one.stand)
+
+    def until_it_ends(one: Play) -> Outcome:
+        one.attempt(one.finish)
+        return one.outcome()
+
+    list(side_by_side(until_it_stands, plays, len(plays)))
+    if standing := {one.run: one.pid for one in plays if one.pid}:
+        on.strike_together(blow, standing)
+    outcomes = list(side_by_side(until_it_ends, plays, len(plays)))
+    on.sweep()
+    return outcomes
 
 
 def _write(story: Any, plan: Plan) -> int:
@@ -143,16 +232,25 @@ def _write(story: Any, plan: Plan) -> int:
     return limit
 
 
-def _stopped_or_over(story: Any) -> bool:
-    story.finish_executions()
-    state = story.api.run(story.dag_id, story.run_id)["state"]
-    return (story.folder / "stopped").exists() or state in ("success", "failed")
-
-
-def row(plan: Plan, result: dict[str, Any], counts: tuple[int, int, int], wrong: str) -> str:
+def row(plan: Plan, outcome: Outcome) -> str:
     """One row of the table."""
-    lines, parts = sum(plan.sizes), result.get("parts", "-")
-    return ROW.format(plan.seed, plan.mode, str(plan)[:46], lines, plan.bad, parts, *counts, wrong)
+    lines, parts = sum(plan.sizes), outcome.result.get("parts", "-")
+    told = outcome.wrong
+    return ROW.format(plan.seed, plan.mode, str(plan)[:60], lines, plan.bad, parts, *outcome.left, told)
+
+
+def rounds(seeds: Iterable[int], at_once: int) -> Iterator[tuple[str, list[Plan]]]:
+    """Seeds in the order in which they are played: those that one blow to a component strikes together, with that blow."""
+    alone: list[Plan] = []
+    waves: dict[str, list[Plan]] = {}
+    for plan in map(Plan.of, seeds):
+        together = plan.blow in TOGETHER
+        waiting = waves.setdefault(plan.blow, []) if together else alone
+        waiting.append(plan)
+        if len(waiting) == (at_once if together else 4 * at_once):
+            yield plan.blow if together else "", list(waiting)
+            waiting.clear()
+    yield from ((blow, plans) for blow, plans in {"": alone, **waves}.items() if plans)
 
 
 def main() -> int:
@@ -160,18 +258,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--at-once", type=int, default=4, help="runs under way at once")
     chosen = parser.parse_args()
-    failed = []
-    print(HEAD, flush=True)
-    with stage(ROOT) as on:
-        for seed in range(chosen.seed, chosen.seed + chosen.runs):
-            plan = Plan.of(seed)
-            outcome = play(on, plan)
-            print(row(plan, *outcome), flush=True)
-            if any(outcome[1]) or outcome[2]:
-                failed.append(seed)
+    failed, began = [], time.monotonic()
+    with stage(ROOT, ["blown_import_sync", "blown_import_deferred"], chosen.at_once) as on:
+        print(HEAD, flush=True)
+        for blow, plans in rounds(range(chosen.seed, chosen.seed + chosen.runs), on.at_once):
+            if blow:
+                outcomes: Iterable[Outcome] = play_together(on, plans, blow)
+            else:
+                outcomes = side_by_side(lambda plan: play(on, plan), plans, on.at_once)
+            for plan, outcome in zip(plans, outcomes, strict=True):
+                print(row(plan, outcome), flush=True)
+                failed += [] if outcome.good else [plan.seed]
+    print(f"{chosen.runs} runs in {time.monotonic() - began:.0f} s, {len(failed)} with a fault")
     for seed in failed:
-        print(f"failed: make chaos SEED={seed} RUNS=1")
+        print(f"again: make chaos SEED={seed} RUNS=1")
     return 1 if failed else 0
 
 

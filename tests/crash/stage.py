@@ -1,131 +1,218 @@
-"""What ``make crash`` and ``make chaos`` need: one Airflow, two platforms, and stories that are blown in the middle."""
+"""What ``make crash`` and ``make chaos`` need: one Airflow, a platform for each run at once, and blows that strike several runs together."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import queue
+import signal
+import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
-from import_story import ImportStory
+from blown_kinds import BlownRun, Slot
+from task_states import TaskStates
 
 if TYPE_CHECKING:
+    from file_server import FileServer
+
     from airflow_bulk.emulator.handle import Emulator
     from airflow_stack import AirflowStack
 
-DATAMARTS = [str(number) for number in range(5000, 6000)]
-BLOWS = ("child", "supervisor", "scheduler", "triggerer", "triggerer stands still")
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: These strike one run; each of the others strikes all that are under way.
+ALONE = ("child", "supervisor")
+STANDS_STILL = "triggerer stands still"
+TOGETHER = ("scheduler", "triggerer", STANDS_STILL)
+BLOWS = (*ALONE, *TOGETHER)
+#: Runs under way at once.
+AT_ONCE = 8
+#: Seconds that a triggerer stands still: longer than Airflow takes to miss it.
+STILL = 10.0
+#: Seconds for an old try to end once a newer one has.
+LAST_WORDS = 30.0
+SETTINGS = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    # A new scheduler begins the tasks of the old one again once that one has been missed for so long.
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+}
 
 
 class Stage:
-    """Begins stories, each on a datamart of its own.
+    """Begins runs, each with a platform of its own, and strikes them.
 
-    :param folder: for the stories' files.
+    :param folder: for the runs' files.
+    :param files: serves what Centrapay fetches.
+    :param at_once: runs under way at once.
     """
 
-    def __init__(self, stack: AirflowStack, platforms: dict[str, Emulator], folder: Path) -> None:
-        self.stack, self.platforms, self.folder = stack, platforms, folder
-        self._datamarts = iter(DATAMARTS)
+    def __init__(self, stack: AirflowStack, folder: Path, files: FileServer, at_once: int = AT_ONCE) -> None:
+        self.stack, self.at_once = stack, at_once
+        self._folder, self._files = folder, files
+        self._states = TaskStates(stack.api)
+        self._numbers = itertools.count(1)
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._emulators: list[Emulator] = []
+        self._old_sessions: set[int] = set()
 
-    def story(self, mode: str) -> ImportStory:
-        """A run that has not begun.
+    def open(self, dag_ids: list[str]) -> None:
+        """Let the scheduler run the DAGs."""
+        for dag_id in dag_ids:
+            self.stack.api.wait_for_dag(dag_id)
+            self.stack.api.unpause(dag_id)
 
-        :param mode: ``sync`` or ``deferred``.
-        """
-        datamart = next(self._datamarts)
-        folder = self.folder / datamart
+    def close(self) -> None:
+        """Stop the platforms."""
+        for emulator in self._emulators:
+            emulator.stop()
+
+    def _slot(self) -> Slot:
+        """A platform that is free, or a new one."""
+        from airflow_bulk.emulator.centrapay_handle import ACCOUNT, CentrapayEmulator
+        from airflow_bulk.emulator.extract_load_handle import ExtractLoadEmulator
+        from airflow_bulk.emulator.handle import Emulator
+
+        with contextlib.suppress(queue.Empty):
+            return self._free.get_nowait()
+        slot = Slot(
+            next(self._numbers), Emulator.start(start_delay=0.0, run_seconds=0.0), self._files, self._states
+        )
+        self._emulators.append(slot.emulator)
+        extract_load = ExtractLoadEmulator(slot.emulator)
+        connections = {
+            "blown": slot.emulator.connection_json(),
+            "blown_centrapay": CentrapayEmulator(slot.emulator).connection_json(account_id=ACCOUNT),
+            "blown_server": extract_load.connection_json("server"),
+            "blown_destination": extract_load.connection_json("destination", api="activecell"),
+        }
+        for name, connection in connections.items():
+            self.stack.api.add_connection(f"{name}_{slot.number}", connection)
+        return slot
+
+    def place(self, mode: str) -> tuple[AirflowStack, str, Slot, Path]:
+        """What a run needs that has not begun, a platform that nobody else uses among it; give that back with :meth:`give_back`."""
+        folder = self._folder / f"{next(self._numbers)}-{os.getpid()}"
         folder.mkdir()
-        return ImportStory(self.stack, f"blown_{mode}", self.platforms[mode], datamart, folder)
+        return self.stack, mode, self._slot(), folder
 
-    def strike(self, blow: str, story: ImportStory, pid: int) -> None:
-        """Let a blow fall on a task that stands at a write, and let what is left of it go on.
+    def give_back(self, run: BlownRun, *, clean: bool) -> None:
+        """Take the platform back.
 
-        :param blow: one of :data:`BLOWS`.
+        :param clean: False where something of the run may still be under way: the platform is given to nobody then.
         """
-        if blow == "child":
-            story.kill(pid)
-        elif blow == "supervisor":
-            story.kill(story.supervisor(pid))
-        elif blow == "triggerer stands still":
+        self._states.forget(run.run_id)
+        if clean:
+            self._free.put(run.slot)
+            return
+        run.slot.emulator.stop()
+        with contextlib.suppress(Exception):
+            self.stack.api.set_run_state(run.dag_id, run.run_id, "failed")
+
+    def strike_alone(self, blow: str, run: BlownRun, pid: int) -> None:
+        """Kill a task's process, or its supervisor.
+
+        :param blow: one of :data:`ALONE`.
+        """
+        run.kill(pid if blow == "child" else run.supervisor(pid))
+        run.go()
+
+    def strike_together(self, blow: str, runs: dict[BlownRun, int]) -> None:
+        """Let one blow to a component fall while all these runs stand, and let them all go on.
+
+        :param blow: one of :data:`TOGETHER`.
+        :param runs: each with the pid of its task's process; 0 where it is deferred.
+        """
+        if blow == STANDS_STILL:
             self.stack.pause("triggerer")
-            story.go()
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-                psutil.Process(pid).wait(timeout=10)
-            self.stack.resume("triggerer")
         else:
-            self.stack.restart(blow)
-        story.go()
+            self._old_sessions.add(self.stack.kill(blow))
+            self.stack.start_component(blow)
+        for run, pid in runs.items():
+            run.go()
+            if not pid:
+                run.finish_platform()
+        if blow == STANDS_STILL:
+            # Meanwhile the tasks end, or are deferred to a triggerer that does not answer.
+            tasks = [psutil.Process(pid) for pid in runs.values() if pid and psutil.pid_exists(pid)]
+            psutil.wait_procs(tasks, timeout=STILL)
+            self.stack.api.wait_for("the pause to be over", _after(STILL), STILL + 5)
+            self.stack.resume("triggerer")
+
+    def sweep(self) -> None:
+        """End what a killed scheduler has left once its tasks are over: workers that wait for work for ever."""
+        for process in self.stack.own_processes():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(process.pid) in self._old_sessions:
+                    process.kill()
 
 
-def left(story: ImportStory) -> tuple[int, int, int]:
-    """How many lines are lost and doubled, and how many executions were left to run."""
-    held, wanted = story.held(), Counter(story.lines)
-    statuses = story.statuses()
-    leaked = sum(count for status, count in statuses.items() if status not in ("SUCCEEDED", "CANCELED"))
-    return (wanted - held).total(), (held - wanted).total(), leaked
+def _after(seconds: float) -> Callable[[], bool | None]:
+    import time
+
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until or None
 
 
-def end(story: ImportStory, clears: int = 3) -> dict[str, Any]:
-    """Wait for the end; where the task has used up its tries, a person clears it, a few times."""
-    for _ in range(clears):
-        story.wait("the end", lambda: _over(story))
-        if story.api.run(story.dag_id, story.run_id)["state"] == "success":
-            break
-        story.clear()
-    return story.ends()
-
-
-def _over(story: ImportStory) -> bool:
-    story.finish_executions()
-    return story.api.run(story.dag_id, story.run_id)["state"] in ("success", "failed")
-
-
-@contextlib.contextmanager
-def emulated(stack: AirflowStack) -> Iterator[dict[str, Emulator]]:
-    """Two platforms: what one takes is over at once, what the other takes waits until the task is deferred."""
-    from airflow_bulk.emulator.handle import Emulator
-
-    shared: dict[str, Any] = {"datamart": DATAMARTS}
-    with (
-        Emulator.start(start_delay=0.0, run_seconds=0.0, **shared) as quick,
-        Emulator.start(start_delay=3600.0, run_seconds=3600.0, **shared) as waiting,
-    ):
-        found = {"sync": quick, "deferred": waiting}
-        for mode, emulator in found.items():
-            stack.api.add_connection(f"blown_{mode}", emulator.connection_json())
-            stack.api.wait_for_dag(f"blown_{mode}")
-            stack.api.unpause(f"blown_{mode}")
-        yield found
+def side_by_side(work: Callable[[T], R], things: list[T], at_once: int) -> Iterator[R]:
+    """Do all things, a few at a time, and give the results in order; a signal does not wait for those under way."""
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        yield from pool.map(work, things)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextlib.contextmanager
-def stage(root: Path) -> Iterator[Stage]:
-    """A whole Airflow of its own, on PostgreSQL where that can be had.
+def stage(root: Path, dag_ids: list[str], at_once: int = AT_ONCE) -> Iterator[Stage]:
+    """A whole Airflow of its own, on PostgreSQL where that can be had. A signal ends it as a normal end does.
 
     :param root: of the checkout.
+    :param dag_ids: of the DAGs that are run.
     """
-    from airflow_stack import AirflowStack
-    from postgres_server import LOCAL, NoPostgres, airflow_database
+    from file_server import FileServer
 
-    settings = {
-        "PYTHONPATH": str(root / "tests" / "crash"),
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    }
+    from airflow_stack import AirflowStack
+    from postgres_server import NoPostgres, airflow_database, postgres
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end)
     dags = {"tests-crash": root / "tests" / "crash" / "dag_files"}
+    settings: dict[str, Any] = {"PYTHONPATH": str(root / "tests" / "crash"), **SETTINGS}
     with contextlib.ExitStack() as entered:
         folder = Path(entered.enter_context(tempfile.TemporaryDirectory(prefix="airflow-bulk-crash-")))
         database = None
-        with contextlib.suppress(NoPostgres):
-            database = entered.enter_context(airflow_database(LOCAL))
+        try:
+            server = entered.enter_context(postgres(folder / "postgres"))
+            database = entered.enter_context(airflow_database(server))
+        except NoPostgres as error:
+            print(f"No PostgreSQL ({error}): on SQLite, which is slow.", file=sys.stderr)
         stack = entered.enter_context(
-            AirflowStack(folder / "airflow", dags, settings, parallelism=6, database=database)
+            # Beside those under way, new tries of tasks whose old try still lives.
+            AirflowStack(
+                folder / "airflow", dags, settings, parallelism=2 * at_once, database=database, restarts=1_000
+            )
         )
-        stories = folder / "stories"
-        stories.mkdir()
-        yield Stage(stack, entered.enter_context(emulated(stack)), stories)
+        files = entered.enter_context(FileServer())
+        runs = folder / "runs"
+        runs.mkdir()
+        on = Stage(stack, runs, files, at_once)
+        entered.callback(on.close)
+        on.open(dag_ids)
+        yield on
+
+
+def _end(number: int, frame: Any) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)  # once is enough: cleaning up takes some seconds
+    print("Stopping: Airflow, the platforms and the database are taken away.", file=sys.stderr, flush=True)
+    sys.exit(128 + number)

@@ -17,7 +17,7 @@ from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.runs.record_copy import clears_discard
 
 #: A task that nobody lets go ends by itself.
-LONGEST_STOP = 150.0
+LONGEST_STOP = 400.0
 #: The params of a DAG whose runs may be stopped.
 PARAMS: dict[str, Any] = {
     "folder": "",

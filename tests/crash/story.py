@@ -6,39 +6,24 @@ platform; a subclass of :class:`Story` says what these are there.
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from airflow_api import AirflowApiError
+from airflow_run import AirflowRun
 
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
 
-#: Seconds that anything here may take.
-PATIENCE = 150.0
 PART_STATES = ("checked", "intent", "commit", "sent")
-#: Two writing requests at once make an API server on SQLite wait for itself until the lock's timeout.
-ONE_WRITER = threading.Lock()
 
 
-class Story(ABC):
-    """A run whose import nobody else sees: nothing that other runs do is seen here, and no fault here strikes them.
-
-    :param dag_id: one of ``dag_files``.
-    :param run_id: tells it from all others.
-    :param folder: the run's own folder.
-    """
+class Story(AirflowRun, ABC):
+    """A run whose import nobody else sees: nothing that other runs do is seen here, and no fault here strikes them."""
 
     def __init__(self, stack: AirflowStack, dag_id: str, run_id: str, folder: Path) -> None:
-        self.stack, self.api = stack, stack.api
-        self.dag_id, self.run_id, self.folder = dag_id, run_id, folder
+        super().__init__(stack, dag_id, run_id, folder)
         self.lines: list[str] = []
 
     # What differs by platform.
@@ -55,10 +40,6 @@ class Story(ABC):
     @abstractmethod
     def bad_line(self) -> str:
         """A line that the platform refuses."""
-
-    def conf(self) -> dict[str, Any]:
-        """What the DAG has to know of the platform."""
-        return {}
 
     @abstractmethod
     def fault(self, name: str, what: str = "upload", *, times: int | None = 1, **params: Any) -> None:
@@ -114,49 +95,7 @@ class Story(ABC):
         (self.folder / name).write_text("\n".join(lines) + "\n")
         self.lines += lines
 
-    def begin(self, **params: Any) -> None:
-        """Trigger the run."""
-        conf = {"folder": str(self.folder), **self.conf(), **params}
-        with ONE_WRITER:
-            self.api.trigger(self.dag_id, self.run_id, conf)
-
     # While it runs.
-
-    def wait(self, what: str, look: Any, timeout: float = PATIENCE) -> Any:
-        """Ask ``look`` until it answers something true."""
-        return self.api.wait_for(what, lambda: look() or None, timeout, pause=0.4)
-
-    def stopped(self) -> int:
-        """Wait until the task stands at its ``stop``; return its pid."""
-        path = self.folder / "stopped"
-        try:
-            self.wait("the task to stop", path.exists)
-        except AirflowApiError as error:
-            states = self.api.states(self.dag_id, self.run_id)
-            raise AssertionError(f"{error}: {states}\n{self.log()}") from error
-        return int(path.read_text())
-
-    def go(self) -> None:
-        """Let the stopped task go on."""
-        (self.folder / "go").touch()
-
-    def kill(self, pid: int) -> None:
-        """SIGKILL, as the kernel does when memory is short."""
-        os.kill(pid, signal.SIGKILL)
-
-    def supervisor(self, pid: int) -> int:
-        """The supervisor of a task's process."""
-        return psutil.Process(pid).ppid()
-
-    def task(self, **options: Any) -> dict[str, Any]:
-        """The task as it stands."""
-        return self.api.task(self.dag_id, self.run_id, "load", **options)
-
-    def wait_for(self, *states: str, try_number: int = 0) -> dict[str, Any]:
-        """Wait until the task is in one of these states, in this try or a later one."""
-        return self.api.wait_for_task(
-            self.dag_id, self.run_id, "load", states, try_number=try_number, timeout=PATIENCE
-        )
 
     def deferred(self) -> None:
         """Wait until the task is deferred and its trigger has looked at the platform.
@@ -167,31 +106,6 @@ class Story(ABC):
         self.wait_for("deferred")
         before = len(self.looks())
         self.wait("the trigger to look", lambda: len(self.looks()) > before)
-
-    def going_again(self) -> None:
-        """Wait until the task runs or is deferred; clear it if it has used up its tries, or its run is over without it."""
-
-        def look() -> bool:
-            state = self.task()["state"]
-            if state == "failed" or self.api.run(self.dag_id, self.run_id)["state"] == "failed":
-                self.clear()
-            return state in ("running", "deferred", "success")
-
-        self.wait("the task to run", look)
-
-    def clear(self) -> None:
-        """Clear the task."""
-        with ONE_WRITER:
-            self.api.clear(self.dag_id, self.run_id, "load")
-
-    def mark_failed(self) -> None:
-        """Mark the task failed."""
-        with ONE_WRITER:
-            self.api.set_task_state(self.dag_id, self.run_id, "load", "failed")
-
-    def state(self) -> dict[str, Any]:
-        """The task's store."""
-        return self.api.task_state(self.dag_id, self.run_id, "load")
 
     def known_success(self) -> None:
         """Wait until the record says that Airflow knows of the success: a callback writes that afterwards."""
@@ -214,12 +128,6 @@ class Story(ABC):
         generation = state.get("generation", {"number": 1})["number"]
         rows = state.get(f"g{generation}.parts.0", [])
         return [next(cell for cell in row if cell in PART_STATES) for row in rows]
-
-    def log(self) -> str:
-        """The logs of all tries."""
-        tries = range(1, self.task()["try_number"] + 1)
-        logs = [f"--- try {n}\n{self.api.log(self.dag_id, self.run_id, 'load', try_number=n)}" for n in tries]
-        return "\n".join(logs)
 
     # The platform's side.
 
@@ -251,10 +159,6 @@ class Story(ABC):
         state = self.wait(f"run {self.run_id} of {self.dag_id} to end", look)
         assert state == expected, f"{self.api.states(self.dag_id, self.run_id)}\n{self.log()}"
         return self.api.xcom(self.dag_id, self.run_id, "load") or {}
-
-    def never_scheduled(self) -> bool:
-        """Whether the run is over with a task that Airflow has not scheduled since it was cleared."""
-        return any(ti["state"] is None for ti in self.api.tasks(self.dag_id, self.run_id))
 
     def each_line_once(self, times: int = 1) -> None:
         """Every line is held exactly once, and nothing is left to run."""

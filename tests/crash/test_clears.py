@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from story import ONE_WRITER, Story
+from airflow_run import ONE_WRITER
+from story import Story
 
 Tell = Callable[[str], Story]
 

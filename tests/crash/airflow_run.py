@@ -1,0 +1,122 @@
+"""One DAG run on a real Airflow, of one task, ``load``: how a crash test begins it, stops it, kills it and clears it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from airflow_api import AirflowApiError
+
+if TYPE_CHECKING:
+    from airflow_stack import AirflowStack
+
+#: Seconds that anything here may take.
+PATIENCE = 150.0
+#: Two writing requests at once make an API server on SQLite wait for itself until the lock's timeout.
+ONE_WRITER = threading.Lock()
+
+
+class AirflowRun:
+    """A run with a folder of its own.
+
+    :param dag_id: one of ``dag_files``.
+    :param run_id: tells it from all others.
+    :param folder: the run's own folder.
+    """
+
+    def __init__(self, stack: AirflowStack, dag_id: str, run_id: str, folder: Path) -> None:
+        self.stack, self.api = stack, stack.api
+        self.dag_id, self.run_id, self.folder = dag_id, run_id, folder
+
+    def conf(self) -> dict[str, Any]:
+        """What the DAG has to know of the platform."""
+        return {}
+
+    def begin(self, **params: Any) -> None:
+        """Trigger the run."""
+        conf = {"folder": str(self.folder), **self.conf(), **params}
+        with ONE_WRITER:
+            self.api.trigger(self.dag_id, self.run_id, conf)
+
+    def wait(self, what: str, look: Any, timeout: float = PATIENCE) -> Any:
+        """Ask ``look`` until it answers something true."""
+        return self.api.wait_for(what, lambda: look() or None, timeout, pause=0.4)
+
+    def stopped(self) -> int:
+        """Wait until the task stands at its ``stop``; return its pid."""
+        path = self.folder / "stopped"
+        try:
+            self.wait("the task to stop", path.exists)
+        except AirflowApiError as error:
+            states = self.api.states(self.dag_id, self.run_id)
+            raise AssertionError(f"{error}: {states}\n{self.log()}") from error
+        return int(path.read_text())
+
+    def go(self) -> None:
+        """Let the stopped task go on."""
+        (self.folder / "go").touch()
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL, as the kernel does when memory is short."""
+        os.kill(pid, signal.SIGKILL)
+
+    def supervisor(self, pid: int) -> int:
+        """The supervisor of a task's process."""
+        return psutil.Process(pid).ppid()
+
+    def task(self, **options: Any) -> dict[str, Any]:
+        """The task as it stands."""
+        return self.api.task(self.dag_id, self.run_id, "load", **options)
+
+    def wait_for(self, *states: str, try_number: int = 0) -> dict[str, Any]:
+        """Wait until the task is in one of these states, in this try or a later one."""
+        return self.api.wait_for_task(
+            self.dag_id, self.run_id, "load", states, try_number=try_number, timeout=PATIENCE
+        )
+
+    def going_again(self) -> None:
+        """Wait until the task runs or is deferred; clear it if it has used up its tries, or its run is over without it."""
+
+        def look() -> bool:
+            state = self.task()["state"]
+            if state == "failed" or self.api.run(self.dag_id, self.run_id)["state"] == "failed":
+                self.clear()
+            return state in ("running", "deferred", "success")
+
+        self.wait("the task to run", look)
+
+    def clear(self) -> None:
+        """Clear the task."""
+        with ONE_WRITER:
+            self.api.clear(self.dag_id, self.run_id, "load")
+
+    def mark_failed(self) -> None:
+        """Mark the task failed."""
+        self._mark("failed")
+
+    def mark_success(self) -> None:
+        """Mark the task a success."""
+        self._mark("success")
+
+    def _mark(self, state: str) -> None:
+        with ONE_WRITER:
+            self.api.set_task_state(self.dag_id, self.run_id, "load", state)
+
+    def state(self) -> dict[str, Any]:
+        """The task's store."""
+        return self.api.task_state(self.dag_id, self.run_id, "load")
+
+    def log(self) -> str:
+        """The logs of all tries."""
+        tries = range(1, self.task()["try_number"] + 1)
+        logs = [f"--- try {n}\n{self.api.log(self.dag_id, self.run_id, 'load', try_number=n)}" for n in tries]
+        return "\n".join(logs)
+
+    def never_scheduled(self) -> bool:
+        """Whether the run is over with a task that Airflow has not scheduled since it was cleared."""
+        return any(ti["state"] is None for ti in self.api.tasks(self.dag_id, self.run_id))
