@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -120,3 +121,10 @@ class AirflowRun:
     def never_scheduled(self) -> bool:
         """Whether the run is over with a task that Airflow has not scheduled since it was cleared."""
         return any(ti["state"] is None for ti in self.api.tasks(self.dag_id, self.run_id))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process still does something; one that nobody has reaped yet does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False

@@ -25,8 +25,7 @@ class CountingStore(StoppingStore):
     prefix = ""
 
     def set(self, key: str, value: Any, **options: Any) -> None:
-        name = " ".join([key, *sorted(writes(key, value))])
-        self._count(name, lambda: self._store.set(key, value, **options))
+        self._count(_name(key, value), lambda: self._store.set(key, value, **options))
 
     def delete(self, key: str) -> None:
         self._count(f"forget {key}", lambda: self._store.delete(key))
@@ -71,9 +70,15 @@ class Counting:
     def execute(self, context: Any) -> Any:
         stop, folder = context["params"]["stop"], Path(context["params"]["folder"])
         context["task_state_store"] = CountingStore(context["task_state_store"], stop, folder)
-        if clears_discard():
+        if clears_discard() and "asset_state_store" in context:
             context["asset_state_store"] = CountingAssets(context["asset_state_store"], stop, folder)
         return super().execute(context)  # type: ignore[misc]
+
+
+def _name(key: str, value: Any) -> str:
+    """A write's key, and what it says of an import or of parts; their hashes are not shown."""
+    told = sorted(one for one in writes(key, value) if len(one) < 20 and one != key.partition(".")[2])
+    return " ".join([key, *told])
 
 
 def _note(path: Path, line: str) -> None:

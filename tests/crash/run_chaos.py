@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-import psutil
+from airflow_run import lives
 from blown_kinds import BlownImport, Left
-from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, side_by_side, stage
+from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, lane, side_by_side, stage
 
 #: Faults that pass: a retry, or the same try, gets over each of them.
 FAULTS: list[dict[str, Any]] = [
@@ -162,7 +162,7 @@ class Play:
             self.run.clear()
         self.run.wait("the end", self.run.over)
         if self.pid:
-            self.run.wait("the old try to end", lambda: not psutil.pid_exists(self.pid), LAST_WORDS)
+            self.run.wait("the old try to end", lambda: not lives(self.pid), LAST_WORDS)
 
     def outcome(self) -> Outcome:
         """What has become of it; its platform is given back."""
@@ -193,7 +193,7 @@ def play(on: Stage, plan: Plan) -> Outcome:
 
 def play_together(on: Stage, plans: list[Plan], blow: str) -> list[Outcome]:
     """Play plans that have the same blow to a component: all stand, it strikes them, all go on."""
-    plays = [Play(on, plan) for plan in plans]
+    plays = list(side_by_side(lambda plan: Play(on, plan), plans, len(plans)))
 
     def until_it_stands(one: Play) -> None:
         one.attempt(one.begin)
@@ -273,7 +273,7 @@ def main() -> int:
                 failed += [] if outcome.good else [plan.seed]
     print(f"{chosen.runs} runs in {time.monotonic() - began:.0f} s, {len(failed)} with a fault")
     for seed in failed:
-        print(f"again: make chaos SEED={seed} RUNS=1")
+        print(f"again: make chaos{lane()} SEED={seed} RUNS=1")
     return 1 if failed else 0
 
 

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-import psutil
+from airflow_run import lives
 from blown_kinds import KINDS, BlownRun, Left, clock_offset
-from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, side_by_side, stage
+from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, lane, side_by_side, stage
 
 ROW = "{:10} {:36} {:8} {:6} {:22} {:>4} {:>7} {:>6}  {}"
 HEAD = ROW.format("kind", "write", "mode", "when", "blow", "lost", "doubled", "leaked", "")
@@ -82,11 +82,8 @@ def whole_run(on: Stage, kind: str, mode: str) -> tuple[list[Cell], int]:
 
 def _is_written(run: BlownRun) -> bool:
     """Whether the success callback, which comes after the end that Airflow knows of, has made its writes."""
-    number = int((run.folder / "ended").read_text().splitlines()[-1].split()[0])
-    task = run.task()
-    return number == len((run.folder / "begun").read_text().splitlines()) and not psutil.pid_exists(
-        task["pid"]
-    )
+    begun, ended = (len((run.folder / name).read_text().splitlines()) for name in ("begun", "ended"))
+    return begun == ended and not lives(run.task()["pid"])
 
 
 def _calls(run: BlownRun) -> list[tuple[float, float]]:
@@ -136,7 +133,7 @@ def finish(run: BlownRun, pid: int) -> None:
     """Wait for the end, and for the old try to end, whose writes would come after it."""
     run.wait("the end", run.over)
     if pid:
-        run.wait("the old try to end", lambda: not psutil.pid_exists(pid), LAST_WORDS)
+        run.wait("the old try to end", lambda: not lives(pid), LAST_WORDS)
 
 
 def struck_alone(on: Stage, cell: Cell, blow: str) -> Outcome:
@@ -153,7 +150,7 @@ def struck_alone(on: Stage, cell: Cell, blow: str) -> Outcome:
 
 def struck_together(on: Stage, cells: list[Cell], blow: str) -> Iterator[Outcome]:
     """Play a wave: all stand, one blow strikes them, all go on."""
-    runs = [begin(on, cell) for cell in cells]
+    runs = list(side_by_side(lambda cell: begin(on, cell), cells, len(cells)))
     standing: dict[BlownRun, int] = {}
     errors: dict[BlownRun, Exception] = {}
 
@@ -281,7 +278,7 @@ def row(cell: Cell, blow: str, outcome: Outcome) -> str:
 def again(cell: Cell, blow: str) -> str:
     """The command that plays a cell alone."""
     when = f"--write {cell.number} --when {cell.when}"
-    return f"again: make crash CRASH_ARGS='--kind {cell.kind} --mode {cell.mode} --blow \"{blow}\" {when}'"
+    return f"again: make crash{lane()} CRASH_ARGS='--kind {cell.kind} --mode {cell.mode} --blow \"{blow}\" {when}'"
 
 
 if __name__ == "__main__":

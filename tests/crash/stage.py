@@ -9,12 +9,14 @@ import queue
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
+from airflow_run import lives
 from blown_kinds import BlownRun, Slot
 from task_states import TaskStates
 
@@ -32,6 +34,8 @@ ALONE = ("child", "supervisor")
 STANDS_STILL = "triggerer stands still"
 TOGETHER = ("scheduler", "triggerer", STANDS_STILL)
 BLOWS = (*ALONE, *TOGETHER)
+#: Each of these ends everything, and leaves nothing behind.
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Runs under way at once.
 AT_ONCE = 8
 #: Seconds that a triggerer stands still: longer than Airflow takes to miss it.
@@ -143,9 +147,11 @@ class Stage:
                 run.finish_platform()
         if blow == STANDS_STILL:
             # Meanwhile the tasks end, or are deferred to a triggerer that does not answer.
-            tasks = [psutil.Process(pid) for pid in runs.values() if pid and psutil.pid_exists(pid)]
-            psutil.wait_procs(tasks, timeout=STILL)
-            self.stack.api.wait_for("the pause to be over", _after(STILL), STILL + 5)
+            began = time.monotonic()
+            while time.monotonic() < began + STILL or (
+                time.monotonic() < began + LAST_WORDS and any(pid and lives(pid) for pid in runs.values())
+            ):
+                time.sleep(0.2)
             self.stack.resume("triggerer")
 
     def sweep(self) -> None:
@@ -156,11 +162,11 @@ class Stage:
                     process.kill()
 
 
-def _after(seconds: float) -> Callable[[], bool | None]:
-    import time
+def lane() -> str:
+    """What a person adds to ``make`` to play on this Airflow."""
+    from airflow_bulk.runs.record_copy import clears_discard
 
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() > until or None
+    return " LANE=next" if clears_discard() else ""
 
 
 def side_by_side(work: Callable[[T], R], things: list[T], at_once: int) -> Iterator[R]:
@@ -184,8 +190,9 @@ def stage(root: Path, dag_ids: list[str], at_once: int = AT_ONCE) -> Iterator[St
     from airflow_stack import AirflowStack
     from postgres_server import NoPostgres, airflow_database, postgres
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _end)
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _end)
     dags = {"tests-crash": root / "tests" / "crash" / "dag_files"}
     settings: dict[str, Any] = {"PYTHONPATH": str(root / "tests" / "crash"), **SETTINGS}
     with contextlib.ExitStack() as entered:
@@ -212,7 +219,7 @@ def stage(root: Path, dag_ids: list[str], at_once: int = AT_ONCE) -> Iterator[St
 
 
 def _end(number: int, frame: Any) -> None:
-    for again in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for again in ENDS:
         signal.signal(again, signal.SIG_IGN)  # once is enough: cleaning up takes some seconds
     print("Stopping: Airflow, the platforms and the database are taken away.", file=sys.stderr, flush=True)
     sys.exit(128 + number)
