@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +93,19 @@ class AirflowRun:
         self.wait("the task to run", look)
 
     def clear(self) -> None:
-        """Clear the task."""
-        with ONE_WRITER:
-            self.api.clear(self.dag_id, self.run_id, "load")
+        """Clear the task.
+
+        A scheduler may try it again in the very moment: the API refuses the clear then, and a person clears once more.
+        """
+        for left in range(5, -1, -1):
+            try:
+                with ONE_WRITER:
+                    self.api.clear(self.dag_id, self.run_id, "load")
+                return
+            except AirflowApiError as error:
+                if not left or "Unique constraint violation" not in str(error):
+                    raise
+            time.sleep(0.5)
 
     def mark_failed(self) -> None:
         """Mark the task failed."""

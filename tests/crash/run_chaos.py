@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gzip
+import itertools
 import random
 import sys
 import time
@@ -212,24 +213,28 @@ def play_together(on: Stage, plans: list[Plan], blow: str) -> list[Outcome]:
 
 
 def _write(story: Any, plan: Plan) -> int:
-    """Write the files; return the limit of a part, which is at least 1 kB."""
-    draw, limit = random.Random(plan.seed + 1), 0
+    """Write the files; return the limit of a part."""
+    draw = random.Random(plan.seed + 1)
     bad = [draw.randrange(len(plan.sizes)) for _ in range(plan.bad)]
     for number, count in enumerate(plan.sizes):
         before = len(story.lines)
         story.write(count, name=f"written.{number}")
         lines = story.lines[before:]
-        if number == 0:
-            border = sum(len(one) + 1 for one in lines[: plan.border[0]]) + plan.border[1]
-            limit = max(1_500, border)
         for _ in range(bad.count(number)):
-            lines = [*lines]
             lines.insert(draw.randint(0, len(lines)), story.bad_line())
         body = ("\n".join(lines) + "\n").encode()
         ending = "ndjson.gz" if plan.zipped else "ndjson"
         path = story.folder / f"lines.{number}.{ending}"
         path.write_bytes(gzip.compress(body) if plan.zipped else body)
-    return limit
+    return _limit(story.lines, plan)
+
+
+def _limit(lines: list[str], plan: Plan) -> int:
+    """Where the plan has it: at the end of a line of the first file, or a byte beside it; parts are at most some sixteen."""
+    line, beside = plan.border
+    least = max(1_500, sum(len(one) + 1 for one in lines) // 16)
+    ends = list(itertools.accumulate(len(one) + 1 for one in lines[: plan.sizes[0]]))
+    return next((end for end in ends[line - 1 :] if end >= least), least) + beside
 
 
 def row(plan: Plan, outcome: Outcome) -> str:
