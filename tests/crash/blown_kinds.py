@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import httpx
-from airflow_run import PATIENCE, AirflowRun
+from airflow_run import PATIENCE, AirflowRun, lives
 from import_story import ImportStory
 from loading import accounts
 
@@ -127,6 +127,10 @@ class BlownRun(AirflowRun):
             self.decide()
             self.slot.states.expire()
         return state == "success"
+
+    def writes_no_more(self) -> bool:
+        """Whether the task is over and its process has ended: the success callback writes after the success."""
+        return self.over() and not lives(self.task()["pid"])
 
     def _ended_without_it(self) -> bool:
         """Airflow's own race: the run's end, computed before a clear, is written after it."""

@@ -153,7 +153,7 @@ class Play:
         """Wait until it stands at its write, or is over without coming to it."""
         path = self.run.folder / "stopped"
         if self.plan.blow:
-            self.run.wait("the stop, or the end", lambda: path.exists() or self.run.over())
+            self.run.wait("the stop, or the end", lambda: path.exists() or self.run.writes_no_more())
             self.pid = int(path.read_text()) if path.exists() else 0
 
     def finish(self) -> None:
