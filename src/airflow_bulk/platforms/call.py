@@ -42,7 +42,7 @@ class AnswerProblem(NamedTuple):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request to a platform, and how to read its answer.
+    """One request to a platform, and how to read its answer. Its repr shows neither path nor query nor body.
 
     :param method: HTTP method.
     :param path: path below the connection's base URL.
@@ -59,12 +59,12 @@ class Call(Generic[T]):
     """
 
     method: str
-    path: str
+    path: str = field(repr=False)
     what: str
-    parse: Callable[[Reply], T]
-    problem: Callable[[Reply], AnswerProblem | None]
-    query: Mapping[str, Any] = field(default_factory=dict)
-    json: Any = None
+    parse: Callable[[Reply], T] = field(repr=False)
+    problem: Callable[[Reply], AnswerProblem | None] = field(repr=False)
+    query: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    json: Any = field(default=None, repr=False)
     repeatable: bool = True
     when_lost: str = ""
 

@@ -62,11 +62,17 @@ WHEN_LOST = "A batch may exist all the same; nothing is posted again by itself."
 
 
 class CentrapayBatchError(msgspec.Struct, frozen=True, kw_only=True):
-    """One error of a batch (section 4). ``index`` is an offset with an undocumented base: it is only shown."""
+    """One error of a batch (section 4). ``index`` is an offset with an undocumented base: it is only shown.
+
+    The others may hold personal data of a record: no repr shows them.
+    """
 
     message: str = ""
     external_id: str | None = None
     index: str | None = None
+
+    def __repr__(self) -> str:
+        return f"CentrapayBatchError(index={self.index!r})"
 
 
 class CentrapayBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +96,10 @@ class CentrapayBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An asset (section 8). Amounts are in cents, as texts with any number of digits."""
+    """An asset (section 8). Amounts are in cents, as texts with any number of digits.
+
+    Most of it is personal data: the repr shows its id, type and status.
+    """
 
     id: str = ""
     account_id: str = ""
@@ -104,6 +113,9 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     balance: str | int | None = None
     available_balance: str | int | None = None
     external_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Asset({self.id!r}, {self.type!r}, {self.status!r})"
 
 
 class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -364,7 +376,7 @@ def get_asset_summary(asset_id: str) -> Call[Asset]:
 def get_asset_by_external_id(asset_type: str, external_id: str) -> Call[Asset]:
     """Get an asset by the id that its issuer gave it (section 8); it exists when its record was loaded."""
     path = f"/api/assets/{_id(asset_type)}/external-id/{_id(external_id)}"
-    return _asset_call(path, f"read the {asset_type} asset with external id {external_id}")
+    return _asset_call(path, f"find the {asset_type} asset of an external id")
 
 
 def list_account_assets(

@@ -50,7 +50,7 @@ _all_objects = json_reader(list[dict[str, Any]])
 
 
 class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored batch (section 1.1).
+    """A stored batch (section 1.1). Its repr shows neither its connections nor the messages of its errors.
 
     :param finished_at: set when the run ended, well or not; ``None`` while the run lasts, which may be for ever.
     :param status: only where the server has the extension.
@@ -65,6 +65,9 @@ class ServerBatch(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     errors: Any = None
     raw: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"ServerBatch({self.id!r}, finished_at={self.finished_at!r}, status={self.status!r})"
 
     @property
     def finished(self) -> bool:

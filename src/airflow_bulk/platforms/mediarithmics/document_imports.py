@@ -91,9 +91,12 @@ class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionError(msgspec.Struct, frozen=True, kw_only=True):
-    """``error`` of an execution (section 4.6)."""
+    """``error`` of an execution (section 4.6). Its message may repeat a line: no repr shows it."""
 
     message: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ExecutionError({len(self.message or '')} characters)"
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
