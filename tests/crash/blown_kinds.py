@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import httpx
-from airflow_run import PATIENCE, AirflowRun, lives
+from task_run import PATIENCE, TaskRun, lives
 from import_story import ImportStory
 from loading import accounts
 
@@ -60,7 +60,7 @@ class Left(NamedTuple):
     leaked: int
 
 
-class BlownRun(AirflowRun):
+class BlownRun(TaskRun):
     """A run of one kind, in a slot of its own.
 
     :param mode: ``sync`` or ``deferred``; what runs on the platform is over at once, or once the task is deferred.
@@ -70,7 +70,7 @@ class BlownRun(AirflowRun):
     modes: ClassVar[tuple[str, ...]] = ("sync", "deferred")
 
     def __init__(self, stack: AirflowStack, mode: str, slot: Slot, folder: Path) -> None:
-        AirflowRun.__init__(self, stack, f"blown_{self.kind}_{mode}", f"{self.kind}-{folder.name}", folder)
+        TaskRun.__init__(self, stack, f"blown_{self.kind}_{mode}", f"{self.kind}-{folder.name}", folder)
         self._take(mode, slot)
 
     def _take(self, mode: str, slot: Slot) -> None:

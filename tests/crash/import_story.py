@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import string
@@ -10,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy
 from story import Story
 
 if TYPE_CHECKING:
@@ -94,22 +92,3 @@ class ImportStory(Story):
             if import_id in (None, one["id"]):
                 held += self.emulator.held(one["id"])
         return held
-
-    def search(self, text: str) -> list[str]:
-        """Where a text stands in what Airflow and the platform have written: files, the database's cells, calls."""
-        wanted = text.encode()
-        files = [path for path in self.stack.home.rglob("*") if path.is_file()]
-        logs = [self.emulator.state / "server.log"]
-        found = [str(path) for path in files + logs if wanted in path.read_bytes()]
-        engine = sqlalchemy.create_engine(self.stack.database)
-        with contextlib.closing(engine.connect()) as database:
-            # In a file of SQLite a long value may be cut in pieces over the pages; a server's files are not here at all.
-            for table in sqlalchemy.inspect(engine).get_table_names():
-                rows = database.execute(sqlalchemy.text(f'SELECT * FROM "{table}"'))
-                found += [f"table {table}" for row in rows if any(text in _as_text(cell) for cell in row)]
-        engine.dispose()
-        return found + [f"call {one}" for one in self.emulator.requests() if text in json.dumps(one)]
-
-
-def _as_text(cell: Any) -> str:
-    return bytes(cell).decode("latin-1") if isinstance(cell, bytes | memoryview) else str(cell)

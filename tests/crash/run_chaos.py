@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from airflow_run import lives
+from task_run import lives
 from blown_kinds import BlownImport, Left
 from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, lane, side_by_side, stage
 

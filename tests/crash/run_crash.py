@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from airflow_run import lives
+from task_run import lives
 from blown_kinds import KINDS, BlownRun, Left, clock_offset
 from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, lane, side_by_side, stage
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
-from airflow_run import lives
+from task_run import lives
 from blown_kinds import BlownRun, Slot
 from task_states import TaskStates
 

@@ -22,7 +22,8 @@ LONGEST_STOP = 400.0
 PARAMS: dict[str, Any] = {
     "folder": "",
     "max_part_bytes": "24000",
-    # "before" or "after" the write of "import intent", "import id", "end", or of a part's state: "commit 1".
+    # "before" or "after" the write of "import intent", "import id" (or of a batch, or of a batch's execution), of "end",
+    # or of a part's state: "commit 1".
     "stop": "",
     "stop_try": 1,
     "stop_index": -1,
@@ -105,8 +106,9 @@ def writes(key: str, value: Any) -> set[str]:
         return {
             f"{cell} {number}" for number, row in enumerate(value) for cell in row if isinstance(cell, str)
         }
-    if name == "import":
-        return {"import id" if "id" in value else "import intent"}
+    thing = name.partition(".")[0]
+    if thing in ("import", "batch", "execution"):
+        return {f"{thing} id" if value.get("id") else f"{thing} intent"}
     return {name}
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_run import AirflowRun
+from task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 PART_STATES = ("checked", "intent", "commit", "sent")
 
 
-class Story(AirflowRun, ABC):
-    """A run whose import nobody else sees: nothing that other runs do is seen here, and no fault here strikes them."""
+class Story(TaskRun, ABC):
+    """A run whose import nobody else sees: nothing that other runs do is seen here, and no fault here strikes them.
+
+    :param dag_id: one of ``dag_files``.
+    :param run_id: tells it from all others.
+    :param folder: the run's own folder.
+    """
 
     def __init__(self, stack: AirflowStack, dag_id: str, run_id: str, folder: Path) -> None:
         super().__init__(stack, dag_id, run_id, folder)
@@ -107,20 +112,6 @@ class Story(AirflowRun, ABC):
         before = len(self.looks())
         self.wait("the trigger to look", lambda: len(self.looks()) > before)
 
-    def known_success(self) -> None:
-        """Wait until the record says that Airflow knows of the success: a callback writes that afterwards."""
-
-        def known() -> bool:
-            state = self.state()
-            generation = state.get("generation", {"number": 1})["number"]
-            return bool(state[f"g{generation}.end"]["known"])
-
-        self.wait("the success to be recorded as known", known)
-
-    def clear_success(self) -> None:
-        """Clear the task once its success is known."""
-        self.known_success()
-        self.clear()
 
     def parts(self) -> list[str]:
         """The recorded state of each part, in the present generation."""

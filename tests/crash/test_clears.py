@@ -6,65 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow_run import ONE_WRITER
+from clearing import api_defaults, keeping_the_state, list_of_tasks, page, whole_run
 from story import Story
 
 Tell = Callable[[str], Story]
-
-
-def _clear_tasks(story: Story, **body: Any) -> None:
-    with ONE_WRITER:
-        story.api.call(
-            "POST",
-            f"/dags/{story.dag_id}/clearTaskInstances",
-            json={"dag_run_id": story.run_id, "dry_run": False, **body},
-        )
-
-
-def api_defaults(story: Story) -> None:
-    """The shortest call; it clears failed tasks alone unless told otherwise."""
-    _clear_tasks(story, task_ids=["load"], only_failed=False)
-
-
-#: What the page's dialog sends besides, with nothing chosen in it.
-DIALOG: dict[str, Any] = {
-    "include_downstream": False,
-    "include_future": False,
-    "include_past": False,
-    "include_upstream": False,
-    "only_failed": False,
-    "run_on_latest_version": False,
-}
-
-
-def page(story: Story) -> None:
-    """The button of one task."""
-    _clear_tasks(story, **DIALOG, task_ids=["load"])
-
-
-def list_of_tasks(story: Story) -> None:
-    """The button over a list of tasks; from 3.4 on it names the instances."""
-    chosen = {"task_instance_ids": [story.task()["id"]]} if deletes_state(story) else {"task_ids": ["load"]}
-    _clear_tasks(story, **DIALOG, **chosen)
-
-
-def keeping_the_state(story: Story) -> None:
-    """With the box "keep the task's state", which 3.4 has."""
-    kept = {"keep_task_state": True} if deletes_state(story) else {}
-    _clear_tasks(story, **DIALOG, task_ids=["load"], **kept)
-
-
-def whole_run(story: Story) -> None:
-    """The button of the run."""
-    with ONE_WRITER:
-        path = f"/dags/{story.dag_id}/dagRuns/{story.run_id}/clear"
-        story.api.call("POST", path, json={"dry_run": False, "only_failed": False})
-
-
-def deletes_state(story: Story) -> bool:
-    """Whether this Airflow deletes a task's state when the task is cleared."""
-    major, minor = story.api.call("GET", "/version")["version"].split(".")[:2]
-    return (int(major), int(minor)) >= (3, 4)
 
 
 def unfinished_then_success(clear: Callable[[Story], None]) -> Callable[[Tell], None]:

@@ -1,4 +1,4 @@
-"""One DAG run on a real Airflow, of one task, ``load``: how a crash test begins it, stops it, kills it and clears it."""
+"""One run of a DAG in a crash test: begun, stopped at a write, killed, cleared, and looked at."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
 #: Seconds that anything here may take.
 PATIENCE = 150.0
+TRY_ENDS = ("success", "failed")
 #: Two writing requests at once make an API server on SQLite wait for itself until the lock's timeout.
 ONE_WRITER = threading.Lock()
 
 
-class AirflowRun:
-    """A run with a folder of its own.
+class TaskRun:
+    """A run whose task ``load`` is what the test is about.
 
     :param dag_id: one of ``dag_files``.
     :param run_id: tells it from all others.
     :param folder: the run's own folder.
+    :ivar task_id: the task that the test is about.
     """
+
+    task_id = "load"
 
     def __init__(self, stack: AirflowStack, dag_id: str, run_id: str, folder: Path) -> None:
         self.stack, self.api = stack, stack.api
@@ -44,6 +48,8 @@ class AirflowRun:
         conf = {"folder": str(self.folder), **self.conf(), **params}
         with ONE_WRITER:
             self.api.trigger(self.dag_id, self.run_id, conf)
+
+    # While it runs.
 
     def wait(self, what: str, look: Any, timeout: float = PATIENCE) -> Any:
         """Ask ``look`` until it answers something true."""
@@ -73,12 +79,12 @@ class AirflowRun:
 
     def task(self, **options: Any) -> dict[str, Any]:
         """The task as it stands."""
-        return self.api.task(self.dag_id, self.run_id, "load", **options)
+        return self.api.task(self.dag_id, self.run_id, self.task_id, **options)
 
     def wait_for(self, *states: str, try_number: int = 0) -> dict[str, Any]:
         """Wait until the task is in one of these states, in this try or a later one."""
         return self.api.wait_for_task(
-            self.dag_id, self.run_id, "load", states, try_number=try_number, timeout=PATIENCE
+            self.dag_id, self.run_id, self.task_id, states, try_number=try_number, timeout=PATIENCE
         )
 
     def going_again(self) -> None:
@@ -100,7 +106,7 @@ class AirflowRun:
         for left in range(5, -1, -1):
             try:
                 with ONE_WRITER:
-                    self.api.clear(self.dag_id, self.run_id, "load")
+                    self.api.clear(self.dag_id, self.run_id, self.task_id)
                 return
             except AirflowApiError as error:
                 if not left or "Unique constraint violation" not in str(error):
@@ -117,21 +123,65 @@ class AirflowRun:
 
     def _mark(self, state: str) -> None:
         with ONE_WRITER:
-            self.api.set_task_state(self.dag_id, self.run_id, "load", state)
+            self.api.set_task_state(self.dag_id, self.run_id, self.task_id, state)
 
     def state(self) -> dict[str, Any]:
         """The task's store."""
-        return self.api.task_state(self.dag_id, self.run_id, "load")
+        return self.api.task_state(self.dag_id, self.run_id, self.task_id)
+
+    def known_success(self) -> None:
+        """Wait until the record says that Airflow knows of the success: a callback writes that afterwards."""
+
+        def known() -> bool:
+            state = self.state()
+            generation = state.get("generation", {"number": 1})["number"]
+            return bool(state[f"g{generation}.end"]["known"])
+
+        self.wait("the success to be recorded as known", known)
+
+    def clear_success(self) -> None:
+        """Clear the task once its success is known."""
+        self.known_success()
+        self.clear()
 
     def log(self) -> str:
         """The logs of all tries."""
         tries = range(1, self.task()["try_number"] + 1)
-        logs = [f"--- try {n}\n{self.api.log(self.dag_id, self.run_id, 'load', try_number=n)}" for n in tries]
-        return "\n".join(logs)
+        return "\n".join(f"--- try {n}\n{self.log_of(n)}" for n in tries)
+
+    def log_of(self, try_number: int) -> str:
+        """The log of one try."""
+        return self.api.log(self.dag_id, self.run_id, self.task_id, try_number=try_number)
 
     def never_scheduled(self) -> bool:
         """Whether the run is over with a task that Airflow has not scheduled since it was cleared."""
         return any(ti["state"] is None for ti in self.api.tasks(self.dag_id, self.run_id))
+
+    # A try after the other.
+
+    def go_on(self) -> None:
+        """Let the platform do what it does while a test waits; called at every look."""
+
+    def tried(self, expected: str = "success", *, try_number: int = 1) -> dict[str, Any]:
+        """Wait until this try and the run are over; return the task's result.
+
+        :param expected: how the try ends: ``success`` or ``failed``.
+        """
+
+        def look() -> dict[str, Any] | None:
+            self.go_on()
+            found = self.task()
+            return found if found["state"] in TRY_ENDS and found["try_number"] >= try_number else None
+
+        found = self.wait(f"try {try_number} of {self.dag_id} {self.run_id} to end", look)
+        assert (found["state"], found["try_number"]) == (expected, try_number), self.log()
+        assert self.api.wait_for_run(self.dag_id, self.run_id) == expected
+        return self.api.xcom(self.dag_id, self.run_id, self.task_id) or {}
+
+    def choose(self, name: str, value: str) -> None:
+        """Set what this run's task reads from an Airflow variable when it runs: a person changes it before a clear."""
+        with ONE_WRITER:
+            self.api.call("POST", "/variables", json={"key": f"{self.run_id}-{name}", "value": value})
 
 
 def lives(pid: int) -> bool:
