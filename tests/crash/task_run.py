@@ -17,8 +17,8 @@ from airflow_api import AirflowApiError
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
 
-#: Seconds that anything here may take.
-PATIENCE = 150.0
+#: Seconds that anything here may take: four tries, each of which loads OpenLineage, on a busy machine.
+PATIENCE = 240.0
 TRY_ENDS = ("success", "failed")
 #: Two writing requests at once make an API server on SQLite wait for itself until the lock's timeout.
 ONE_WRITER = threading.Lock()
