@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import httpx
-from task_run import PATIENCE, TaskRun, lives
 from import_story import ImportStory
 from loading import accounts
+from task_run import PATIENCE, TaskRun, lives
 
 from airflow_api import AirflowApiError
 from airflow_bulk.emulator.centrapay_handle import CentrapayEmulator

@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from task_run import lives
 from blown_kinds import BlownImport, Left
 from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, lane, side_by_side, stage
+from task_run import lives
 
 #: Faults that pass: a retry, or the same try, gets over each of them.
 FAULTS: list[dict[str, Any]] = [

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from task_run import lives
 from blown_kinds import KINDS, BlownRun, Left, clock_offset
 from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, lane, side_by_side, stage
+from task_run import lives
 
 ROW = "{:10} {:36} {:8} {:6} {:22} {:>4} {:>7} {:>6}  {}"
 HEAD = ROW.format("kind", "write", "mode", "when", "blow", "lost", "doubled", "leaked", "")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
-from task_run import lives
 from blown_kinds import BlownRun, Slot
+from task_run import lives
 from task_states import TaskStates
 
 if TYPE_CHECKING:

@@ -112,7 +112,6 @@ class Story(TaskRun, ABC):
         before = len(self.looks())
         self.wait("the trigger to look", lambda: len(self.looks()) > before)
 
-
     def parts(self) -> list[str]:
         """The recorded state of each part, in the present generation."""
         state = self.state()
