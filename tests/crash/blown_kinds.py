@@ -130,7 +130,7 @@ class BlownRun(TaskRun):
 
     def writes_no_more(self) -> bool:
         """Whether the task is over and its process has ended: the success callback writes after the success."""
-        return self.over() and not lives(self.task()["pid"])
+        return self.over() and not lives(self.task()["pid"] or 0)
 
     def _ended_without_it(self) -> bool:
         """Airflow's own race: the run's end, computed before a clear, is written after it."""

@@ -187,5 +187,5 @@ class TaskRun:
 def lives(pid: int) -> bool:
     """Whether a process still does something; one that nobody has reaped yet does not."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        return bool(pid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     return False
