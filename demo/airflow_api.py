@@ -104,6 +104,11 @@ class AirflowApi:
         self._answer("DELETE", f"/connections/{quote(conn_id)}")
         self.call("POST", "/connections", json={"connection_id": conn_id, **fields})
 
+    def set_variable(self, key: str, value: str) -> None:
+        """Create a variable, or replace it."""
+        self._answer("DELETE", f"/variables/{quote(key)}")
+        self.call("POST", "/variables", json={"key": key, "value": value})
+
     # -- DAGs and runs -----------------------------------------------------------------------------------------
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> dict[str, Any]:

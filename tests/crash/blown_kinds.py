@@ -265,8 +265,7 @@ class BlownCentrapay(BlownRun):
             self.mark_success()
         else:
             self.acts.append("a person found it not loaded")
-            variable = {"key": f"repeat_{self.run_id}", "value": "true"}
-            self.api.call("POST", "/variables", json=variable)
+            self.api.set_variable(f"repeat_{self.run_id}", "true")
             self.clear()
 
 

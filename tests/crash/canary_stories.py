@@ -27,7 +27,7 @@ def set_up(tell: Teller) -> None:
     story.write(bad=2)
     value = f"{story.conf()['url']}?sig={SIGNATURE}"
     with ONE_WRITER:
-        tell.stack.api.call("POST", "/variables", json={"key": VARIABLE, "value": value})
+        tell.stack.api.set_variable(VARIABLE, value)
 
 
 BAD_LINES = [

@@ -181,7 +181,7 @@ class TaskRun:
     def choose(self, name: str, value: str) -> None:
         """Set what this run's task reads from an Airflow variable when it runs: a person changes it before a clear."""
         with ONE_WRITER:
-            self.api.call("POST", "/variables", json={"key": f"{self.run_id}-{name}", "value": value})
+            self.api.set_variable(f"{self.run_id}-{name}", value)
 
 
 def lives(pid: int) -> bool:

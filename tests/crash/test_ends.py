@@ -86,7 +86,7 @@ def failed_judgement_and_looser_limit(tell: Tell) -> None:
     path = story.folder / "lines.ndjson"
     path.write_text(path.read_text() + f"{story.bad_line()}\n" * 3)
     variable = f"max_failures_{story.run_id}"
-    story.api.call("POST", "/variables", json={"key": variable, "value": "2"})
+    story.api.set_variable(variable, "2")
     # Unchecked, so that the platform is the one that refuses three lines.
     story.begin(check="false", limit_variable=variable)
     story.ends("failed")
@@ -101,7 +101,7 @@ def failed_judgement_and_looser_limit(tell: Tell) -> None:
     # Airflow writes a run's end after its task's; written after a clear, it would leave the task without a try.
     assert story.api.wait_for_run(story.dag_id, story.run_id) == "failed"
 
-    story.api.call("PATCH", f"/variables/{variable}", json={"key": variable, "value": "3"})
+    story.api.set_variable(variable, "3")
     story.clear()
     story.wait_for("success", try_number=3)
     result = story.ends()
