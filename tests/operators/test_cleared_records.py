@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from fed_import import FedImport
 from one_task import AssetState, Killed, MemoryStore, importing, once, profile, running, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
@@ -159,6 +160,41 @@ def test_an_upload_into_a_given_import_goes_on(emulator: Emulator, task: Any, tm
     result = one.run()
     assert emulator.held() == dict.fromkeys(once(lines), 2)
     assert result["lines_accepted"] == 300
+
+
+@pytest.mark.parametrize("discards", [False, True])
+def test_an_upload_goes_on_in_the_import_that_it_has_begun(
+    emulator: Emulator, task: Any, tmp_path: Path, discards: bool
+) -> None:
+    """The task that creates the import was cleared together with the upload, and has created another one."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    sending = SendingOptions(max_part_bytes=20_000, settle=0)
+    given, other, third = (FedImport(emulator).id for _ in range(3))
+    into = {"import_id": given}
+
+    def upload() -> Any:
+        return UploadDocumentsOperator(task_id="t", source=str(source), sending=sending, **into)
+
+    one = task(upload, clears_discard=discards)
+    for skip in 0, 1:  # refused before any part was sent, then after the first one
+        emulator.fault("forbidden", path=r"/executions$", method="POST", times=1, skip=skip)
+        with pytest.raises(AirflowException, match="403"):
+            one.run()
+        one.clear()
+        into["import_id"] = other
+    into["import_id"] = third
+    sent = emulator.held(other)
+    assert 0 < sent.total() < 300
+    with pytest.raises(
+        AirflowFailException, match=f"names {third}, .* this source into {other}: name that one"
+    ):
+        one.run()
+    assert emulator.held() == sent
+    into["import_id"] = other
+    one.clear()
+    assert one.run()["lines_accepted"] == 300
+    assert emulator.held() == emulator.held(other) == once(lines)
 
 
 def test_a_superseded_try_that_still_writes_is_not_believed(

@@ -16,6 +16,7 @@ import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
+from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.hooks.transport import without_credentials
@@ -281,11 +282,23 @@ class UploadSubmission:
         self._push("console_url", self.console_url())
 
     def _find_baseline(self) -> str:
-        """The newest execution of a given import before this task sends anything; recorded once."""
+        """The newest execution of a given import before this task sends anything; recorded once.
+
+        :raises ArgumentError: an earlier try has begun to send the source into another import.
+        """
         stored = self.record.read("baseline")
+        if stored is not None and (begun_in := stored.get("import_id", self.import_id)) != self.import_id:
+            if any(one.executions or one.state is PartState.COMMIT for one in self.recorded.entries):
+                raise ArgumentError(
+                    "import_id",
+                    f"names {self.import_id}, while an earlier try has sent parts of this source into {begun_in}: name that one "
+                    "again, and a clear goes on there",
+                )
+            stored = None
         if stored is None:
             ids = [one.id for one in self.executions().snapshots()]
-            stored = {"newest": max(ids, key=judging.id_order, default="0")}
+            newest = max(ids, key=judging.id_order, default="0")
+            stored = {"newest": newest, "import_id": self.import_id}
             self.record.write("baseline", stored)
         return str(stored["newest"])
 
