@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, RetryAction, RetryDecision
+from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from airflow_bulk.operators.document_import import ImportDocumentsOperator
 from airflow_bulk.platforms.errors import TryLater
 from airflow_bulk.retrying import LONGEST_DELAY, BulkRetryPolicy
 from airflow_bulk.runs.failures import TryFailed, as_airflow_errors
+from airflow_bulk.runs.reconcile import SeveralFit
 
 RESCHEDULES = hasattr(RetryAction, "RESCHEDULE")
 before_3_4 = pytest.mark.skipif(RESCHEDULES, reason="from Airflow 3.4 on, a wait uses no retry")
@@ -97,6 +99,11 @@ def test_a_wrapped_error_is_decided_by_what_it_holds() -> None:
         raise busy(900)
     assert asked(caught.value) == asked(busy(900))
     assert caught.value.__suppress_context__  # the layers below stay out of the log
+
+
+def test_what_only_a_person_can_tell_is_not_retried_without_the_policy() -> None:
+    with pytest.raises(AirflowFailException, match="two fit"), as_airflow_errors():
+        raise SeveralFit("tell which is ours", "two fit", retry="Look.")
 
 
 def test_a_subclass_is_decided_like_its_base() -> None:
