@@ -105,9 +105,10 @@ class AirflowApi:
         self.call("POST", "/connections", json={"connection_id": conn_id, **fields})
 
     def set_variable(self, key: str, value: str) -> None:
-        """Create a variable, or replace it."""
-        self._answer("DELETE", f"/variables/{quote(key)}")
-        self.call("POST", "/variables", json={"key": key, "value": value})
+        """Create a variable, or change it: there is no moment in which it does not exist."""
+        fields = {"key": key, "value": value}
+        if self._answer("PATCH", f"/variables/{quote(key)}", json=fields).is_error:
+            self.call("POST", "/variables", json=fields)
 
     # -- DAGs and runs -----------------------------------------------------------------------------------------
 

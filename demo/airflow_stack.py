@@ -161,6 +161,8 @@ class AirflowStack:
             # A deferred task whose trigger fires at once would else be failed by the scheduler now and then:
             # it hears of the worker's exit up to 5 s late.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+            # On a busy machine an API server that has just started answers late, and Airflow's 5 s fail a try before it begins.
+            "WORKERS__EXECUTION_API_TIMEOUT": 30,
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
             "TRIGGERER__JOB_HEARTBEAT_SEC": 1,

@@ -229,8 +229,6 @@ def airflow_stack(
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
         # Where two triggerers run, one that stands still for so long loses its triggers.
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-        # On a busy machine an API server that has just started answers late, and Airflow's 5 s fail a try before it begins.
-        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     }
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStack(home, folders, settings, database=new_airflow_database(), python=installed) as stack:

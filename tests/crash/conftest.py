@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from canary_stories import set_up
 from played import Played, play
 from telling import Teller, teller_on
 
@@ -24,4 +25,5 @@ def tell(airflow_stack: AirflowStack, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def played(request: pytest.FixtureRequest, tell: Teller) -> Iterator[Played]:
     """All scenarios that were chosen, under way: ``played(scenario)`` waits for the end of one."""
+    set_up(tell)  # before any of them begins, whichever module comes first
     yield from play(request, tell, Path(__file__).parent)

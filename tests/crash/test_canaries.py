@@ -13,17 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from canary_stories import TALKING, a_planted_run, set_up
+from canary_stories import TALKING, a_planted_run
 from import_story import CANARY
 from searching import places
 from telling import Teller
 
 from airflow_bulk.runs.record_copy import clears_discard
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _variable(tell: Teller) -> None:
-    set_up(tell)
 
 
 @pytest.mark.parametrize("scenario", TALKING)
