@@ -64,11 +64,11 @@ def _dies_at_outcome(store: MemoryStore, count: int) -> Any:
     return set_
 
 
-@pytest.mark.parametrize("retried", [False, True], ids=["cleared", "retried, killed, cleared"])
 @pytest.mark.parametrize("overlap", [False, True])
-def test_killed_at_every_write_and_cleared(
-    emulator: Emulator, task: Any, tmp_path: Path, overlap: bool, retried: bool
+def test_killed_at_every_write_retried_killed_and_cleared(
+    emulator: Emulator, task: Any, tmp_path: Path, overlap: bool
 ) -> None:
+    """One death and a clear: test_killed_uploads.py."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 300)
     workers = 2 if overlap else 1
@@ -83,13 +83,12 @@ def test_killed_at_every_write_and_cleared(
         except Killed:
             if one.state == "success":
                 break  # Airflow knows of it: a clear would rightly import again
-            if retried:
-                death.at = death.writes + 3
-                with contextlib.suppress(Killed):
-                    one.run()
-                death.at = 0
-                if one.state == "success":
-                    break
+            death.at = death.writes + 3
+            with contextlib.suppress(Killed):
+                one.run()
+            death.at = 0
+            if one.state == "success":
+                break
             one.clear()
             result = one.run()
             assert emulator.held() == once(lines), (at, after)
