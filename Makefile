@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-next test-next-all lint bench bench-parse borders fuzz crash chaos constraints clean
+.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse borders fuzz crash chaos constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -17,6 +17,8 @@ AIRFLOW_NEXT := 3.4.0b2
 # starts an Airflow, or runs a DAG in one.
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
 	tests/crash/test_renamed_tasks.py tests/operators/test_cleared_records.py tests/test_retrying.py tests/test_reprs.py
+# Slow proofs on a real Airflow, each a few minutes long: not in `make test`, but in `make test-slow` and `make test-next-all`.
+SLOW_TESTS := tests/crash/test_clears_of_kinds.py tests/crash/test_canaries_in_lineage.py
 ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
@@ -44,7 +46,8 @@ unexport $(filter AWS_%,$(.VARIABLES))
 help:
 	@echo "make demo    a real Airflow imports 69,659 purchases into the platform's emulator, and counts them"
 	@echo "make up      the same Airflow and emulator stay up; prints where"
-	@echo "make test    all tests"
+	@echo "make test    all tests but the slow ones"
+	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage on, on a real Airflow"
 	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: more"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
@@ -61,7 +64,11 @@ up: $(STAMP)
 	@$(BIN)/python demo/run.py --stay
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --no-loadscope-reorder \
+		$(or $(PYTEST_ARGS),$(addprefix --ignore=,$(SLOW_TESTS)))
+
+test-slow:
+	@$(MAKE) --no-print-directory test PYTEST_ARGS="$(SLOW_TESTS)"
 
 test-next:
 	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \

@@ -23,8 +23,8 @@ from blown_kinds import KINDS, BlownRun, Left, clock_offset
 from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, lane, side_by_side, stage
 from task_run import lives
 
-ROW = "{:10} {:36} {:8} {:6} {:22} {:>4} {:>7} {:>6}  {}"
-HEAD = ROW.format("kind", "write", "mode", "when", "blow", "lost", "doubled", "leaked", "")
+ROW = "{:10} {:36} {:8} {:6} {:22} {:>5} {:>4} {:>7} {:>6}  {}"
+HEAD = ROW.format("kind", "write", "mode", "when", "blow", "tries", "lost", "doubled", "leaked", "")
 #: The write of a cell that stands while its task is deferred, at no write at all.
 DEFERRED = 0
 
@@ -46,10 +46,12 @@ class Cell(NamedTuple):
 class Outcome(NamedTuple):
     """What a blow has led to.
 
+    :param tries: of the task: more than one where the blow ended a try.
     :param told: what went wrong besides, or what a person had to do.
     :param good: nothing was lost, doubled or leaked, and all came to an end.
     """
 
+    tries: int
     left: Left
     told: str
     good: bool
@@ -179,10 +181,10 @@ def struck_together(on: Stage, cells: list[Cell], blow: str) -> Iterator[Outcome
 
 def _judged(on: Stage, run: BlownRun, error: Exception | None = None) -> Outcome:
     run.go()
-    left = run.left()
+    left, tries = run.left(), run.task()["try_number"]
     told = [f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"] if error else []
     on.give_back(run, clean=error is None and left == (0, 0, 0))
-    return Outcome(left, "; ".join([*told, *run.acts]), error is None and left == (0, 0, 0))
+    return Outcome(tries, left, "; ".join([*told, *run.acts]), error is None and left == (0, 0, 0))
 
 
 def cells_of(on: Stage, chosen: argparse.Namespace) -> list[Cell]:
@@ -274,7 +276,9 @@ def main() -> int:
 def row(cell: Cell, blow: str, outcome: Outcome) -> str:
     """One row of the table."""
     write = f"{cell.number} {cell.name}"[:36]
-    return ROW.format(cell.kind, write, cell.mode, cell.when, blow, *outcome.left, outcome.told)
+    return ROW.format(
+        cell.kind, write, cell.mode, cell.when, blow, outcome.tries, *outcome.left, outcome.told
+    )
 
 
 def again(cell: Cell, blow: str) -> str:
