@@ -16,9 +16,7 @@ AIRFLOW_NEXT := 3.4.0b2
 # What the next Airflow may change: kills, clears, deferral, triggers that move. `make test-next-all` runs every test that
 # starts an Airflow, or runs a DAG in one.
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
-	tests/crash/test_renamed_tasks.py tests/operators/test_cleared_records.py tests/test_retrying.py tests/test_reprs.py
-# Slow proofs on a real Airflow, each a few minutes long: not in `make test`, but in `make test-slow` and `make test-next-all`.
-SLOW_TESTS := tests/crash/test_clears_of_kinds.py tests/crash/test_canaries_in_lineage.py
+	tests/crash/test_renamed_tasks.py tests/test_retrying.py tests/test_reprs.py
 ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
@@ -32,7 +30,7 @@ CONSTRAINTS := $(if $(filter next,$(LANE)),constraints-next.txt,constraints.txt)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # How many processes share the tests; PYTEST_ARGS says which, for example `make test PYTEST_ARGS=tests/hooks`.
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 PYTEST_ARGS ?=
 
 # What a developer's shell may carry that would change what runs here: another Airflow's settings,
@@ -47,7 +45,7 @@ help:
 	@echo "make demo    a real Airflow imports 69,659 purchases into the platform's emulator, and counts them"
 	@echo "make up      the same Airflow and emulator stay up; prints where"
 	@echo "make test    all tests but the slow ones"
-	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage on, on a real Airflow"
+	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage, all crashes of an own platform"
 	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: more"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
@@ -65,14 +63,14 @@ up: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --no-loadscope-reorder \
-		$(or $(PYTEST_ARGS),$(addprefix --ignore=,$(SLOW_TESTS)))
+		$(or $(PYTEST_ARGS),-m "not slow")
 
 test-slow:
-	@$(MAKE) --no-print-directory test PYTEST_ARGS="$(SLOW_TESTS)"
+	@$(MAKE) --no-print-directory test PYTEST_ARGS="-m slow"
 
 test-next:
 	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \
-		PYTEST_ARGS="$(or $(PYTEST_ARGS),$(NEXT_TESTS))" test
+		PYTEST_ARGS='$(or $(PYTEST_ARGS),-m "not slow" $(NEXT_TESTS))' test
 	@test -n "$(PYTEST_ARGS)" || \
 		$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt demo
 

@@ -19,6 +19,10 @@ RUN_ENDS = frozenset({"success", "failed"})
 TASK_ENDS = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
+#: Seconds between two looks at most.
+LONGEST_PAUSE = 1.0
+
+
 class AirflowApiError(RuntimeError):
     """Airflow answered with an error, or not in time."""
 
@@ -73,6 +77,7 @@ class AirflowApi:
 
         :param what: what is awaited, for the message.
         :param timeout: seconds.
+        :param pause: seconds between the first two looks; it grows to ``LONGEST_PAUSE``, for each look is work for the API server.
         """
         deadline = time.monotonic() + timeout
         while (found := look()) is None:
@@ -80,6 +85,7 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 raise AirflowApiError(f"waited {timeout:.0f} s for {what}")
             time.sleep(pause)
+            pause = max(pause, min(pause * 1.3, LONGEST_PAUSE))
         return found
 
     # -- the whole ---------------------------------------------------------------------------------------------

@@ -93,9 +93,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share files out among processes, all that need ``airflow_stack`` to the same one: it is started once.
+    """Share files out among processes, those that need ``airflow_stack`` to two of them: it is started twice.
 
-    A file that starts an Airflow of its own goes to another process.
+    The crash tests are about half of what an Airflow does here. A file that starts an Airflow of its own goes to another process.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -104,7 +104,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.partition("::")[0]
             path = config.rootpath / file
             shared = needs_whole_airflow(path) and "AirflowStack(" not in path.read_text(encoding="utf-8")
-            return "airflow" if shared else file
+            return f"airflow, crash: {path.parent.name == 'crash'}" if shared else file
 
     return OneAirflow(config, log)
 
@@ -227,6 +227,12 @@ def airflow_stack(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        # A file that a test has changed counts at once, not after 30 s.
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_FETCH_INTERVAL": "0",
+        # Two Airflows run side by side here: what they do while nothing happens would be a third of their work.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.6",
         # Where two triggerers run, one that stands still for so long loses its triggers.
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
     }

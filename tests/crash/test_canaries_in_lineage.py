@@ -23,6 +23,7 @@ from telling import Teller, teller_on
 from airflow_stack import AirflowStack
 
 SCENARIOS = [*TALKING, records_applied]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from import_story import ImportStory
 from kind_stories import ApplyStory, BatchRunStory, CentrapayStory, DelegatedStory
 
 Tell = Callable[[str], Any]
+pytestmark = pytest.mark.slow
 
 
 def killed(story: Any, stop: str) -> None:

@@ -10,24 +10,27 @@ from typing import Any
 import pytest
 from clearing import whole_run
 from import_story import ImportStory
+from kind_stories import BatchRunStory
+from task_run import TaskRun
 
 Tell = Callable[[str], Any]
+Rename = Callable[[TaskRun, str], None]
 
-DAG_ID = "renamed_import"
-SOURCE = '''"""An import whose task is renamed by a test."""
+SOURCE = '''"""A task that a test renames."""
 
 import stopping
 from airflow.sdk import DAG
 
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
+from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
 
 
 class StoppingImport(stopping.Stopping, ImportDocumentsOperator):
     """The nightly import."""
 
 
-with DAG("{dag_id}", schedule=None, params={{**stopping.PARAMS, "datamart_id": ""}}, tags=["test"]):
+with DAG("renamed_import", schedule=None, params={{**stopping.PARAMS, "datamart_id": ""}}, tags=["test"]):
     StoppingImport(
         task_id="{task_id}",
         document_type="USER_PROFILE",
@@ -40,36 +43,45 @@ with DAG("{dag_id}", schedule=None, params={{**stopping.PARAMS, "datamart_id": "
         ),
         retries=0,
     )
+
+with DAG("renamed_batch_run", schedule=None, params={{"instance": "", "folder": ""}}, tags=["test"]):
+    RunIntegrationBatchOperator(
+        task_id="{task_id}",
+        instance_id="{{{{ params.instance }}}}",
+        mediarithmics_conn_id="crash_waiting",
+        poll_interval=0.5,
+        settle=1,
+        retries=0,
+    )
 '''
 
 
-@pytest.fixture(scope="module")
-def name_task(scratch_dags: Path) -> Callable[[str], None]:
-    """``name_task(task_id)`` writes the DAG file with this name of its task."""
+@pytest.fixture
+def rename(tell: Tell, scratch_dags: Path) -> Rename:
+    """``rename(story, task_id)`` gives the task of a story's DAG a name, and waits until Airflow knows the name."""
 
-    def write(task_id: str) -> None:
-        (scratch_dags / "renamed_import.py").write_text(SOURCE.format(dag_id=DAG_ID, task_id=task_id))
+    def write(story: TaskRun, task_id: str) -> None:
+        (scratch_dags / "renamed.py").write_text(SOURCE.format(task_id=task_id))
+        story.task_id = task_id
+        story.api.wait_for_dag(story.dag_id)
+        story.api.unpause(story.dag_id)
+        story.wait(f"the name {task_id}", lambda: _names(story) == [task_id])
 
     return write
 
 
-def test_a_person_is_asked_and_nothing_is_doubled(tell: Tell, name_task: Callable[[str], None]) -> None:
-    name_task("old_load")
-    story: ImportStory = tell(DAG_ID)
-    story.task_id = "old_load"
-    story.api.wait_for_dag(DAG_ID)
-    story.api.unpause(DAG_ID)
+def test_a_person_is_asked_and_nothing_is_doubled(tell: Tell, rename: Rename) -> None:
+    story: ImportStory = tell("renamed_import")
+    rename(story, "old_load")
     story.write()
     story.begin(stop="before commit 2")
     story.kill(story.stopped())
     story.tried("failed")
     assert len(story.executions()) == 2
 
-    name_task("load")
-    story.task_id = "load"
-    story.wait("the new name", lambda: _names(story) == ["load"])
+    rename(story, "load")
     whole_run(story)
-    story.wait("the renamed task", lambda: ("load", -1) in story.api.states(DAG_ID, story.run_id))
+    story.wait("the renamed task", lambda: ("load", -1) in story.api.states(story.dag_id, story.run_id))
     story.tried("failed")
     (imported,) = story.imports()
     log = story.log()
@@ -85,5 +97,28 @@ def test_a_person_is_asked_and_nothing_is_doubled(tell: Tell, name_task: Callabl
     story.each_line_once()
 
 
-def _names(story: ImportStory) -> list[str]:
-    return [one["task_id"] for one in story.api.call("GET", f"/dags/{DAG_ID}/tasks")["tasks"]]
+def test_a_batch_is_not_run_again_unasked(tell: Tell, rename: Rename) -> None:
+    """Nothing on the platform names the task that ran it: the old name's XCom tells, and from Airflow 3.4 on its copies."""
+    story: BatchRunStory = tell("cleared_run")
+    story.dag_id, story.course = "renamed_batch_run", {}
+    rename(story, "old_run")
+    story.begin()
+    first = story.tried()
+
+    rename(story, "run")
+    whole_run(story)
+    story.wait("the renamed task", lambda: ("run", -1) in story.api.states(story.dag_id, story.run_id))
+    story.tried("failed")
+    asked = (
+        f"task 'old_run' has execution_id {first['execution_id']} in this run, and is not in the DAG any more"
+    )
+    assert asked in story.log()
+    assert story.statuses() == ["SUCCEEDED"]
+
+    story.clear()
+    second = story.tried(try_number=2)
+    assert [first["execution_id"], second["execution_id"]] == [one["id"] for one in story.executions()]
+
+
+def _names(story: TaskRun) -> list[str]:
+    return [one["task_id"] for one in story.api.call("GET", f"/dags/{story.dag_id}/tasks")["tasks"]]

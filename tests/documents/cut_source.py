@@ -71,10 +71,10 @@ def _items(
 
 
 def read_body(reader: BodyReader, size: int = 1000) -> bytes:
-    buffer, body = memoryview(bytearray(size)), b""
+    buffer, body = memoryview(bytearray(size)), bytearray()
     while count := reader.readinto(buffer):
         body += buffer[:count]
-    return body
+    return bytes(body)
 
 
 def write_files(folder: Path, contents: list[bytes], suffix: str = "") -> list[str]:

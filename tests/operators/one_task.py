@@ -89,6 +89,7 @@ class Task:
     :ivar pushed: what was pushed to XCom.
     :ivar place: where in a loop it is.
     :ivar others: the run's other task instances, with their states.
+    :ivar xcom_of_others: what those pushed, by task id and key.
     """
 
     _runs = itertools.count()
@@ -108,6 +109,7 @@ class Task:
         self.state = "running"
         self.task_id = "t"
         self.others: dict[str, str] = {}
+        self.xcom_of_others: dict[str, dict[str, Any]] = {}
         self.place: dict[str, Any] = {}
         self.pushed: dict[str, Any] = {}
         self.try_number = 0
@@ -126,6 +128,7 @@ class Task:
             max_tries=self.max_tries,
             **self.place,
             xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
+            xcom_pull=lambda task_ids, key, map_indexes: self.xcom_of_others.get(task_ids, {}).get(key),
         )
         run = SimpleNamespace(clear_number=self.clear_number, run_id=self.run_id)
         context = {
@@ -137,7 +140,10 @@ class Task:
         }
         if self.asset_state is not None:
             context["asset_state_store"] = {record_asset(): self.asset_state}
-            ti.task = SimpleNamespace(on_success_callback=[], dag=SimpleNamespace(task_ids=["t", "mapped"]))
+        if self.asset_state is not None or self.others:
+            ti.task = SimpleNamespace(
+                on_success_callback=[], dag=SimpleNamespace(task_ids=["t", "mapped", self.task_id])
+            )
             ti.get_task_states = self.task_states
         return context
 
@@ -158,6 +164,26 @@ class Task:
         for call in getattr(getattr(context["ti"], "task", None), "on_success_callback", ()):
             call(context)
         return result
+
+    def run_past_deadline(self) -> None:
+        """One try that sends everything and is deferred; its deadline passes before it is resumed."""
+        from airflow.sdk.exceptions import TaskDeferred
+
+        make = self.make
+        self.make = lambda: self._deferring(make())
+        with pytest.raises(TaskDeferred):
+            self.run()
+        self.make = make
+        key = next(key for key in self.store.values if key.endswith(".started"))
+        started = self.store.get(key)
+        self.store.values[key] = json.dumps({**started, "at": started["at"] - 7 * 24 * 3600})
+        self.try_number -= 1
+        self.run()
+
+    @staticmethod
+    def _deferring(operator: Any) -> Any:
+        operator.deferrable = True
+        return operator
 
     def clear(self) -> None:
         """What a person's clear does to the numbers (airflow.md section 2.1)."""

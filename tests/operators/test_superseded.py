@@ -55,9 +55,9 @@ def test_a_superseded_try_cancels_nothing_at_its_deadline(
             super().set(key, value, retention=retention)
             self.refused = "'sent'" in str(value)
 
-    one = task(importing(source, timeout=1.5), SupersededOnceSent())
+    one = task(importing(source), SupersededOnceSent())
     with pytest.raises(AirflowException, match="a newer try exists"):
-        one.run()
+        one.run_past_deadline()
     (made,) = emulator.imports()
     assert [each["status"] for each in emulator.executions(made["id"])] == ["PENDING"]
 
@@ -99,9 +99,9 @@ def test_stopped_before_the_first_call_of_a_try(
     source = tmp_path / "profiles.ndjson"
     write_profiles(source, 10)
     emulator.settings(start_delay=1000)
-    one = task(importing(source, timeout=1.5, cancel_on_kill=False, datamart_id=emulator.datamart_id))
+    one = task(importing(source, cancel_on_kill=False, datamart_id=emulator.datamart_id))
     with pytest.raises(AirflowException, match="Still running"):
-        one.run()
+        one.run_past_deadline()
 
     class StoppedAtTheImport(dict[str, Any]):
         def __setitem__(self, key: str, value: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from played import Played, Tell, play
 from test_blows import BLOW_AFTER_BLOW
 from test_ends import ENDS
-from test_kills import KILLS
+from test_kills import KILLS, between_commit_and_last_block, between_last_block_and_record
 from test_people import deferred_task_marked_failed, running_task_marked_failed
 
 from depot_server import Depot
@@ -35,6 +35,8 @@ SCENARIOS = [
     deferred_task_marked_failed,
     *BLOW_AFTER_BLOW.values(),
 ]
+#: The others tell the same of ours: they are slow.
+SHORT = (between_commit_and_last_block, between_last_block_and_record, deferred_task_marked_failed)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,9 @@ def name_of(scenario: Any) -> str:
     return str(scenario.__name__)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(one, marks=() if one in SHORT else pytest.mark.slow, id=name_of(one)) for one in SCENARIOS],
+)
 def test_each_line_once_after(scenario: Any, played: Played) -> None:
     played(scenario)

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER
-from airflow_bulk.judging import name_ids
+from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater, text_id
 from airflow_bulk.runs.reconcile import NotReconciled, SeveralFit, StaysUnclear, list_until_two_agree
 from airflow_bulk.runs.record import Record
+from airflow_bulk.runs.renamed import refuse_renamed, refuse_renamed_import
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.platform_hook import PlatformHook
@@ -65,6 +67,7 @@ def create_once(
     settle: float,
     no_lookup: NoLookup = NO_MARKER,
     look_first: Callable[[], str | None] | None = None,
+    xcom_key: str | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Create something remote exactly once over all tries: intent, look, act, record.
 
@@ -76,10 +79,13 @@ def create_once(
     :param no_lookup: what to say, and what to do, where nothing can be looked up.
     :param look_first: asked before the first act: what bears the task's mark already, for every record may have been lost.
         What is found so has ``unrecorded`` in its intent.
+    :param xcom_key: where such a task names what it created, for what bears no mark: a renamed task is told by it.
     :returns: the id, and the stored intent.
     :raises NotReconciled: two fit, or nothing can be looked up.
     """
     stored = record.read(name)
+    if stored is None and xcom_key is not None:
+        refuse_renamed(record, xcom_key)
     if stored is not None and stored.get("id"):
         return str(stored["id"]), stored
     if stored is not None and look is None and _may_act_again(stored, record.max_tries, no_lookup):
@@ -268,7 +274,7 @@ def find_or_create(
         # One list, without waiting: what was lost here is a record, long ago, and not an answer a moment ago.
         there = _only_one(find(marker))
         if there is None and marked is True and record.generation == 1:
-            _refuse_renamed(port, record, find)
+            refuse_renamed_import(port, record, find)
         if there is not None and source and there not in find(f"{source[:SOURCE_DIGITS]}] [{marker}"):
             raise StaysUnclear(
                 f"create a {port.noun}",
@@ -287,20 +293,30 @@ def find_or_create(
         (lambda stored: find(stored["marker"])) if marked else None,
         settle=settle,
         look_first=look_first if marked else None,
+        xcom_key=None if marked else "import_id",
     )
     return FoundImport(import_id, bool(stored.get("unrecorded")))
 
 
-def _refuse_renamed(port: UploadPort, record: Record, find: Callable[[str], list[str]]) -> None:
-    """Refuse to create an import while a task that has left the DAG in mid-run has one: this task may be that one, renamed.
+def find_baseline(record: Record, import_id: str, executions: Callable[[], list[str]], *, sent: bool) -> str:
+    """The newest execution of a given import before this task sends anything into it; recorded once.
 
-    :raises StaysUnclear: naming both, and what to say in either case.
+    :param executions: the ids of the import's executions now.
+    :param sent: an earlier try has sent parts.
+    :raises ArgumentError: an earlier try has begun to send the source into another import.
+    :raises StaysUnclear: a task that has left the DAG in mid-run uploads into the same import.
     """
-    for task_id, marker in record.markers_of_tasks_gone():
-        if found := find(marker):
-            raise StaysUnclear(
-                f"create a {port.noun}",
-                f"{found[0]} was created in this run by task {task_id!r}, which is not in the DAG any more",
-                retry=f"Nothing was sent. If this task is that one under a new name, say name_marker={marker!r}: it goes on "
-                f"with that {port.noun}. If it is another one, say name_marker={record.marker!r}.",
+    stored = record.read("baseline")
+    if stored is not None and (begun_in := stored.get("import_id", import_id)) != import_id:
+        if sent:
+            raise ArgumentError(
+                "import_id",
+                f"names {import_id}, while an earlier try has sent parts of this source into {begun_in}: name that one "
+                "again, and a clear goes on there",
             )
+        stored = None
+    if stored is None:
+        refuse_renamed(record, "import_id", import_id)
+        stored = {"newest": max(executions(), key=id_order, default="0"), "import_id": import_id}
+        record.write("baseline", stored)
+    return str(stored["newest"])

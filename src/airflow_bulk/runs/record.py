@@ -14,8 +14,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -107,7 +106,7 @@ class Record:
     ) -> None:
         self._store = store
         self._copy = copy
-        self._identity = identity
+        self.identity = identity
         self._touched: set[str] = set()
         self.max_tries = max_tries
         self.clear_number = clear_number
@@ -264,32 +263,28 @@ class Record:
 
         So it is found again where every record was lost.
         """
-        return _marker(self._identity, self.generation)
+        return _marker(self.identity, self.generation)
 
     def other_marker(self, reason: str) -> str:
         """A marker for work that is to stand beside what bears :attr:`marker`, for a reason."""
-        return _marker(self._identity, f"{self.generation} {reason}")
+        return _marker(self.identity, f"{self.generation} {reason}")
 
-    def markers_of_tasks_gone(self) -> Iterator[tuple[str, str]]:
-        """The tasks of this run that are not in its DAG any more, with the markers that theirs would have had at first.
+    def marker_of(self, other: Any) -> str:
+        """The marker that another task of this run had at first.
 
-        Airflow keeps their task instances. One with another map index is none that this task can have been.
+        :param other: what names it as :attr:`identity` names this task.
         """
-        ti = self._identity
-        dag = getattr(getattr(ti, "task", None), "dag", None)
-        if dag is None or not hasattr(ti, "get_task_states"):
-            return
-        suffix = f"_{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
-        for name in ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}):
-            unmapped, _, index = name.rpartition("_")
-            is_there = name in dag.task_ids or (index.isdigit() and unmapped in dag.task_ids)
-            if is_there or not name.endswith(suffix):
-                continue
-            task_id = name.removesuffix(suffix)
-            gone = SimpleNamespace(
-                dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=ti.map_index
-            )
-            yield task_id, _marker(gone, 1)
+        return _marker(other, 1)
+
+    def has_copy_of(self, other: Any) -> bool:
+        """Whether another task of this run has begun a record; False where records are not copied (Airflow 3.3).
+
+        :param other: what names it as :attr:`identity` names this task.
+        """
+        try:
+            return self._copy is not None and self._copy.was_begun_by(other)
+        except Exception as error:
+            raise RecordLost(_lost("read", error)) from error
 
     # The clock of the task's own deadline.
 

@@ -75,14 +75,23 @@ class RecordCopy:
     :param store: the asset's state.
     :param prefix: of the keys of this task, in this life of its run.
     :param try_number: of this try; its copies bear it.
+    :param run_after: the moment that the task's run is for.
     :param former: the newest try whose copies count; 0 where the task's own state is whole.
     :param fills: the task's state holds values that were never copied: copy what is read, too.
     """
 
     def __init__(
-        self, store: KeyValueStore, prefix: str, *, try_number: int, former: int, fills: bool = False
+        self,
+        store: KeyValueStore,
+        prefix: str,
+        *,
+        try_number: int,
+        run_after: object,
+        former: int,
+        fills: bool = False,
     ) -> None:
         self._store = store
+        self._run_after = run_after
         self._prefix = prefix
         self._try_number = try_number
         self._former = former
@@ -103,7 +112,8 @@ class RecordCopy:
             return None
         ti = context["ti"]
         # The moment that a run is for tells it from one that was deleted and triggered again under its id.
-        owner = identity_hash(ti, getattr(context.get("dag_run"), "run_after", ""))
+        run_after = getattr(context.get("dag_run"), "run_after", "")
+        owner = identity_hash(ti, run_after)
         try_number = int(ti.try_number or 1)
         header = task_state.get(HEADER)
         if header is None:
@@ -112,6 +122,7 @@ class RecordCopy:
             store,
             f"{owner}/{header['life']}",
             try_number=try_number,
+            run_after=run_after,
             former=int(header["former"]),
             fills=bool(header["fills"]),
         )
@@ -132,6 +143,10 @@ class RecordCopy:
             store.set(owner, {"life": header["life"]})
         task_state.set(HEADER, header, retention=NEVER_EXPIRE)
         return header
+
+    def was_begun_by(self, other: Any) -> bool:
+        """Whether another task of this run, which is named as ``ti`` names a task, has copied anything."""
+        return self._store.get(identity_hash(other, self._run_after)) is not None
 
     def _key(self, try_number: int, key: str) -> str:
         return f"{self._prefix}/{try_number}/{key}"

@@ -107,7 +107,14 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             accepts_second=self.args.repeat_lost_post,
         )
         self.batch_id, stored = create_once(
-            self.record, "batch", self._intent, self._create, None, settle=0.0, no_lookup=no_lookup
+            self.record,
+            "batch",
+            self._intent,
+            self._create,
+            None,
+            settle=0.0,
+            no_lookup=no_lookup,
+            xcom_key="batch_id",
         )
         self.findings = FileFindings(**stored["findings"])
         self._push("batch_id", self.batch_id)

@@ -96,7 +96,13 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
 
     def _store(self) -> None:
         self.batch_id, self._intended = create_once(
-            self.record, INTENT, self._intent, self._create, self._look_for, settle=self.args.settle
+            self.record,
+            INTENT,
+            self._intent,
+            self._create,
+            self._look_for,
+            settle=self.args.settle,
+            xcom_key="batch_id",
         )
         self._push("batch_id", self.batch_id)
 

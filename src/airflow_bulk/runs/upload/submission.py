@@ -16,12 +16,11 @@ import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
-from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.documents.source.parts import SourceChanged
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.hooks.transport import without_credentials
 from airflow_bulk.platforms.status import RemoteSnapshot
-from airflow_bulk.runs.creation import find_or_create
+from airflow_bulk.runs.creation import find_baseline, find_or_create
 from airflow_bulk.runs.reconcile import Reconciliation
 from airflow_bulk.runs.record import Record
 from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
@@ -277,30 +276,14 @@ class UploadSubmission:
             if unrecorded:
                 self.recorded.doubt()
         elif not self._baseline:
-            self._baseline = self._find_baseline()
+            self._baseline = find_baseline(
+                self.record,
+                str(self.import_id),
+                lambda: [one.id for one in self.executions().snapshots()],
+                sent=any(one.executions or one.state is PartState.COMMIT for one in self.recorded.entries),
+            )
         self._push("import_id", self.import_id)
         self._push("console_url", self.console_url())
-
-    def _find_baseline(self) -> str:
-        """The newest execution of a given import before this task sends anything; recorded once.
-
-        :raises ArgumentError: an earlier try has begun to send the source into another import.
-        """
-        stored = self.record.read("baseline")
-        if stored is not None and (begun_in := stored.get("import_id", self.import_id)) != self.import_id:
-            if any(one.executions or one.state is PartState.COMMIT for one in self.recorded.entries):
-                raise ArgumentError(
-                    "import_id",
-                    f"names {self.import_id}, while an earlier try has sent parts of this source into {begun_in}: name that one "
-                    "again, and a clear goes on there",
-                )
-            stored = None
-        if stored is None:
-            ids = [one.id for one in self.executions().snapshots()]
-            newest = max(ids, key=judging.id_order, default="0")
-            stored = {"newest": newest, "import_id": self.import_id}
-            self.record.write("baseline", stored)
-        return str(stored["newest"])
 
     def executions(self) -> UploadExecutions:
         """The import's executions; only once the import is known."""
