@@ -71,8 +71,7 @@ test-slow:
 test-next:
 	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \
 		PYTEST_ARGS='$(or $(PYTEST_ARGS),-m "not slow" $(NEXT_TESTS))' test
-	@test -n "$(PYTEST_ARGS)" || \
-		$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt demo
+	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt demo)
 
 test-next-all:
 	@$(MAKE) --no-print-directory test-next PYTEST_ARGS="$(ALL_NEXT_TESTS)"

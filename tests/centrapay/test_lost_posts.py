@@ -38,13 +38,13 @@ def test_killed_at_every_write(centrapay: Any, files: Any, task: Any) -> None:
             assert len(centrapay.batches()) <= 1 and posts(centrapay) <= 1
         else:
             break
-    # Without a doubt before the intent (two times at which the clock starts) and after the id; in doubt between the two.
-    assert ended == {"result": 8, "told": 2}, ended
+    # Without a doubt before the intent (what it works on, and two times at which the clock starts) and after the id; in doubt between the two.
+    assert ended == {"result": 10, "told": 2}, ended
 
 
 def test_a_crash_after_the_post(centrapay: Any, files: Any, task: Any) -> None:
     """The store refuses the id, as for a try that was killed right after the POST."""
-    store = DyingStore(4, after=False)
+    store = DyingStore(5, after=False)
     one = task(loading(url=files.put("/a.jsonl", accounts(3))), store)
     with pytest.raises(Killed):
         one.run()

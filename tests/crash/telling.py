@@ -24,6 +24,7 @@ DAGS = {
     "crash_quick": "crash_quick",
     "crash_orphan": "crash_quick",
     "crash_mapped": "crash_quick",
+    "crash_mapped_sources": "crash_quick",
     "crash_waiting": "crash_waiting",
     "crash_deferred": "crash_waiting",
     "crash_mapped_deferred": "crash_waiting",

@@ -80,3 +80,42 @@ WAYS_WHILE_DEFERRED = [page, *LATER_WAYS[:1]]
 )
 def test_deferred(scenario: Any, played: Callable[[Any], None]) -> None:
     played(scenario)
+
+
+def mapped_over_a_task(clear: Callable[[Story], None]) -> Callable[[Tell], None]:
+    """One of two mapped imports is cut, then both are cleared, alone or with the task that lists their sources."""
+
+    def scenario(tell: Tell) -> None:
+        story = tell("crash_mapped_sources")
+        story.write(name="lines.0.ndjson")
+        story.write(300, name="lines.1.ndjson")
+        story.begin(stop="before commit 2", stop_index=0)
+        pid = story.stopped()
+        story.api.wait_for_task(story.dag_id, story.run_id, "load", {"success"}, map_index=1)
+        first = story.api.xcom(story.dag_id, story.run_id, "load", map_index=1)
+        story.kill(pid)
+        assert story.api.wait_for_run(story.dag_id, story.run_id) == "failed"
+        clear(story)
+        story.wait("the run to be over", lambda: _is_over(story))
+        assert story.api.run(story.dag_id, story.run_id)["state"] == "success"
+        second = story.api.xcom(story.dag_id, story.run_id, "load", map_index=1)
+        cut = story.api.xcom(story.dag_id, story.run_id, "load", map_index=0)
+        # The one that was cut goes on; the success is imported again.
+        made = {one["id"] for one in story.imports()}
+        assert made == {first["import_id"], second["import_id"], cut["import_id"]} and len(made) == 3
+        held = story.held()
+        lines = [set((story.folder / f"lines.{number}.ndjson").read_text().splitlines()) for number in (0, 1)]
+        assert [{held[line] for line in each} for each in lines] == [{1}, {2}]
+
+    return scenario
+
+
+def _is_over(story: Story) -> bool:
+    return all(ti["state"] in ("success", "failed") for ti in story.api.tasks(story.dag_id, story.run_id))
+
+
+@pytest.mark.parametrize(
+    "scenario", [mapped_over_a_task(way) for way in (page, whole_run)], ids=["page", "whole_run"]
+)
+def test_mapped_over_a_task(scenario: Any, played: Callable[[Any], None]) -> None:
+    played(scenario)

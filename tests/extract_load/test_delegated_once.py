@@ -40,8 +40,8 @@ def test_killed_at_every_write(extract_load: Any) -> None:
             assert made in ("", result["batch_id"])
         else:
             break
-    # The clock, the known ids, the intent, the POST, the id, the end.
-    assert died == 12
+    # The clock, what it works on, the known ids, the intent, the POST, the id, the end.
+    assert died == 14
 
 
 def test_what_is_written_never_expires(extract_load: Any) -> None:
@@ -55,7 +55,7 @@ def test_what_is_written_never_expires(extract_load: Any) -> None:
 
     store_another()
     DelegatedTask(Watching()).run()
-    assert set(kept) == {"g1.started", "g1.known.0", "g1.batch", "g1.end"}
+    assert set(kept) == {"work", "g1.started", "g1.known.0", "g1.batch", "g1.end"}
     assert all(retention is NEVER_EXPIRE for retention in kept.values())
 
 

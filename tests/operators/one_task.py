@@ -88,7 +88,9 @@ class Task:
     :param clears_discard: a clear deletes the task state, as from Airflow 3.4 on.
     :ivar pushed: what was pushed to XCom.
     :ivar place: where in a loop it is.
-    :ivar others: the run's other task instances, with their states.
+    :ivar map_index: of the task.
+    :ivar task_ids: the other tasks of its DAG.
+    :ivar others: the states of the run's other task instances, by task id and map index.
     :ivar xcom_of_others: what those pushed, by task id and key.
     """
 
@@ -108,7 +110,9 @@ class Task:
         self.asset_state = AssetState() if clears_discard else None
         self.state = "running"
         self.task_id = "t"
-        self.others: dict[str, str] = {}
+        self.map_index = -1
+        self.task_ids = ["t", "mapped"]
+        self.others: dict[tuple[str, int], str] = {}
         self.xcom_of_others: dict[str, dict[str, Any]] = {}
         self.place: dict[str, Any] = {}
         self.pushed: dict[str, Any] = {}
@@ -123,7 +127,7 @@ class Task:
             dag_id="d",
             task_id=self.task_id,
             run_id=self.run_id,
-            map_index=-1,
+            map_index=self.map_index,
             try_number=self.try_number,
             max_tries=self.max_tries,
             **self.place,
@@ -142,15 +146,23 @@ class Task:
             context["asset_state_store"] = {record_asset(): self.asset_state}
         if self.asset_state is not None or self.others:
             ti.task = SimpleNamespace(
-                on_success_callback=[], dag=SimpleNamespace(task_ids=["t", "mapped", self.task_id])
+                on_success_callback=[], dag=SimpleNamespace(task_ids=[*self.task_ids, self.task_id])
             )
             ti.get_task_states = self.task_states
         return context
 
-    def task_states(self, *, task_ids: list[str] | None = None, **asked: Any) -> dict[str, dict[str, str]]:
-        """Those of the run: of this task, and of others, which may have left the DAG."""
-        states = {self.task_id: self.state, **self.others}
-        return {self.run_id: {name: states[name] for name in task_ids or states}}
+    def task_states(
+        self, *, map_index: int, task_ids: list[str] | None = None, **asked: Any
+    ) -> dict[str, dict[str, str]]:
+        """Those of the run with this map index, named as Airflow names them: of this task, and of others, which may be gone."""
+        states = {(self.task_id, self.map_index): self.state, **self.others}
+        return {
+            self.run_id: {
+                task_id if index < 0 else f"{task_id}_{index}": state
+                for (task_id, index), state in states.items()
+                if index == map_index and task_id in (task_ids or [task_id])
+            }
+        }
 
     def run(self, **params: Any) -> Any:
         """One try, and what Airflow calls after a success."""

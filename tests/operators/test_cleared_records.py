@@ -9,6 +9,7 @@ import logging
 import re
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 from airflow_bulk.operators.document_import import SendingOptions, UploadDocumentsOperator
 from airflow_bulk.runs.failures import DeadlinePassed
+from airflow_bulk.runs.record_copy import identity_hash
 
 
 class Death:
@@ -363,3 +365,49 @@ def test_a_list_that_cannot_be_read_is_not_empty(emulator: Emulator, task: Any, 
     assert emulator.imports() == []
     one.run()
     assert emulator.held() == once(lines)
+
+
+def test_a_mapped_task_keeps_its_record_in_another_region(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    """Airflow 3.4 gives each expansion a region by chance; cleared with what it expands over, it gets another one."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 300)
+    one = dying(task(importing(source), clears_discard=True), Death(0, after=True))
+    one.store.set = _dies_at_outcome(one.store, 1)
+    one.map_index, one.place = 0, {"region_id": uuid.uuid4(), "region_index": 0}
+    with pytest.raises(Killed):
+        one.run()
+    assert len(emulator.imports()) == 1
+    one.clear()
+    one.place["region_id"] = uuid.uuid4()
+    one.run()
+    assert emulator.held() == once(lines)
+    assert len(emulator.imports()) == 1
+
+
+def test_what_a_loop_tells_apart_stays_apart() -> None:
+    """Iterations of a loop all have map index -1; what is mapped in them has the same map indices in each."""
+
+    def told_apart(map_index: int, group: Any = None) -> bool:
+        places = [
+            SimpleNamespace(
+                dag_id="d",
+                run_id="r",
+                task_id="t",
+                map_index=map_index,
+                region_id=uuid.uuid4(),
+                region_index=max(map_index, 0),
+                task=SimpleNamespace(task_group=group),
+            )
+            for _ in range(2)
+        ]
+        return identity_hash(places[0]) != identity_hash(places[1])
+
+    class LoopTaskGroup(SimpleNamespace):
+        """Named as Airflow names it."""
+
+    loop = LoopTaskGroup(parent_group=None)
+    assert told_apart(-1)
+    assert not told_apart(0, SimpleNamespace(parent_group=None))
+    assert told_apart(0, SimpleNamespace(parent_group=loop))

@@ -14,6 +14,10 @@ from killed_world import World
 
 #: Writes that no submitted work rests on, and the file that tests each of them.
 ELSEWHERE = {
+    "runs/record.py tell_work: self.keep(WORK, work)": "operators/test_renamed.py",
+    "runs/renamed.py refuse_renamed: record.write(ASKED, {**numbers, 'tasks': sorted(gone)})": (
+        "operators/test_renamed.py"
+    ),
     "operators/extract_load_steps.py _move: store.set(reference['node'], to_text(new))": "extract_load/test_watermark.py",
     "runs/extract_load/steps.py __call__: self._store.set('apply.writing', datetime.now(UTC).isoformat())": (
         "extract_load/test_stopped_applies.py"

@@ -67,7 +67,7 @@ def create_once(
     settle: float,
     no_lookup: NoLookup = NO_MARKER,
     look_first: Callable[[], str | None] | None = None,
-    xcom_key: str | None = None,
+    work: str | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Create something remote exactly once over all tries: intent, look, act, record.
 
@@ -79,13 +79,15 @@ def create_once(
     :param no_lookup: what to say, and what to do, where nothing can be looked up.
     :param look_first: asked before the first act: what bears the task's mark already, for every record may have been lost.
         What is found so has ``unrecorded`` in its intent.
-    :param xcom_key: where such a task names what it created, for what bears no mark: a renamed task is told by it.
+    :param work: for what bears no mark: what the task works on, by which a renamed task is told.
     :returns: the id, and the stored intent.
     :raises NotReconciled: two fit, or nothing can be looked up.
     """
     stored = record.read(name)
-    if stored is None and xcom_key is not None:
-        refuse_renamed(record, xcom_key)
+    if work is not None:
+        if stored is None:
+            refuse_renamed(record, work)
+        record.tell_work(work)
     if stored is not None and stored.get("id"):
         return str(stored["id"]), stored
     if stored is not None and look is None and _may_act_again(stored, record.max_tries, no_lookup):
@@ -293,7 +295,7 @@ def find_or_create(
         (lambda stored: find(stored["marker"])) if marked else None,
         settle=settle,
         look_first=look_first if marked else None,
-        xcom_key=None if marked else "import_id",
+        work=None if marked else f"a {port.noun} without a marker",
     )
     return FoundImport(import_id, bool(stored.get("unrecorded")))
 
@@ -316,7 +318,8 @@ def find_baseline(record: Record, import_id: str, executions: Callable[[], list[
             )
         stored = None
     if stored is None:
-        refuse_renamed(record, "import_id", import_id)
+        refuse_renamed(record, f"import {import_id}")
         stored = {"newest": max(executions(), key=id_order, default="0"), "import_id": import_id}
         record.write("baseline", stored)
+    record.tell_work(f"import {import_id}")
     return str(stored["newest"])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.runs.record_copy import RecordCopy, identity_hash
+from airflow_bulk.runs.record_copy import RecordCopy, marker_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: No value may grow beyond this (ARCHITECTURE.md section 4).
 LARGEST_VALUE = 60_000
+#: What a task works on: its key in the task's state, and in XCom, which outlives the task's name.
+WORK, WORK_XCOM = "work", "airflow_bulk_work"
 
 
 class TaskStateStore(Protocol):
@@ -139,6 +141,9 @@ class Record:
         )
         if ends:
             record._ask_airflow(ti)
+            # A try begins with an empty XCom.
+            if copy is None and (work := record.kept(WORK)) is not None:
+                ti.xcom_push(key=WORK_XCOM, value=work)
         return record
 
     def _ask_airflow(self, ti: Any) -> None:
@@ -263,26 +268,37 @@ class Record:
 
         So it is found again where every record was lost.
         """
-        return _marker(self.identity, self.generation)
+        return marker_of(self.identity, self.generation)
 
     def other_marker(self, reason: str) -> str:
         """A marker for work that is to stand beside what bears :attr:`marker`, for a reason."""
-        return _marker(self.identity, f"{self.generation} {reason}")
+        return marker_of(self.identity, f"{self.generation} {reason}")
 
-    def marker_of(self, other: Any) -> str:
-        """The marker that another task of this run had at first.
+    def tell_work(self, work: str) -> None:
+        """Leave word of what this task works on where its name does not matter: with its copies, on Airflow 3.3 in its XCom.
 
-        :param other: what names it as :attr:`identity` names this task.
+        :param work: in words that two tasks share only if they work on the same.
         """
-        return _marker(other, 1)
+        try:
+            if self._copy is not None:
+                self._copy.tell_work(work)
+            elif self.kept(WORK) != work:
+                self.keep(WORK, work)
+                self.identity.xcom_push(key=WORK_XCOM, value=work)
+        except Exception as error:
+            raise RecordLost(_lost("write", error)) from error
 
-    def has_copy_of(self, other: Any) -> bool:
-        """Whether another task of this run has begun a record; False where records are not copied (Airflow 3.3).
+    def work_of(self, other: Any) -> str | None:
+        """What another task of this run worked on, if it has left word.
 
         :param other: what names it as :attr:`identity` names this task.
         """
         try:
-            return self._copy is not None and self._copy.was_begun_by(other)
+            if self._copy is not None:
+                return self._copy.work_of(other)
+            pull = self.identity.xcom_pull
+            told: str | None = pull(task_ids=other.task_id, key=WORK_XCOM, map_indexes=other.map_index)
+            return told
         except Exception as error:
             raise RecordLost(_lost("read", error)) from error
 
@@ -381,10 +397,6 @@ class Record:
             "This task has ended before, and something in this run was cleared since, but whether it was this "
             "task cannot be told, so nothing is done again. Clear this task once more."
         )
-
-
-def _marker(identity: Any, generation: object) -> str:
-    return identity_hash(identity, generation)[:12]
 
 
 def _lost(verb: str, error: Exception) -> str:

@@ -58,22 +58,42 @@ def record_asset() -> Any:
 def identity_hash(ti: Any, *more: object) -> str:
     """Sixteen hexadecimal digits that follow from dag, run, task and map index, and in a loop (3.4) from the iteration.
 
+    On Airflow 3.4 a mapped task has a region of its own, too, by chance; its map index tells as much, and a clear keeps that.
+
     :param ti: the task instance.
     :param more: what else tells things of one task apart.
     """
     place: list[object] = [-1 if ti.map_index is None else int(ti.map_index)]
     region = getattr(ti, "region_id", None)
-    if region is not None and region.int:  # every iteration of a loop has map index -1
+    # Every iteration of a loop has map index -1.
+    if region is not None and region.int and (place[0] == -1 or _is_in_loop(ti)):
         place += [region, ti.region_index]
     text = "\n".join(map(str, (ti.dag_id, ti.run_id, ti.task_id, *place, *more)))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def marker_of(identity: Any, generation: object) -> str:
+    """The marker of a task's work.
+
+    :param identity: ``ti``, or what names dag, run, task and map index as it does.
+    :param generation: of the work.
+    """
+    return identity_hash(identity, generation)[:12]
+
+
+def _is_in_loop(ti: Any) -> bool:
+    group = getattr(getattr(ti, "task", None), "task_group", None)
+    while group is not None and type(group).__name__ != "LoopTaskGroup":
+        group = group.parent_group
+    return group is not None
 
 
 class RecordCopy:
     """The copies that the tries of one task have made of its record.
 
     :param store: the asset's state.
-    :param prefix: of the keys of this task, in this life of its run.
+    :param owner: the key of this task.
+    :param life: the word of this life of its run; the other keys begin with both.
     :param try_number: of this try; its copies bear it.
     :param run_after: the moment that the task's run is for.
     :param former: the newest try whose copies count; 0 where the task's own state is whole.
@@ -83,7 +103,8 @@ class RecordCopy:
     def __init__(
         self,
         store: KeyValueStore,
-        prefix: str,
+        owner: str,
+        life: str,
         *,
         try_number: int,
         run_after: object,
@@ -92,7 +113,7 @@ class RecordCopy:
     ) -> None:
         self._store = store
         self._run_after = run_after
-        self._prefix = prefix
+        self._owner, self._life = owner, life
         self._try_number = try_number
         self._former = former
         self._fills = fills
@@ -120,7 +141,8 @@ class RecordCopy:
             header = cls._begin(store, owner, ti, try_number, task_state)
         return cls(
             store,
-            f"{owner}/{header['life']}",
+            owner,
+            str(header["life"]),
             try_number=try_number,
             run_after=run_after,
             former=int(header["former"]),
@@ -144,12 +166,19 @@ class RecordCopy:
         task_state.set(HEADER, header, retention=NEVER_EXPIRE)
         return header
 
-    def was_begun_by(self, other: Any) -> bool:
-        """Whether another task of this run, which is named as ``ti`` names a task, has copied anything."""
-        return self._store.get(identity_hash(other, self._run_after)) is not None
+    def tell_work(self, work: str) -> None:
+        """Note what this task works on beside the word of its life: every try of it notes the same."""
+        value = {"life": self._life, "work": work}
+        if self._store.get(self._owner) != value:
+            self._store.set(self._owner, value)
+
+    def work_of(self, other: Any) -> str | None:
+        """What another task of this run works on, if it has noted that; named as ``ti`` names a task."""
+        value = self._store.get(identity_hash(other, self._run_after)) or {}
+        return value.get("work")
 
     def _key(self, try_number: int, key: str) -> str:
-        return f"{self._prefix}/{try_number}/{key}"
+        return f"{self._owner}/{self._life}/{try_number}/{key}"
 
     def read(self, key: str) -> Any:
         """Return the newest copy that a former try has made of a value; None where there is none."""

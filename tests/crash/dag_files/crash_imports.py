@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import stopping
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 
 from airflow_bulk.operators.document_import import (
     CreateDocumentImportOperator,
@@ -87,3 +87,18 @@ with DAG(
         deferrable=True,
         **SHARED,
     ).expand(source=["{{ params.folder }}/lines.0.ndjson", "{{ params.folder }}/lines.1.ndjson"])
+
+with DAG("crash_mapped_sources", schedule=None, params=PARAMS, max_active_runs=50, tags=["test"]) as sources:
+
+    @task
+    def list_sources(params: dict[str, Any]) -> list[str]:
+        """What the import is mapped over: cleared with it, Airflow 3.4 expands the import anew."""
+        return [f"{params['folder']}/lines.{number}.ndjson" for number in (0, 1)]
+
+    StoppingImport.partial(
+        task_id="load",
+        document_type="USER_PROFILE",
+        name="{{ run_id }}",
+        mediarithmics_conn_id="crash_quick",
+        **SHARED | {"retries": 0},
+    ).expand(source=list_sources())

@@ -114,7 +114,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             None,
             settle=0.0,
             no_lookup=no_lookup,
-            xcom_key="batch_id",
+            work=f"a Centrapay batch of account {self.hook.account(self.args.account_id)}",
         )
         self.findings = FileFindings(**stored["findings"])
         self._push("batch_id", self.batch_id)

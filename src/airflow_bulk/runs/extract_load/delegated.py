@@ -102,7 +102,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
             self._create,
             self._look_for,
             settle=self.args.settle,
-            xcom_key="batch_id",
+            work=f"an extract/load batch of connection {self.hook.conn_id}",
         )
         self._push("batch_id", self.batch_id)
 

@@ -71,7 +71,7 @@ class ExecutionCreation:
             lambda stored: self._create(name, stored),
             self._look_again,
             settle=self._args.settle,
-            xcom_key="execution_id" if number == 1 else None,
+            work=f"batch instance {self._args.instance_id}" if number == 1 else None,
         )
 
     def look_for(self, stored: dict[str, Any]) -> list[str]:
