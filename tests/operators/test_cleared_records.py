@@ -370,7 +370,7 @@ def test_a_list_that_cannot_be_read_is_not_empty(emulator: Emulator, task: Any, 
 def test_a_mapped_task_keeps_its_record_in_another_region(
     emulator: Emulator, task: Any, tmp_path: Path
 ) -> None:
-    """Airflow 3.4 gives each expansion a region by chance; cleared with what it expands over, it gets another one."""
+    """Airflow 3.4 gives each expansion a region, whose id is chance: another one where it is expanded anew."""
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 300)
     one = dying(task(importing(source), clears_discard=True), Death(0, after=True))

@@ -58,7 +58,7 @@ def record_asset() -> Any:
 def identity_hash(ti: Any, *more: object) -> str:
     """Sixteen hexadecimal digits that follow from dag, run, task and map index, and in a loop (3.4) from the iteration.
 
-    On Airflow 3.4 a mapped task has a region of its own, too, by chance; its map index tells as much, and a clear keeps that.
+    On Airflow 3.4 a mapped task has a region, too, whose id is chance: its map index tells as much, over every expansion.
 
     :param ti: the task instance.
     :param more: what else tells things of one task apart.

@@ -92,7 +92,7 @@ with DAG("crash_mapped_sources", schedule=None, params=PARAMS, max_active_runs=5
 
     @task
     def list_sources(params: dict[str, Any]) -> list[str]:
-        """What the import is mapped over: cleared with it, Airflow 3.4 expands the import anew."""
+        """What the import is mapped over."""
         return [f"{params['folder']}/lines.{number}.ndjson" for number in (0, 1)]
 
     StoppingImport.partial(
