@@ -32,7 +32,8 @@ def test_a_file_of_an_object_store(centrapay: Any, s3: Any, task: Any, said: lis
         "rejects_uri": None,
         "errors_uri": None,
     }
-    assert one.pushed == {"batch_id": result["batch_id"]}
+    work = f"a Centrapay batch of account {ACCOUNT}"
+    assert one.pushed == {"batch_id": result["batch_id"], "airflow_bulk_work": work}
     (batch,) = centrapay.batches()
     assert batch["url"].startswith(f"{s3.url}/crm/accounts.jsonl?") and "Signature" in batch["url"]
     assert len(centrapay.assets()) == 200 and loads(centrapay) == {1}

@@ -8,6 +8,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from loading import accounts, loading, posts
 
+from airflow_bulk.emulator.centrapay_handle import ACCOUNT
+
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize(
@@ -26,7 +28,8 @@ def test_an_answer_that_a_retry_cannot_change(
         one.run()
     (batch,) = centrapay.batches()
     assert batch["id"] in str(caught.value) and "A retry cannot help" in str(caught.value)
-    assert one.pushed == {"batch_id": batch["id"]}
+    work = f"a Centrapay batch of account {ACCOUNT}"
+    assert one.pushed == {"batch_id": batch["id"], "airflow_bulk_work": work}
     # The right granted, or the base URL put right: a clear goes on with the batch that there is.
     centrapay.emulator.clear_faults()
     one.clear()

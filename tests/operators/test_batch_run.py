@@ -44,7 +44,8 @@ def test_a_run_now(batches: IntegrationBatchEmulator, instance: str, task: Any) 
     assert (result["execution_id"], result["status"]) == (made["id"], "SUCCEEDED")
     assert made["parameters"]["execution_type"] == result["execution_type"] == "MANUAL"
     assert before <= datetime.fromisoformat(result["expected_start_date"]) <= datetime.now(UTC)
-    assert one.pushed == {"instance_id": instance, "execution_id": made["id"]}
+    work = f"batch instance {instance}"
+    assert one.pushed == {"instance_id": instance, "execution_id": made["id"], "airflow_bulk_work": work}
 
 
 def test_a_run_at_a_time(batches: IntegrationBatchEmulator, instance: str, task: Any) -> None:

@@ -15,7 +15,7 @@ from killed_world import World
 #: Writes that no submitted work rests on, and the file that tests each of them.
 ELSEWHERE = {
     "runs/record.py tell_work: self.keep(WORK, work)": "operators/test_renamed.py",
-    "runs/renamed.py refuse_renamed: record.write(ASKED, {**numbers, 'tasks': sorted(gone)})": (
+    "runs/renamed.py refuse_renamed: record.write(ASKED, {'max_tries': record.max_tries, 'tasks': sorted(gone)})": (
         "operators/test_renamed.py"
     ),
     "operators/extract_load_steps.py _move: store.set(reference['node'], to_text(new))": "extract_load/test_watermark.py",

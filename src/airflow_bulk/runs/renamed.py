@@ -79,13 +79,10 @@ def refuse_renamed(record: Record, work: str) -> None:
         return
     gone = [one.task_id for one in _tasks_gone(record.identity) if record.work_of(one) == work]
     asked = record.read(ASKED)
-    answered = asked is not None and (
-        asked["max_tries"] != record.max_tries or asked["clear_number"] != record.clear_number
-    )
+    answered = asked is not None and asked["max_tries"] != record.max_tries
     if not gone or (answered and set(gone) <= set(asked["tasks"])):
         return
-    numbers = {"max_tries": record.max_tries, "clear_number": record.clear_number}
-    record.write(ASKED, {**numbers, "tasks": sorted(gone)})
+    record.write(ASKED, {"max_tries": record.max_tries, "tasks": sorted(gone)})
     names = " and ".join(map(repr, sorted(gone)))
     raise StaysUnclear(
         "begin",
