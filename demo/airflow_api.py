@@ -17,8 +17,6 @@ T = TypeVar("T")
 
 RUN_ENDS = frozenset({"success", "failed"})
 TASK_ENDS = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-
-
 #: Seconds between two looks at most.
 LONGEST_PAUSE = 1.0
 

@@ -93,6 +93,13 @@ def mapped_over_a_task(clear: Callable[[Story], None]) -> Callable[[Tell], None]
         pid = story.stopped()
         story.api.wait_for_task(story.dag_id, story.run_id, "load", {"success"}, map_index=1)
         first = story.api.xcom(story.dag_id, story.run_id, "load", map_index=1)
+
+        def known() -> bool:
+            state = story.api.task_state(story.dag_id, story.run_id, "load", map_index=1)
+            return bool(state["g1.end"]["known"])
+
+        # Cleared before that, it would be no success yet, and import nothing again.
+        story.wait("the success to be recorded as known", known)
         story.kill(pid)
         assert story.api.wait_for_run(story.dag_id, story.run_id) == "failed"
         clear(story)
