@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -71,7 +72,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What a child runs so that it gets SIGTERM when its parent dies; None where the system has no such thing."""
+    """What a child runs so that it gets SIGTERM when the thread that started it ends; None where the system has no such thing."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -121,6 +122,8 @@ class AirflowStack:
         self.database = self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
         self.api = AirflowApi(self.url, self.check_alive)
         self._looking = threading.Lock()
+        # One thread starts all components: Linux ends a component together with the thread that started it.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="starts-airflow")
         self._restarts_left = restarts
         self._python = python
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -240,7 +243,8 @@ class AirflowStack:
             patient = f"{self.database}?timeout=60"
             environment = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": patient, **environment}
         with (self.logs / f"{name}.log").open("ab") as output:
-            process = subprocess.Popen(
+            process = self._starter.submit(
+                subprocess.Popen,
                 self._command(*COMPONENTS[name.partition(" ")[0]]),
                 env=self.environment | environment,
                 stdin=subprocess.DEVNULL,
@@ -248,9 +252,9 @@ class AirflowStack:
                 stderr=output,
                 start_new_session=True,
                 # One prctl call, in a process that has no threads of its own yet.
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509
+                preexec_fn=_end_with_parent(),
                 cwd=self.home,
-            )
+            ).result()
         self._processes[name] = process
         self._sessions.add(process.pid)
         return process.pid
@@ -303,6 +307,7 @@ class AirflowStack:
                 left.kill()
         self._reap(timeout=5)
         self._processes.clear()
+        self._starter.shutdown()
 
     def own_processes(self) -> Iterator[psutil.Process]:
         """Every living process of this stack: the components, and whatever they started in their sessions."""

@@ -110,6 +110,11 @@ class BlownRun(TaskRun):
         self.acts.append("cleared")
         self.clear()
 
+    def clear(self) -> None:
+        super().clear()
+        # A success from before the clear is none.
+        self.slot.states.expire()
+
     def state_now(self) -> str | None:
         """The task's state, at most a second old."""
         return self.slot.states.of(self.run_id)
@@ -319,6 +324,12 @@ KINDS: dict[str, type[BlownRun]] = {
     one.kind: one
     for one in (BlownImport, BlownUpload, BlownBatchRun, BlownCentrapay, BlownApply, BlownDelegated)
 }
+
+
+def in_short(error: Exception) -> str:
+    """An error in a line: how it begins, and how it ends, where a component's log tells why."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) < 600 else f'{text[:150]} [...] {text[-400:]}'}"
 
 
 def clock_offset(emulator: Emulator) -> float:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from blown_kinds import BlownImport, Left
+from blown_kinds import BlownImport, Left, in_short
 from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, lane, side_by_side, stage
 from task_run import lives
 
@@ -132,7 +132,7 @@ class Play:
             if not self.wrong:
                 step()
         except Exception as error:
-            self.wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self.wrong = in_short(error)
 
     def begin(self) -> None:
         """Write the files, ask for the faults, trigger the run."""

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from blown_kinds import KINDS, BlownRun, Left, clock_offset
+from blown_kinds import KINDS, BlownRun, Left, clock_offset, in_short
 from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, lane, side_by_side, stage
 from task_run import lives
 
@@ -182,7 +182,7 @@ def struck_together(on: Stage, cells: list[Cell], blow: str) -> Iterator[Outcome
 def _judged(on: Stage, run: BlownRun, error: Exception | None = None) -> Outcome:
     run.go()
     left, tries = run.left(), run.task()["try_number"]
-    told = [f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"] if error else []
+    told = [in_short(error)] if error else []
     on.give_back(run, clean=error is None and left == (0, 0, 0))
     return Outcome(tries, left, "; ".join([*told, *run.acts]), error is None and left == (0, 0, 0))
 
