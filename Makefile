@@ -18,7 +18,7 @@ AIRFLOW_NEXT := 3.4.0b2
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
 	tests/crash/test_renamed_tasks.py tests/test_retrying.py tests/test_reprs.py
 ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
-	tests/operators/test_cleared_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
+	tests/operators/test_cleared_records.py tests/operators/test_lost_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
 	tests/extract_load/test_delegated.py tests/extract_load/test_delegated_ends.py

@@ -271,6 +271,10 @@ class AirflowStack:
             del self._processes[name]
         return process.pid
 
+    def runs(self, name: str) -> bool:
+        """Whether a component was started, and not killed since."""
+        return name in self._processes
+
     def pause(self, name: str) -> None:
         """Stop a component and all that it started, as a machine that stands still does, until :meth:`resume`."""
         self._signal_session(name, signal.SIGSTOP)

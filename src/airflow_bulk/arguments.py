@@ -169,9 +169,11 @@ def choice(field: str, value: object, allowed: Sequence[str]) -> str:
 
 
 def marker(field: str, value: object) -> bool | str:
-    """Read whether a name ends in a marker, or the very marker: 12 hexadecimal digits."""
-    text = value.strip().lower() if isinstance(value, str) else ""
-    return text if re.fullmatch("[0-9a-f]{12}", text) else flag(field, value)
+    """Read whether a name ends in a marker, or words that errors have named: 12 hexadecimal digits each."""
+    words = value.lower().replace(",", " ").split() if isinstance(value, str) else []
+    if words and all(re.fullmatch("[0-9a-f]{12}", word) for word in words):
+        return " ".join(words)
+    return flag(field, value)
 
 
 def optional_choice(field: str, value: object, allowed: Sequence[str]) -> str | None:
@@ -200,7 +202,9 @@ class SendingOptions:
     :param check: check every line; with False bytes are sent unchanged, and lines are only counted.
     :param check_extension: refuse a file whose extension does not fit the mime type.
     :param name_marker: add a word to the end of the import's name, by which a later try finds the import: it follows from
-        dag, task, run and map index. A task that was renamed in mid-run gets the word of its old name here. With
+        dag, task, run and map index. Where an error names words to choose from (the task was renamed in mid-run, or all
+        its records were lost), the chosen one stands here, or several with spaces between them; a word counts only for the
+        task and the run whose error has named it, and may stay. With
         False an import whose creation got no answer is not looked up: the task fails, and a person looks at the
         platform and clears the task. Once the import's id is recorded, its executions are found by their lines.
     :param resend_failed_parts: send a part again when its execution FAILED or was LOST, although it is not

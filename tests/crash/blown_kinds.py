@@ -144,6 +144,19 @@ class BlownRun(TaskRun):
         self._seen = time.monotonic()
         return self.api.run(self.dag_id, self.run_id)["state"] in ("success", "failed")
 
+    def canceled(self) -> int:
+        """How much was cancelled on the platform, where it can be."""
+        return 0
+
+    def triggerer(self) -> int | None:
+        """The triggerer that waits for this run now."""
+        job = self.task()["triggerer_job"]
+        return job and int(job["id"])
+
+    def is_taken_over(self, first: int) -> bool:
+        """Whether another triggerer than the first one waits for this run."""
+        return self.triggerer() not in (None, first)
+
     def successes(self) -> int:
         """How many of the task's tries ended as a success for Airflow."""
         tries = self.api.tries(self.dag_id, self.run_id, "load")
@@ -192,6 +205,9 @@ class BlownImport(BlownRun, ImportStory):
             self.acts.append(f"{len(self.imports())} imports")
         return Left((wanted - held).total(), (held - wanted).total(), leaked)
 
+    def canceled(self) -> int:
+        return self.statuses()["CANCELED"]
+
     def finish_platform(self) -> None:
         self.finish_pending()
 
@@ -232,6 +248,9 @@ class BlownBatchRun(BlownRun):
         statuses = Counter(one["status"] for one in self._executions())
         good = statuses["SUCCEEDED"]
         return Left(max(0, 1 - good), max(0, good - 1), statuses.total() - good - statuses["CANCELED"])
+
+    def canceled(self) -> int:
+        return sum(one["status"] == "CANCELED" for one in self._executions())
 
     def finish_platform(self) -> None:
         for one in self._executions():

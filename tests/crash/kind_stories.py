@@ -24,8 +24,19 @@ if TYPE_CHECKING:
     from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
     from airflow_stack import AirflowStack
 
-#: The DAGs of ``dag_files/cleared_kinds.py``, but for the upload, which is an :class:`ImportStory`.
-KINDS = ("cleared_run", "cleared_deferred_run", "cleared_centrapay", "cleared_delegated", "cleared_apply")
+#: The DAGs of ``dag_files/cleared_kinds.py``, but for those that import, which are an :class:`ImportStory`.
+KINDS = (
+    "cleared_run",
+    "cleared_deferred_run",
+    "cleared_centrapay",
+    "cleared_delegated",
+    "cleared_deferred_delegated",
+    "cleared_apply",
+)
+#: Seconds that the slow server takes for a batch.
+SLOW = 3600.0
+#: What each import of records imports, by id.
+RECORDS = [f"{number}" for number in range(40)]
 #: The connections of these DAGs to the extract/load side of a platform: which part, and what is said besides.
 EXTRACT_LOAD: dict[str, tuple[str, dict[str, Any]]] = {
     "cleared_server": ("server", {}),
@@ -102,6 +113,7 @@ class DelegatedStory(TaskRun):
     """A batch of a tenant of its own."""
 
     extract_load: ExtractLoadEmulator
+    server: ExtractLoadEmulator
     jobs = ("Vendor", "vendors")
 
     def conf(self) -> dict[str, Any]:
@@ -113,14 +125,25 @@ class DelegatedStory(TaskRun):
 
     def stored(self) -> list[dict[str, Any]]:
         """All batches on the server."""
-        emulator = self.extract_load.emulator
+        emulator = self.server.emulator
         with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {emulator.token}"}) as client:
             found: list[dict[str, Any]] = client.get(f"{emulator.url}/extract_load/server/batch").json()
         return found
 
+    def looks(self) -> int:
+        """How often this tenant's batch was asked for."""
+        calls = self.server.emulator.requests()
+        return sum(
+            one["method"] == "GET" and any(made in one["path"] for made in self.made()) for one in calls
+        )
+
+    def finish(self) -> None:
+        """Let the slow server come to the end of all its batches."""
+        self.server.emulator.clock.advance(2 * SLOW)
+
     def held(self) -> Counter[str]:
         """How often the destination holds each record."""
-        return Counter(one["qbd_id"] for one in self.extract_load.destination(self.jobs[1]))
+        return Counter(one["qbd_id"] for one in self.server.destination(self.jobs[1]))
 
 
 class ApplyStory(TaskRun):
@@ -147,9 +170,12 @@ class Kinds:
 
     :param quick: the platform that is over with everything at once.
     :param waiting: the platform where executions wait for the test.
+    :param slow: the platform whose extract/load server takes :data:`SLOW` seconds.
     """
 
-    def __init__(self, stack: AirflowStack, quick: Emulator, waiting: Emulator, files: FileServer) -> None:
+    def __init__(
+        self, stack: AirflowStack, quick: Emulator, waiting: Emulator, slow: Emulator, files: FileServer
+    ) -> None:
         from airflow_bulk.emulator.centrapay_handle import CentrapayEmulator
         from airflow_bulk.emulator.extract_load_handle import ExtractLoadEmulator
         from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
@@ -157,16 +183,19 @@ class Kinds:
         self._stack, self._files = stack, files
         self._batches = IntegrationBatchEmulator(waiting)
         self._centrapay = CentrapayEmulator(quick)
-        self._extract_load = ExtractLoadEmulator(quick)
+        self._extract_load, self._slow = ExtractLoadEmulator(quick), ExtractLoadEmulator(slow)
         self._numbers = iter(range(len(ACCOUNTS)))
         self._centrapay.settings(step_seconds=0, accounts=dict.fromkeys([*ACCOUNTS, TALKING_ACCOUNT], False))
-        quick.settings(extract_load_status=True)
-        for name in "Vendor", "Customer":
-            self._extract_load.put(name, *({"Id": f"{number}", "DisplayName": PERSON} for number in range(3)))
+        for one in self._extract_load, self._slow:
+            one.emulator.settings(extract_load_status=True)
+            for name in "Vendor", "Customer":
+                one.put(name, *({"Id": f"{number}", "DisplayName": PERSON} for number in range(3)))
+        self._extract_load.put("Account", *({"Id": one, "Name": f"{PERSON}-{one}"} for one in RECORDS))
         add = stack.api.add_connection
         add("cleared_centrapay", self._centrapay.connection_json())
         for conn_id, (part, extra) in EXTRACT_LOAD.items():
             add(conn_id, self._extract_load.connection_json(part, **extra))
+        add("cleared_waiting_server", self._slow.connection_json("server"))
 
     def begin(self, dag_id: str, folder: Path) -> TaskRun:
         """Begin a story of a DAG of :data:`KINDS`."""
@@ -179,6 +208,7 @@ class Kinds:
         }
         story: Any = kinds[dag_id.rpartition("_")[2]](self._stack, dag_id, f"cleared-{number}", folder)
         story.batches, story.extract_load = self._batches, self._extract_load
+        story.server = self._slow if dag_id == "cleared_deferred_delegated" else self._extract_load
         story.centrapay, story.files, story.account = self._centrapay, self._files, ACCOUNTS[number]
         return story
 
@@ -186,8 +216,10 @@ class Kinds:
 @contextmanager
 def kinds_on(stack: AirflowStack, platforms: dict[str, Emulator]) -> Iterator[Kinds]:
     """What begins the stories of this file, with the DAGs of :data:`KINDS` ready to run."""
-    with FileServer() as files:
-        kinds = Kinds(stack, platforms["crash_quick"], platforms["crash_waiting"], files)
+    from airflow_bulk.emulator.handle import Emulator
+
+    with FileServer() as files, Emulator.start(start_delay=SLOW, run_seconds=0.0) as slow:
+        kinds = Kinds(stack, platforms["crash_quick"], platforms["crash_waiting"], slow, files)
         for dag_id in KINDS:
             stack.api.wait_for_dag(dag_id)
             stack.api.unpause(dag_id)

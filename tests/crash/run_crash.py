@@ -20,7 +20,7 @@ FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
 from blown_kinds import KINDS, BlownRun, Left, clock_offset, in_short
-from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, Stage, lane, side_by_side, stage
+from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, STANDS_STILL, Stage, lane, side_by_side, stage
 from task_run import lives
 
 ROW = "{:10} {:36} {:8} {:6} {:22} {:>5} {:>4} {:>7} {:>6}  {}"
@@ -169,6 +169,9 @@ def struck_together(on: Stage, cells: list[Cell], blow: str) -> Iterator[Outcome
             return _judged(on, run, errors[run])
         try:
             finish(run, standing[run])
+            assert blow != STANDS_STILL or not run.canceled(), (
+                f"{run.canceled()} cancelled, and nobody has stopped it"
+            )
         except Exception as error:
             return _judged(on, run, error)
         return _judged(on, run)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,8 +39,10 @@ BLOWS = (*ALONE, *TOGETHER)
 ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Runs under way at once.
 AT_ONCE = 8
-#: Seconds that a triggerer stands still: longer than Airflow takes to miss it.
-STILL = 10.0
+#: A triggerer that takes over what another one has, while that one stands still.
+SECOND = "triggerer 2"
+#: Seconds that a triggerer has to let go of what it has lost, once it goes on: longer than its heart beats apart.
+LETTING_GO = 5.0
 #: Seconds for an old try to end once a newer one has.
 LAST_WORDS = 30.0
 SETTINGS = {
@@ -137,25 +140,37 @@ class Stage:
         :param runs: each with the pid of its task's process; 0 where it is deferred.
         """
         if blow == STANDS_STILL:
-            self.stack.pause("triggerer")
-        else:
-            self._old_sessions.add(self.stack.kill(blow))
-            self.stack.start_component(blow)
+            self._stand_still(runs)
+            return
+        self._old_sessions.add(self.stack.kill(blow))
+        self.stack.start_component(blow)
         for run, pid in runs.items():
             run.go()
             if not pid:
                 run.finish_platform()
-        if blow == STANDS_STILL:
-            # Meanwhile the tasks end, or are deferred to a triggerer that does not answer.
-            began = time.monotonic()
-            while time.monotonic() < began + STILL or (
-                time.monotonic() < began + LAST_WORDS and any(pid and lives(pid) for pid in runs.values())
-            ):
-                time.sleep(0.2)
-            self.stack.resume("triggerer")
+
+    def _stand_still(self, runs: dict[BlownRun, int]) -> None:
+        """Stop the triggerer until a second one has all its triggers; it goes on while everything there is still to be stopped.
+
+        What is deferred meanwhile is the second one's from the beginning.
+        """
+        self.stack.start_component(SECOND)
+        first = {run: owner for run in runs if (owner := run.triggerer()) is not None}
+        self.stack.pause("triggerer")
+        for run in runs:
+            run.go()
+        began = time.monotonic()
+        while time.monotonic() < began + LAST_WORDS and any(pid and lives(pid) for pid in runs.values()):
+            time.sleep(0.2)
+        for run, owner in first.items():
+            run.wait("another triggerer to take over", partial(run.is_taken_over, owner))
+        self.stack.resume("triggerer")
+        time.sleep(LETTING_GO)
 
     def sweep(self) -> None:
-        """End what a killed scheduler has left once its tasks are over: workers that wait for work for ever."""
+        """End what a blow has left once all runs are over: a second triggerer, workers of a killed scheduler that wait for ever."""
+        if self.stack.runs(SECOND):
+            self.stack.kill(SECOND)
         for process in self.stack.own_processes():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 if os.getsid(process.pid) in self._old_sessions:

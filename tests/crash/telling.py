@@ -29,6 +29,7 @@ DAGS = {
     "crash_deferred": "crash_waiting",
     "crash_mapped_deferred": "crash_waiting",
     "cleared_upload": "crash_quick",
+    "cleared_documents": "crash_quick",
 }
 #: Those of ``dag_files/canary_kinds.py``.
 TALKERS = ("canary_echo", "canary_echo_centrapay", "canary_centrapay", "canary_properties")

@@ -6,15 +6,17 @@ Every way of clearing is played with imports (``test_clears.py``); here are the 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from clearing import deletes_state, list_of_tasks, page
 from import_story import ImportStory
-from kind_stories import ApplyStory, BatchRunStory, CentrapayStory, DelegatedStory
+from kind_stories import RECORDS, ApplyStory, BatchRunStory, CentrapayStory, DelegatedStory
 
 Tell = Callable[[str], Any]
 pytestmark = pytest.mark.slow
@@ -229,6 +231,24 @@ def a_delegated_batch(tell: Tell) -> None:
     assert set(story.held().values()) == {1}
 
 
+def a_delegated_batch_that_waits(tell: Tell) -> None:
+    """Cleared while it waits in the triggerer: the new try waits for the same batch."""
+    story: DelegatedStory = tell("cleared_deferred_delegated")
+    story.begin()
+    story.wait_for("deferred")
+    before = story.looks()
+    story.wait("the trigger to look", lambda: story.looks() > before)
+    page(story)
+    story.wait_for("deferred", try_number=2)
+    looked = story.looks()
+    story.wait("the new trigger to look", lambda: story.looks() > looked)
+    assert len(story.made()) == 1
+    story.finish()
+    result = story.tried(try_number=2)
+    assert story.made() == [result["batch_id"]]
+    assert story.held() == {"0": 1, "1": 1, "2": 1}
+
+
 def a_delegated_batch_that_failed(tell: Tell) -> None:
     story: DelegatedStory = tell("cleared_delegated")
     story.jobs = ("Customer", "customers")
@@ -241,9 +261,33 @@ def a_delegated_batch_that_failed(tell: Tell) -> None:
     assert story.held() == {"0": 1, "1": 1, "2": 1}
 
 
+def documents_of_records(tell: Tell) -> None:
+    """The lines that were made once stay the import's lines, whatever the source says by then."""
+    story: ImportStory = tell("cleared_documents")
+
+    def held() -> Counter[str]:
+        return Counter(json.loads(line)["user_account_id"] for line in story.held().elements())
+
+    story.begin(stop="before commit 2", max_part_bytes="1500")
+    story.kill(story.stopped())
+    story.tried("failed")
+    assert len(story.executions()) == 2
+    first = cleared(story)
+    assert held() == dict.fromkeys(RECORDS, 1)
+    assert len(story.executions()) == first["parts"] > 2
+    assert len(story.imports()) == 1
+    second = cleared(story, list_of_tasks)
+    assert held() == dict.fromkeys(RECORDS, 2)
+    assert [first["import_id"], second["import_id"]] == [one["id"] for one in story.imports()]
+    kept(story, second)
+    assert len(story.imports()) == 2
+    assert held() == dict.fromkeys(RECORDS, 2)
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
+        documents_of_records,
         an_apply,
         a_post_of_unknown_fate,
         an_upload,
@@ -254,6 +298,7 @@ def a_delegated_batch_that_failed(tell: Tell) -> None:
         a_batch_run_that_failed,
         a_centrapay_batch_that_failed,
         a_batch_run_that_waits,
+        a_delegated_batch_that_waits,
         a_delegated_batch_that_failed,
     ],
 )

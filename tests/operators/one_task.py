@@ -266,3 +266,15 @@ def running(instance_id: str, **more: Any) -> Any:
 
     options = {"poll_interval": 0.2, "settle": 0.1, **more}
     return lambda: RunIntegrationBatchOperator(task_id="t", instance_id=instance_id, **options)
+
+
+def dies_at_outcome(store: MemoryStore, count: int) -> Any:
+    write = store.set
+
+    def set_(key: str, value: Any, *, retention: Any = None) -> None:
+        write(key, value)
+        if ".parts." in key and sum("sent" in row for row in value) == count:
+            store.set = write  # type: ignore[method-assign]
+            raise Killed
+
+    return set_

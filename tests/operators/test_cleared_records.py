@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import logging
-import re
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +13,17 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from fed_import import FedImport
-from one_task import AssetState, Killed, MemoryStore, importing, once, profile, running, write_profiles
+from one_task import (
+    AssetState,
+    Killed,
+    MemoryStore,
+    dies_at_outcome,
+    importing,
+    once,
+    profile,
+    running,
+    write_profiles,
+)
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
@@ -52,18 +60,6 @@ def dying(one: Any, death: Death) -> Any:
 
     one.store, one.asset_state = TaskState(), Copies()
     return one
-
-
-def _dies_at_outcome(store: MemoryStore, count: int) -> Any:
-    write = store.set
-
-    def set_(key: str, value: Any, *, retention: Any = None) -> None:
-        write(key, value)
-        if ".parts." in key and sum("sent" in row for row in value) == count:
-            store.set = write  # type: ignore[method-assign]
-            raise Killed
-
-    return set_
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -157,7 +153,7 @@ def test_an_upload_into_a_given_import_goes_on(emulator: Emulator, task: Any, tm
         return UploadDocumentsOperator(task_id="t", import_id=given, source=str(source), sending=sending)
 
     one = task(upload, clears_discard=True)
-    one.store.set = _dies_at_outcome(one.store, 2)
+    one.store.set = dies_at_outcome(one.store, 2)
     with pytest.raises(Killed):
         one.run()
     one.clear()
@@ -218,72 +214,6 @@ def test_a_superseded_try_that_still_writes_is_not_believed(
     assert emulator.held() == dict.fromkeys(once(lines), 3)
 
 
-def test_every_record_is_lost_and_the_marker_finds_the_import(
-    emulator: Emulator, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A database that was restored from a backup: neither the task state nor its copy is there."""
-    source = tmp_path / "profiles.ndjson"
-    lines = write_profiles(source, 300)
-    first = task(importing(source), run_id="lost").run()
-    with caplog.at_level(logging.WARNING):
-        again = task(importing(source), run_id="lost").run()
-    assert emulator.held() == once(lines)
-    assert again["import_id"] == first["import_id"]
-    assert sorted(again["execution_ids"]) == sorted(first["execution_ids"])
-    assert f"{first['import_id']} on the platform bears this task's mark" in caplog.text
-
-
-@pytest.mark.parametrize("overlap", [False, True])
-@pytest.mark.parametrize("parts", [1, 2])
-def test_every_record_is_lost_in_mid_import(
-    emulator: Emulator, task: Any, tmp_path: Path, parts: int, overlap: bool
-) -> None:
-    source = tmp_path / "profiles.ndjson"
-    lines = write_profiles(source, 300)
-    sending = SendingOptions(max_part_bytes=20_000, settle=0.2, overlap=overlap, workers=2 if overlap else 1)
-    one = task(importing(source), run_id="lost")
-    one.store.set = _dies_at_outcome(one.store, parts)
-    with pytest.raises(Killed):
-        one.run()
-    # Another layout would cut other parts; only the same one tells what each execution holds.
-    lost = task(importing(source, sending=sending), run_id="lost")
-    result = lost.run()
-    assert emulator.held() == once(lines)
-    assert len(emulator.imports()) == 1
-    assert result["lines_accepted"] == 300
-
-
-@pytest.mark.parametrize("lines", [177, 300], ids=["other line counts", "the same line counts"])
-def test_every_record_is_lost_and_the_source_is_another(
-    emulator: Emulator, task: Any, tmp_path: Path, lines: int
-) -> None:
-    """Another Airflow on the same datamart, or a deleted run that was triggered again: nothing is taken for sent."""
-    source = tmp_path / "profiles.ndjson"
-    write_profiles(source, 300)
-    first = task(importing(source), run_id="lost").run()
-    before = emulator.held()
-    source.write_text("".join(profile(number) + "\n" for number in range(1000, 1000 + lines)))
-    with pytest.raises(AirflowException, match=f"{first['import_id']} .* another source") as raised:
-        task(importing(source), run_id="lost").run()
-    assert emulator.held() == before
-    (word,) = re.findall("name_marker='([0-9a-f]{12})'", str(raised.value))
-    sending = SendingOptions(max_part_bytes=20_000, settle=0.2, name_marker=word)
-    assert task(importing(source, sending=sending), run_id="lost").run()["lines_accepted"] == lines
-    assert emulator.held().total() == 300 + lines
-
-
-def test_every_record_is_lost_and_the_parts_are_cut_in_another_way(
-    emulator: Emulator, task: Any, tmp_path: Path
-) -> None:
-    source = tmp_path / "profiles.ndjson"
-    lines = write_profiles(source, 300)
-    task(importing(source), run_id="lost").run()
-    sending = SendingOptions(max_part_bytes=15_000, settle=0.2)
-    with pytest.raises(AirflowException, match="fits no part"):
-        task(importing(source, sending=sending), run_id="lost").run()
-    assert emulator.held() == once(lines)
-
-
 @pytest.mark.parametrize("tries", [1, 2])
 def test_a_record_that_was_begun_before_there_were_copies(
     emulator: Emulator, task: Any, tmp_path: Path, tries: int
@@ -292,7 +222,7 @@ def test_a_record_that_was_begun_before_there_were_copies(
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 300)
     one = task(importing(source))
-    one.store.set = _dies_at_outcome(one.store, 1)
+    one.store.set = dies_at_outcome(one.store, 1)
     with pytest.raises(Killed):
         one.run()
     one.asset_state = AssetState()
@@ -374,7 +304,7 @@ def test_a_mapped_task_keeps_its_record_in_another_region(
     source = tmp_path / "profiles.ndjson"
     lines = write_profiles(source, 300)
     one = dying(task(importing(source), clears_discard=True), Death(0, after=True))
-    one.store.set = _dies_at_outcome(one.store, 1)
+    one.store.set = dies_at_outcome(one.store, 1)
     one.map_index, one.place = 0, {"region_id": uuid.uuid4(), "region_index": 0}
     with pytest.raises(Killed):
         one.run()

@@ -18,6 +18,10 @@ ELSEWHERE = {
     "runs/renamed.py refuse_renamed: record.write(ASKED, {'max_tries': record.max_tries, 'tasks': sorted(gone)})": (
         "operators/test_renamed.py"
     ),
+    "runs/record.py reach: self._set('generation', {'number': self.generation, 'reached': generation})": (
+        "operators/test_lost_records.py"
+    ),
+    "runs/creation.py create_once: record.reach(there.generation)": "operators/test_lost_records.py",
     "operators/extract_load_steps.py _move: store.set(reference['node'], to_text(new))": "extract_load/test_watermark.py",
     "runs/extract_load/steps.py __call__: self._store.set('apply.writing', datetime.now(UTC).isoformat())": (
         "extract_load/test_stopped_applies.py"

@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER
-from airflow_bulk.judging import id_order, name_ids
+from airflow_bulk.judging import id_order
 from airflow_bulk.platforms.call import run_calls
 from airflow_bulk.platforms.errors import FateUnknown, PlatformError, TryLater, text_id
-from airflow_bulk.runs.reconcile import NotReconciled, SeveralFit, StaysUnclear, list_until_two_agree
+from airflow_bulk.runs.marking import (
+    SOURCE_DIGITS,
+    Marked,
+    chosen_marker,
+    newest_marked,
+    only_one,
+    refuse_other_source,
+    refuse_renamed_import,
+)
+from airflow_bulk.runs.reconcile import NotReconciled, StaysUnclear, list_until_two_agree
 from airflow_bulk.runs.record import Record
-from airflow_bulk.runs.renamed import refuse_renamed, refuse_renamed_import
+from airflow_bulk.runs.renamed import refuse_renamed
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.platform_hook import PlatformHook
@@ -29,8 +38,6 @@ log = logging.getLogger(__name__)
 
 #: Creations at most within one try when each answer is lost and nothing is found.
 CREATIONS = 3
-#: Digits of the source's fingerprint in an import's name.
-SOURCE_DIGITS = 8
 #: Acts at most of one creation while the platform says that nothing was carried out.
 ACTS = 5
 
@@ -66,7 +73,7 @@ def create_once(
     *,
     settle: float,
     no_lookup: NoLookup = NO_MARKER,
-    look_first: Callable[[], str | None] | None = None,
+    look_first: Callable[[], Marked | None] | None = None,
     work: str | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Create something remote exactly once over all tries: intent, look, act, record.
@@ -98,9 +105,10 @@ def create_once(
         if look_first is not None and (there := look_first()) is not None:
             log.warning(
                 "Nothing is recorded of an earlier try, but %s on the platform bears this task's mark. Going on with it.",
-                there,
+                there.import_id,
             )
-            stored = {**stored, "id": there, "unrecorded": True}
+            stored |= {"id": there.import_id, "marker": there.marker, "unrecorded": True}
+            record.reach(there.generation)
         record.write(name, stored)
         if stored.get("id"):
             return str(stored["id"]), stored
@@ -198,23 +206,9 @@ def _found(
             f"its answer was lost, and {no_lookup.why}",
             retry=no_lookup.retry,
         )
-    return _only_one(
+    return only_one(
         list_until_two_agree(lambda: look(stored), lambda one: one, since=time.time(), settle=settle)
     )
-
-
-def _only_one(found: list[str]) -> str | None:
-    """The one that was found, if any.
-
-    :raises SeveralFit: there are more.
-    """
-    if len(found) > 1:
-        raise SeveralFit(
-            "tell which object an earlier act created",
-            f"{len(found)} fit: {name_ids(found)}",
-            retry="While two fit, a retry creates nothing and ends in the same way: remove what is not this task's.",
-        )
-    return found[0] if found else None
 
 
 class FoundImport(NamedTuple):
@@ -247,16 +241,20 @@ def find_or_create(
     :param port: how the platform creates and finds imports.
     :param name: the import's name, before the marker.
     :param fields: what else it is created with.
-    :param marked: end the name in the marker; without it nothing can be looked up. A text is the marker of the first
-        generation: that of a task's old name.
+    :param marked: end the name in the marker; without it nothing can be looked up. A text is a person's choice, in words
+        that errors have named.
     :param settle: seconds to wait for an import to show after an answer was lost.
     :param source: the fingerprint of what is to be sent: of an import of which nothing is recorded, its first digits in the
         name tell whether it was made of the same.
     :raises NotReconciled: an earlier creation may have been carried out and cannot be told.
     """
-    marker = marked if isinstance(marked, str) and record.generation == 1 else record.marker
+    words = marked if isinstance(marked, str) else ""
+
+    def chosen() -> str | None:
+        return chosen_marker(record, words, source) if words else None
 
     def intent() -> dict[str, Any]:
+        marker = chosen() or record.marker
         made_of = f" [{source[:SOURCE_DIGITS]}]" if source else ""
         full = f"{name}{made_of} [{marker}]" if marked else name
         return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
@@ -272,19 +270,18 @@ def find_or_create(
         found = run_calls(port.find(word), hook.send)
         return [text_id(one, f"What find returns for a {port.noun}") for one in found]
 
-    def look_first() -> str | None:
-        # One list, without waiting: what was lost here is a record, long ago, and not an answer a moment ago.
-        there = _only_one(find(marker))
-        if there is None and marked is True and record.generation == 1:
-            refuse_renamed_import(port, record, find)
-        if there is not None and source and there not in find(f"{source[:SOURCE_DIGITS]}] [{marker}"):
-            raise StaysUnclear(
-                f"create a {port.noun}",
-                f"{there} bears this task's mark, was made of another source, and nothing is recorded of it: it may be of another "
-                "Airflow, or of a DAG run that was deleted",
-                retry="Nothing was sent. To import this source beside it, say name_marker="
-                f"{record.other_marker(source)!r}.",
-            )
+    def look_first() -> Marked | None:
+        # Lists, without waiting: what was lost here is a record, long ago, and not an answer a moment ago.
+        word = chosen()
+        if word is not None and word != record.marker:
+            import_id = only_one(find(word))
+            there = None if import_id is None else Marked(import_id, word, record.generation)
+        else:
+            there = newest_marked(record.identity, find, record.generation)
+            if there is None and word is None and record.generation == 1:
+                refuse_renamed_import(port.noun, record, find)
+        if there is not None and source:
+            refuse_other_source(port.noun, record, there, find, source)
         return there
 
     import_id, stored = create_once(

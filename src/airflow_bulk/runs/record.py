@@ -114,11 +114,11 @@ class Record:
         self.clear_number = clear_number
         self.try_number = try_number
         self._asks_airflow = False
-        self.generation = int((self._get("generation") or {}).get("number", 1))
+        stored = self._get("generation") or {"number": 1}
+        self.generation = int(stored["number"])
+        self._reached = int(stored.get("reached", self.generation))
         if copy is not None:
-            self._write_copy(
-                "generation", {"number": self.generation}
-            )  # before an older try may write another one
+            self._write_copy("generation", stored)  # before an older try may write another one
 
     @classmethod
     def of(cls, context: Any, *, ends: bool = True) -> Record:
@@ -248,8 +248,15 @@ class Record:
 
     def next_generation(self) -> None:
         """Begin anew; one write, so a crash leaves either the old generation or the new."""
-        self._set("generation", {"number": self.generation + 1})
-        self.generation += 1
+        number = max(self.generation, self._reached) + 1
+        self._set("generation", {"number": number})
+        self.generation = self._reached = number
+
+    def reach(self, generation: int) -> None:
+        """Note that the work goes on with what bears the mark of a later generation, of which every record was lost."""
+        if generation > self._reached:
+            self._set("generation", {"number": self.generation, "reached": generation})
+            self._reached = generation
 
     def begin_try(self) -> bool:
         """Note that this try is at work; return whether an earlier try was, and nothing of this one yet.

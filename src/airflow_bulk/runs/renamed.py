@@ -6,23 +6,21 @@ left the DAG, and asks a person before it does work that one of them may have do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk.runs.reconcile import StaysUnclear
 from airflow_bulk.runs.record import RecordLost
-from airflow_bulk.runs.record_copy import marker_of
 
 if TYPE_CHECKING:
-    from airflow_bulk.platforms.upload_port import UploadPort
     from airflow_bulk.runs.record import Record
 
 #: The key of the question in the record.
 ASKED = "asked_about_old_name"
 
 
-def _tasks_gone(ti: Any) -> Iterator[Any]:
+def tasks_gone(ti: Any) -> Iterator[Any]:
     """The tasks of this run that are not in its DAG any more, each named as ``ti`` names a task.
 
     One with another map index is none that this task can have been.
@@ -45,28 +43,6 @@ def _tasks_gone(ti: Any) -> Iterator[Any]:
             yield SimpleNamespace(dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=ti.map_index)
 
 
-def refuse_renamed_import(port: UploadPort, record: Record, find: Callable[[str], list[str]]) -> None:
-    """Refuse to create an import while a task that has left the DAG in mid-run has one: this task may be that one, renamed.
-
-    :param find: the imports that bear a marker.
-    :raises StaysUnclear: naming all such tasks, and what to say in each case.
-    """
-    markers = {gone.task_id: marker_of(gone, 1) for gone in _tasks_gone(record.identity)}
-    found = {task_id: ids[0] for task_id, marker in markers.items() if (ids := find(marker))}
-    if not found:
-        return
-    ways = "; ".join(
-        f"if this task is {task_id!r} under a new name, say name_marker={markers[task_id]!r}: it goes on with {import_id}"
-        for task_id, import_id in found.items()
-    )
-    raise StaysUnclear(
-        f"create a {port.noun}",
-        "; ".join(f"{one} was created in this run by task {task_id!r}" for task_id, one in found.items())
-        + f", which {'is' if len(found) == 1 else 'are'} not in the DAG any more",
-        retry=f"Nothing was sent. Decide: {ways}; if it is another task, say name_marker={record.marker!r}.",
-    )
-
-
 def refuse_renamed(record: Record, work: str) -> None:
     """Refuse to begin work that bears no marker while a task that has left the DAG in mid-run has worked on the same.
 
@@ -77,7 +53,7 @@ def refuse_renamed(record: Record, work: str) -> None:
     """
     if record.generation > 1:
         return
-    gone = [one.task_id for one in _tasks_gone(record.identity) if record.work_of(one) == work]
+    gone = [one.task_id for one in tasks_gone(record.identity) if record.work_of(one) == work]
     asked = record.read(ASKED)
     answered = asked is not None and asked["max_tries"] != record.max_tries
     if not gone or (answered and set(gone) <= set(asked["tasks"])):

@@ -1,4 +1,4 @@
-"""DAGs for the clears of what is no import of its own: uploads, batch runs, Centrapay batches, applies, delegated batches.
+"""DAGs for the clears of what is no plain import: uploads, imports of records, batch runs, Centrapay batches, applies, delegated ones.
 
 No task is retried: each try but the first is a clear. What a person changes before a clear is an Airflow variable.
 """
@@ -10,9 +10,15 @@ from typing import Any
 import stopping
 from airflow.sdk import DAG
 
+from airflow_bulk.extract_load import LoadMapping
 from airflow_bulk.operators.centrapay_batch import CentrapayBatchOperator
 from airflow_bulk.operators.document_import import CreateDocumentImportOperator, UploadDocumentsOperator
-from airflow_bulk.operators.extract_load import ApplyOperator, ExtractLoadBatchOperator, ExtractOperator
+from airflow_bulk.operators.extract_load import (
+    ApplyDocumentsOperator,
+    ApplyOperator,
+    ExtractLoadBatchOperator,
+    ExtractOperator,
+)
 from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
 
 
@@ -47,6 +53,21 @@ class StoppingCentrapay(stopping.Stopping, CentrapayBatchOperator):
 
 class StoppingDelegated(stopping.Stopping, ExtractLoadBatchOperator):
     """A batch that the extract/load server runs."""
+
+
+class StoppingDocuments(stopping.Stopping, ApplyDocumentsOperator):
+    """An import of extracted records."""
+
+
+def as_document(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as the line of a document import."""
+    profile = {"name": record["Name"]}
+    return {
+        "operation": "UPSERT",
+        "compartment_id": "4100",
+        "user_account_id": record["Id"],
+        "user_profile": profile,
+    }
 
 
 with dag("upload", datamart_id=""):
@@ -93,22 +114,24 @@ with dag("centrapay", url="", account=""):
         centrapay_conn_id="cleared_centrapay",
     )
 
-with dag("delegated", tenant="", extract="", load=""):
-    StoppingDelegated(
-        task_id="load",
-        definition={
-            "tenant_id": "{{ params.tenant }}",
-            "jobs": [
-                {"type": "extract", "object": "{{ params.extract }}"},
-                {"type": "load", "object": "{{ params.load }}"},
-            ],
-        },
-        on_clear=chosen("on_clear", "run_again"),
-        check=False,
-        settle=1.0,
-        poll_interval=0.5,
-        extract_load_conn_id="cleared_server",
-    )
+for deferrable in (False, True):
+    with dag("deferred_delegated" if deferrable else "delegated", tenant="", extract="", load=""):
+        StoppingDelegated(
+            task_id="load",
+            definition={
+                "tenant_id": "{{ params.tenant }}",
+                "jobs": [
+                    {"type": "extract", "object": "{{ params.extract }}"},
+                    {"type": "load", "object": "{{ params.load }}"},
+                ],
+            },
+            on_clear=chosen("on_clear", "run_again"),
+            check=False,
+            settle=1.0,
+            poll_interval=0.5,
+            deferrable=deferrable,
+            extract_load_conn_id="cleared_waiting_server" if deferrable else "cleared_server",
+        )
 
 with dag("apply"):
     extract = ExtractOperator(
@@ -120,4 +143,24 @@ with dag("apply"):
         object_name="products",
         extracts=[extract.output],
         staging="{{ params.folder }}",
+    )
+
+with dag("documents", datamart_id=""):
+    accounts = ExtractOperator(
+        task_id="extract",
+        source="cleared_source",
+        object_name="Account",
+        staging="{{ params.folder }}",
+    )
+    StoppingDocuments(
+        task_id="load",
+        object_name="accounts",
+        mapping=LoadMapping(feeds="Account", fields=as_document),
+        extracts=[accounts.output],
+        staging="{{ params.folder }}",
+        document_type="USER_PROFILE",
+        datamart_id="{{ params.datamart_id }}",
+        mediarithmics_conn_id="crash_quick",
+        on_clear=chosen("on_clear", "import_again"),
+        **{**stopping.ARGUMENTS, "retries": 0},
     )
