@@ -13,10 +13,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 
 # The newest pre-release of Airflow, which `make test-next` installs. Its constraints follow from it: `make constraints`.
 AIRFLOW_NEXT := 3.4.0b2
-# What the next Airflow may change: stops, clears, deferral, triggers that move. `make test-next-all` runs every test that
+# What the next Airflow may change: kills, clears, deferral, triggers that move. `make test-next-all` runs every test that
 # starts an Airflow, or runs a DAG in one.
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
-	tests/crash/test_renamed_tasks.py tests/test_retrying.py tests/test_reprs.py
+	tests/crash/test_renamed_tasks.py tests/crash/test_chaos.py \
+	tests/crash/test_kills.py::test_each_line_once_after[between_commit_and_last_block] \
+	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] tests/test_retrying.py tests/test_reprs.py
 ALL_NEXT_TESTS := tests/crash tests/dags tests/own_platform tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_lost_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
@@ -46,7 +48,7 @@ help:
 	@echo "make up      the same Airflow and emulator stay up; prints where"
 	@echo "make test    all tests but the slow ones"
 	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage, all crashes of an own platform"
-	@echo "make test-next  stops, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: more"
+	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: more"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"

@@ -41,8 +41,6 @@ ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 AT_ONCE = 8
 #: A triggerer that takes over what another one has, while that one stands still.
 SECOND = "triggerer 2"
-#: Seconds that a triggerer has to let go of what it has lost, once it goes on: longer than its heart beats apart.
-LETTING_GO = 5.0
 #: Seconds for an old try to end once a newer one has.
 LAST_WORDS = 30.0
 SETTINGS = {
@@ -165,7 +163,8 @@ class Stage:
         for run, owner in first.items():
             run.wait("another triggerer to take over", partial(run.is_taken_over, owner))
         self.stack.resume("triggerer")
-        time.sleep(LETTING_GO)
+        for run in first:
+            run.wait("the first triggerer to let go", run.is_let_go)
 
     def sweep(self) -> None:
         """End what a blow has left once all runs are over: a second triggerer, workers of a killed scheduler that wait for ever."""

@@ -153,6 +153,15 @@ class TaskRun:
         """The log of one try."""
         return self.api.log(self.dag_id, self.run_id, self.task_id, try_number=try_number)
 
+    def is_let_go(self, *, map_index: int = -1) -> bool:
+        """Whether a triggerer is done with a trigger that it has lost: it asked (3.3), or was told (3.4), that nobody stopped the task."""
+        log = self.api.log(self.dag_id, self.run_id, self.task_id, map_index=map_index)
+        return "is stopped: the task is still deferred" in log or "dropping it without on_kill" in log
+
+    def old_trigger_is_over(self) -> bool:
+        """Whether the trigger of the first try, whose task was cleared, has asked whether it is to cancel anything."""
+        return "is stopped: the task is" in self.log_of(1)
+
     def never_scheduled(self) -> bool:
         """Whether the run is over with a task that Airflow has not scheduled since it was cleared."""
         return any(ti["state"] is None for ti in self.api.tasks(self.dag_id, self.run_id))

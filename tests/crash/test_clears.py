@@ -50,6 +50,8 @@ def deferred(clear: Callable[[Story], None]) -> Callable[[Tell], None]:
         parts = len(story.parts())
         clear(story)
         story.wait_for("deferred", try_number=2)
+        story.wait("the old trigger to end", story.old_trigger_is_over)
+        assert story.statuses() == {"PENDING": parts}
         result = story.ends_well()
         assert story.statuses() == {"SUCCEEDED": result["parts"]}
         assert len(story.uploads()) == parts == result["parts"]

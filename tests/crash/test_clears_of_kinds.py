@@ -114,6 +114,7 @@ def a_batch_run_that_waits(tell: Tell) -> None:
     story.wait("the trigger to look", lambda: story.looks() > before)
     page(story)
     story.wait_for("deferred", try_number=2)
+    story.wait("the old trigger to end", story.old_trigger_is_over)
     assert story.statuses() == ["PENDING"]
     story.course = {}
     result = story.tried(try_number=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -79,11 +80,10 @@ def test_triggers_that_another_triggerer_took_over(
         airflow_stack.pause("triggerer")
         waiting.wait("another triggerer to take over", lambda: len(now := owners()) == 1 and now != {first})
         airflow_stack.resume("triggerer")
-        waiting.wait("the first triggerer to let go", lambda: let_go(waiting, airflow_stack))
-        waiting.wait(
-            "the first triggerer to let go of the mapped tasks",
-            lambda: let_go(mapped, airflow_stack, 0) and let_go(mapped, airflow_stack, 1),
-        )
+        for story in waiting, stopped:
+            story.wait("the first triggerer to let go", story.is_let_go)
+        for index in 0, 1:
+            mapped.wait("the first triggerer to let go", partial(mapped.is_let_go, map_index=index))
         assert [story.statuses() for story in (waiting, mapped, stopped)] == before
         assert [len(story.uploads()) for story in (waiting, mapped, stopped)] == uploads
 
@@ -103,12 +103,3 @@ def test_triggers_that_another_triggerer_took_over(
     finally:
         airflow_stack.resume("triggerer")
         airflow_stack.kill("triggerer 2")
-
-
-def let_go(story: Story, stack: AirflowStack, map_index: int = -1) -> bool:
-    """Whether the first triggerer is done with a trigger that it has lost: it asked, or was told, that nobody stopped the task."""
-    log = story.api.log(story.dag_id, story.run_id, "load", map_index=map_index)
-    return (
-        "is stopped: the task is still deferred" in log
-        or "releasing them without on_kill" in stack.log_tail("triggerer", lines=1000)
-    )

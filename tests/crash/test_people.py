@@ -83,6 +83,7 @@ def deferred_task_cleared(tell: Tell) -> None:
     parts = len(story.parts())
     story.clear()
     story.wait_for("deferred", try_number=2)
+    story.wait("the old trigger to end", story.old_trigger_is_over)
     assert story.statuses() == {"PENDING": parts}
     result = story.ends_well()
     assert story.statuses() == {"SUCCEEDED": result["parts"]}
