@@ -48,7 +48,7 @@ help:
 	@echo "make up      the same Airflow and emulator stay up; prints where"
 	@echo "make test    all tests but the slow ones"
 	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage, all crashes of an own platform"
-	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: more"
+	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: all but the demo"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"

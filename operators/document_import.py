@@ -132,8 +132,8 @@ class ImportDocumentsOperator(_DocumentsOperator):
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.
     :param timeout: time from the first submission to the deadline (a timedelta, or seconds); retries and deferrals
-        do not move the deadline.
-    :param cancel_on_kill: cancel the executions that are still PENDING when the task is stopped or late.
+        do not move the deadline, a clear does.
+    :param cancel_on_kill: cancel the executions that are still PENDING when the task is stopped or late; a clear is no stop.
     :param deferrable: wait in the triggerer, without a worker slot.
     """
 
