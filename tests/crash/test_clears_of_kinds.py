@@ -45,6 +45,17 @@ def cleared(story: Any, clear: Callable[[Any], None] = page, expected: str = "su
     return dict(result)
 
 
+def cleared_while_deferred(story: Any) -> None:
+    """Begin a run, clear its task while its trigger waits, and wait until the next try is deferred and the old trigger over."""
+    story.begin()
+    story.wait_for("deferred")
+    before = story.looks()
+    story.wait("the trigger to look", lambda: story.looks() > before)
+    page(story)
+    story.wait_for("deferred", try_number=2)
+    story.wait("the old trigger to end", story.old_trigger_is_over)
+
+
 def kept(story: Any, result: dict[str, Any]) -> None:
     """A clear of the success returns its result once a person has chosen so."""
     story.choose("on_clear", "keep")
@@ -108,13 +119,7 @@ def a_batch_run(tell: Tell) -> None:
 def a_batch_run_that_waits(tell: Tell) -> None:
     """Cleared while it waits in the triggerer: the new try waits for the same execution, and nobody cancels it."""
     story: BatchRunStory = tell("cleared_deferred_run")
-    story.begin()
-    story.wait_for("deferred")
-    before = story.looks()
-    story.wait("the trigger to look", lambda: story.looks() > before)
-    page(story)
-    story.wait_for("deferred", try_number=2)
-    story.wait("the old trigger to end", story.old_trigger_is_over)
+    cleared_while_deferred(story)
     assert story.statuses() == ["PENDING"]
     story.course = {}
     result = story.tried(try_number=2)
@@ -235,14 +240,7 @@ def a_delegated_batch(tell: Tell) -> None:
 def a_delegated_batch_that_waits(tell: Tell) -> None:
     """Cleared while it waits in the triggerer: the new try waits for the same batch."""
     story: DelegatedStory = tell("cleared_deferred_delegated")
-    story.begin()
-    story.wait_for("deferred")
-    before = story.looks()
-    story.wait("the trigger to look", lambda: story.looks() > before)
-    page(story)
-    story.wait_for("deferred", try_number=2)
-    looked = story.looks()
-    story.wait("the new trigger to look", lambda: story.looks() > looked)
+    cleared_while_deferred(story)
     assert len(story.made()) == 1
     story.finish()
     result = story.tried(try_number=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from one_task import importing, profile
 
 from airflow_bulk.emulator.handle import Emulator
@@ -55,3 +55,23 @@ def test_what_the_task_itself_cancelled_is_sent_again_however_often(
         }
     (imported,) = emulator.imports()
     assert [each["status"] for each in emulator.executions(imported["id"])] == ["CANCELED"] * 6
+
+
+def test_what_an_earlier_trigger_cancels_late_is_sent_again_however_often(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    """A cancel of an earlier try's end may still be under way when a person has cleared the task, and the new try waits."""
+    path = tmp_path / "profiles.ndjson"
+    path.write_text(profile(1))
+    emulator.settings(start_delay=1000)
+    one, hook = task(importing(path, deferrable=True)), MediarithmicsHook()
+    for _ in range(6):
+        with pytest.raises(TaskDeferred):
+            one.run()
+        (imported,) = emulator.imports()
+        hook.cancel_execution(str(imported["id"]), emulator.executions(imported["id"])[-1]["id"])
+        one.try_number -= 1  # called back
+        with pytest.raises(TaskDeferred):
+            one.run()
+    statuses = [each["status"] for each in emulator.executions(imported["id"])]
+    assert statuses == ["CANCELED"] * 6 + ["PENDING"]

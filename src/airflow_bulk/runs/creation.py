@@ -22,6 +22,7 @@ from airflow_bulk.runs.marking import (
     chosen_marker,
     newest_marked,
     only_one,
+    own_marker,
     refuse_other_source,
     refuse_renamed_import,
 )
@@ -254,7 +255,7 @@ def find_or_create(
         return chosen_marker(record, words, source) if words else None
 
     def intent() -> dict[str, Any]:
-        marker = chosen() or record.marker
+        marker = chosen() or own_marker(record)
         made_of = f" [{source[:SOURCE_DIGITS]}]" if source else ""
         full = f"{name}{made_of} [{marker}]" if marked else name
         return {"name": full, "marker": marker, "conn_id": hook.conn_id, **port.place}
@@ -273,7 +274,7 @@ def find_or_create(
     def look_first() -> Marked | None:
         # Lists, without waiting: what was lost here is a record, long ago, and not an answer a moment ago.
         word = chosen()
-        if word is not None and word != record.marker:
+        if word is not None and word != own_marker(record):
             import_id = only_one(find(word))
             there = None if import_id is None else Marked(import_id, word, record.generation)
         else:

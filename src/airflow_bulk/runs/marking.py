@@ -37,6 +37,16 @@ class Marked(NamedTuple):
     generation: int
 
 
+def own_marker(record: Record) -> str:
+    """The word that tells this generation's work from all others, so that it is found where every record was lost."""
+    return marker_of(record.identity, record.generation)
+
+
+def marker_beside(record: Record, source: str) -> str:
+    """A marker for an import that is to stand beside what bears :func:`own_marker`, since its source is another one."""
+    return marker_of(record.identity, f"{record.generation} {source}")
+
+
 def chosen_marker(record: Record, words: str, source: str) -> str | None:
     """The marker that a person has chosen for this very task; None where all words answer for other tasks or runs.
 
@@ -47,7 +57,7 @@ def chosen_marker(record: Record, words: str, source: str) -> str | None:
     :param source: the fingerprint of what is to be sent.
     """
     chosen = set(words.split())
-    ours = {record.marker, record.other_marker(source)}
+    ours = {own_marker(record), marker_beside(record, source)}
     if not chosen & ours and record.generation == 1:
         gone = list(tasks_gone(record.identity))
         ours |= {marker_of(one, number) for one in gone for number in range(1, GENERATIONS)}
@@ -97,7 +107,7 @@ def refuse_renamed_import(noun: str, record: Record, find: Callable[[str], list[
             f"{one.import_id} was created in this run by task {task_id!r}" for task_id, one in found.items()
         )
         + f", which {'is' if len(found) == 1 else 'are'} not in the DAG any more",
-        retry=f"Nothing was sent. Decide: {ways}; if it is another task, say name_marker={record.marker!r}."
+        retry=f"Nothing was sent. Decide: {ways}; if it is another task, say name_marker={own_marker(record)!r}."
         + (
             " Each mapped task has words of its own: put them into one text, with spaces between them."
             if mapped
@@ -120,7 +130,7 @@ def refuse_other_source(
             f"{there.import_id} bears this task's mark, was made of another source, and nothing is recorded of it: it may be of "
             "another Airflow, or of a DAG run that was deleted",
             retry="Nothing was sent. To import this source beside it, say name_marker="
-            f"{record.other_marker(source)!r}.",
+            f"{marker_beside(record, source)!r}.",
         )
 
 

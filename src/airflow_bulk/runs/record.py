@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_bulk.runs.record_copy import RecordCopy, marker_of
+from airflow_bulk.runs.record_copy import RecordCopy
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -258,28 +258,17 @@ class Record:
             self._set("generation", {"number": self.generation, "reached": generation})
             self._reached = generation
 
-    def begin_try(self) -> bool:
-        """Note that this try is at work; return whether an earlier try was, and nothing of this one yet.
+    def begin_try(self, newest: str | None) -> str | None:
+        """Note that this try is at work; return the newest execution that earlier tries have begun.
 
-        After a clear that deleted the task state it says no: a clear begins the count of cancelled parts anew anyway.
+        :param newest: the newest one that is recorded now; it counts at the first call of a try alone.
         """
         stored = self.read("try")
-        if stored is not None and stored["number"] == self.try_number:
-            return False
-        self.write("try", {"number": self.try_number}, copied=False)
-        return stored is not None
-
-    @property
-    def marker(self) -> str:
-        """The word that tells this generation's work from all others: it follows from dag, run, task, map index and generation.
-
-        So it is found again where every record was lost.
-        """
-        return marker_of(self.identity, self.generation)
-
-    def other_marker(self, reason: str) -> str:
-        """A marker for work that is to stand beside what bears :attr:`marker`, for a reason."""
-        return marker_of(self.identity, f"{self.generation} {reason}")
+        if stored is None or stored["number"] != self.try_number:
+            stored = {"number": self.try_number, "begun_before": newest}
+            self.write("try", stored, copied=False)
+        before: str | None = stored.get("begun_before")
+        return before
 
     def tell_work(self, work: str) -> None:
         """Leave word of what this task works on where its name does not matter: with its copies, on Airflow 3.3 in its XCom.

@@ -52,7 +52,6 @@ class UploadRun(RemoteRun[UploadArguments]):
         super().__init__(work.args, work.record)
         self.work = work
         self._pairs: Pairs | None = None
-        self._canceled_before: set[str] = set()
 
     @property
     def started(self) -> float:
@@ -128,9 +127,6 @@ class UploadRun(RemoteRun[UploadArguments]):
         listed = {one.id: one for one in self.work.executions().snapshots()}
         self._pairs = [(entry, self._snapshot(entry, listed)) for entry in self.work.sent()]
         seen = [one for _, one in self._pairs]
-        if self.work.after_another_try:
-            self.work.after_another_try = False
-            self._canceled_before = {one.id for one in seen if one.remote_status is RemoteStatus.CANCELED}
         self.work.live.difference_update(one.id for one in seen if one.remote_status.over)
         self.work.organisation_id = next((one.owner for one in seen if one.owner), self.work.organisation_id)
         return seen
@@ -170,10 +166,10 @@ class UploadRun(RemoteRun[UploadArguments]):
     def _send_again(self, entries: Sequence[RecordedPart], status: str) -> KeepWaiting | dict[str, Any]:
         """Send parts once more, a bounded number of times, and poll again.
 
-        What was cancelled when this try began, the end of an earlier one has cancelled: that does not count.
+        What an earlier try has begun, its end may have cancelled, at the latest while this one waits: that does not count.
         """
         for entry in entries:
-            ours = entry.executions[-1] in self._canceled_before
+            ours = status == "CANCELED" and self.work.is_of_an_earlier_try(entry.executions[-1])
             if entry.given_up >= RESENDS and not ours:
                 raise AirflowFailException(_say_given_up(entry, status, self.work.plan))
             log.warning(

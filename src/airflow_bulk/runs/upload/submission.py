@@ -67,7 +67,6 @@ class UploadSubmission:
     :param console_url: how a person finds the import; None where the platform has no console.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
-    :ivar after_another_try: an earlier try has ended, and may have cancelled its work.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class UploadSubmission:
         self._baseline = ""
         self._fingerprint = ""
         self._unrecorded = False
-        self.after_another_try = False
+        self._begun_before: str | None = None
         self._pool: SenderPool | None = None
 
     def open(self) -> None:
@@ -117,7 +116,14 @@ class UploadSubmission:
                 entry.given_up = 0
         self.hook.prepare()
         self._take_over()
-        self.after_another_try = self.record.begin_try()
+        every = (one for entry in self.recorded.entries for one in entry.executions)
+        self._begun_before = self.record.begin_try(max(every, key=judging.id_order, default=None))
+
+    def is_of_an_earlier_try(self, execution_id: str) -> bool:
+        """Whether an earlier try has begun it; that one's end may still cancel it."""
+        return self._begun_before is not None and judging.id_order(execution_id) <= judging.id_order(
+            self._begun_before
+        )
 
     def _take_over(self) -> None:
         self.live.update(one.executions[-1] for one in self.recorded.entries if one.executions)
