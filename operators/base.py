@@ -86,15 +86,17 @@ class RunOperator(RecordedOperator):
         from airflow_bulk.runs.failures import as_airflow_errors
         from airflow_bulk.runs.skeleton import ends_with_supervisor
 
-        with as_airflow_errors(), ends_with_supervisor(self.ends_with_supervisor):
-            run = self._run = self._open(context)
-            outcome = run.advance()
-            while not isinstance(outcome, dict):
-                if self.deferrable:
-                    self._wait_without_worker(run, outcome)
-                time.sleep(outcome.seconds)
+        with ends_with_supervisor(self.ends_with_supervisor):
+            with as_airflow_errors():
+                run = self._run = self._open(context)
+            with run.shown.failing(), as_airflow_errors():
                 outcome = run.advance()
-            return outcome
+                while not isinstance(outcome, dict):
+                    if self.deferrable:
+                        self._wait_without_worker(run, outcome)
+                    time.sleep(outcome.seconds)
+                    outcome = run.advance()
+                return outcome
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger fired: the record says what is left to do, the platform how it ended."""

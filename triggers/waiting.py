@@ -23,6 +23,7 @@ from airflow_bulk.judging import KeepWaiting, WaitingProgress, WaitingRules
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.triggers.poller import shared_hooks
+from airflow_bulk.triggers.shown import ShownWaiting
 from airflow_bulk.triggers.stopped import ASKING_SECONDS, why_not_stopped
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait. After a restart of the triggerer this begins again, and nothing is lost."""
-        progress = WaitingProgress(self.log)
+        progress, shown = WaitingProgress(self.log), ShownWaiting(self.task_instance)
         try:
             watching = shared_hooks().watch(
                 self._connection(),
@@ -171,13 +172,16 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 self.deadline,
             )
             event = None
-            async with aclosing(watching) as polls:
-                async for found in polls:
-                    verdict = judging.judge(self._counting(found), self._rules(), time.time())
-                    if not isinstance(verdict, KeepWaiting):
-                        event = TriggerEvent(self._event(verdict))
-                        break
-                    progress.tell(verdict.totals, verdict.why, verdict.unknown)
+            with shown.counted():
+                async with aclosing(watching) as polls:
+                    async for found in polls:
+                        counting = self._counting(found)
+                        verdict = judging.judge(counting, self._rules(), time.time())
+                        if not isinstance(verdict, KeepWaiting):
+                            event = TriggerEvent(self._event(verdict))
+                            break
+                        progress.tell(verdict.totals, verdict.why, verdict.unknown)
+                        await shown.tell(counting, verdict)
             # The event is yielded outside the loop over the polls: by then the poller has no waiter of ours to close.
             if event is not None:
                 yield event

@@ -86,7 +86,8 @@ class Task:
     :param store: the task state.
     :param run_id: of its DAG run; another one for each task unless it is named.
     :param clears_discard: a clear deletes the task state, as from Airflow 3.4 on.
-    :ivar pushed: what was pushed to XCom.
+    :ivar pushed: what was pushed to XCom, but for the page.
+    :ivar shown: what the page is told.
     :ivar place: where in a loop it is.
     :ivar map_index: of the task.
     :ivar task_ids: the other tasks of its DAG.
@@ -116,6 +117,7 @@ class Task:
         self.xcom_of_others: dict[str, dict[str, Any]] = {}
         self.place: dict[str, Any] = {}
         self.pushed: dict[str, Any] = {}
+        self.shown: dict[str, Any] = {}
         self.try_number = 0
         self.max_tries = 2
         self.clear_number = 0
@@ -131,7 +133,7 @@ class Task:
             try_number=self.try_number,
             max_tries=self.max_tries,
             **self.place,
-            xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
+            xcom_push=self.push,
             xcom_pull=lambda task_ids, key, map_indexes: self.xcom_of_others.get(task_ids, {}).get(key),
         )
         run = SimpleNamespace(clear_number=self.clear_number, run_id=self.run_id)
@@ -150,6 +152,9 @@ class Task:
             )
             ti.get_task_states = self.task_states
         return context
+
+    def push(self, key: str, value: Any) -> None:
+        (self.shown if key.startswith("bulk") else self.pushed)[key] = json.loads(json.dumps(value))
 
     def task_states(
         self, *, map_index: int, task_ids: list[str] | None = None, **asked: Any

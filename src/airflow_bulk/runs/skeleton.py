@@ -18,15 +18,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline, WaitingProgress
 from airflow_bulk.platforms.errors import TryLater
+from airflow_bulk.progress import waiting_state
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.record import EndMeaning, RecordedEnd
+from airflow_bulk.runs.shown import ShownRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,11 +72,16 @@ class RemoteRun(ABC, Generic[A]):
 
     :param args: what was asked for.
     :param record: the task's memory.
+    :param platform: a key of :data:`airflow_bulk.progress.PLATFORMS`, for the page.
     """
 
-    def __init__(self, args: A, record: Record) -> None:
+    #: What kind of work it is, as the page names it.
+    kind: ClassVar[str]
+
+    def __init__(self, args: A, record: Record, *, platform: str) -> None:
         self.args = args
         self.record = record
+        self.shown = ShownRun(record.identity, platform)
         self._began = time.time()
         self._submitted = False
         self._log = logging.getLogger(type(self).__module__)
@@ -90,8 +97,10 @@ class RemoteRun(ABC, Generic[A]):
         if not self._submitted:
             ended = self._recorded_end()
             if ended is not None:
+                self._show("over", ended)
                 return ended
             self._open()
+            self._show("begun")
             try:
                 ended = self._submit()
             except TryLater as error:
@@ -99,8 +108,10 @@ class RemoteRun(ABC, Generic[A]):
                     raise
                 return self._wait_out(error)
             if ended is not None:
+                self._show("over", ended)
                 return ended
             self._submitted = True
+            self._show("submitted")
         return self._go_on()
 
     def _go_on(self) -> KeepWaiting | dict[str, Any]:
@@ -195,14 +206,17 @@ class RemoteRun(ABC, Generic[A]):
     def _poll(self) -> KeepWaiting | dict[str, Any]:
         reason = ""
         try:
-            verdict = judging.judge(self._snapshots(), self.rules(), time.time())
+            seen = self._snapshots()
+            verdict = judging.judge(seen, self.rules(), time.time())
             if isinstance(verdict, Finished) and not verdict.canceled:
                 reason = self._why_not_good(verdict)
         except TryLater as error:
             return self._wait_out(error)
         if isinstance(verdict, KeepWaiting):
             self._waiting.tell(verdict.totals, self._waits_for(verdict), verdict.unknown)
+            self.shown.tell_now(waiting_state(seen, verdict))
             return self._until_next_poll(verdict)
+        self._keep_ends()
         if isinstance(verdict, PastDeadline):
             self._late(verdict)
         if isinstance(verdict, FailedBecause):
@@ -272,6 +286,7 @@ class RemoteRun(ABC, Generic[A]):
         result = self._result()
         self.record.write_end(good=not reason, result=result, reason=reason)
         self._forget_live()
+        self._show("over", result)
         if reason:
             raise AirflowException(reason) if retried else AirflowFailException(reason)
         if self.args.wait_for_completion:
@@ -285,6 +300,33 @@ class RemoteRun(ABC, Generic[A]):
     @abstractmethod
     def _log_end(self, result: dict[str, Any]) -> None:
         """Log a good end."""
+
+    # What the page shows.
+
+    def _show(self, phase: str, result: dict[str, Any] | None = None) -> None:
+        """Tell the page how far the run is.
+
+        :param phase: ``begun``, ``checked``, ``sending``, ``submitted`` or ``over``.
+        :param result: the result of a run that is over.
+        """
+        row = {
+            "kind": self.kind,
+            "phase": phase,
+            "generation": self.record.generation,
+            "started": self.started,
+        }
+        self.shown.tell({**row, **self._row(result or {})})
+
+    def _keep_ends(self) -> None:
+        """Keep how each piece of the work ended, where the result has only sums."""
+        return
+
+    @abstractmethod
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What the page shows of the run, as far as it is known: ``name``, ``id``, and counts by the names of a result.
+
+        :param result: the result of a run that is over, else empty.
+        """
 
     # Stopping.
 

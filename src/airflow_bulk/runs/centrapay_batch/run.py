@@ -57,6 +57,8 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     :param push: pushes a value to XCom as soon as it is known.
     """
 
+    kind = "centrapay_batch"
+
     def __init__(
         self,
         args: CentrapayBatchArguments,
@@ -66,7 +68,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         identity: str,
         push: Callable[[str, Any], None],
     ) -> None:
-        super().__init__(args, record)
+        super().__init__(args, record, platform="centrapay")
         self.hook = hook
         self.batch_id: str | None = None
         self.findings = FileFindings()
@@ -249,6 +251,21 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             "rejects_uri": self.findings.rejects_uri,
             "errors_uri": self._errors_uri,
             "seconds": round(time.time() - self.started, 3),
+        }
+
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
+        known = {"lines_accepted": None, "lines_failed": None} | result
+        return {
+            "name": f"{self.args.batch_type}, account {self.hook.account(self.args.account_id)}",
+            "id": self.batch_id,
+            "status": known.get("status"),
+            "lines_read": self.findings.lines if self.findings.lines is not None else known.get("count"),
+            "lines_accepted": known["lines_accepted"],
+            "lines_failed": known["lines_failed"],
+            "lines_breaking_rules": self.findings.broken,
+            "rejects_uri": self.findings.rejects_uri,
+            "errors_uri": self._errors_uri,
+            "seconds": known.get("seconds"),
         }
 
     def _name(self) -> str:

@@ -50,6 +50,8 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
     :param push: pushes a value to XCom as soon as it is known.
     """
 
+    kind = "delegated_batch"
+
     def __init__(
         self,
         args: DelegatedBatchArguments,
@@ -58,7 +60,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         *,
         push: Callable[[str, Any], None],
     ) -> None:
-        super().__init__(args, record)
+        super().__init__(args, record, platform="extract_load")
         self.hook = hook
         self.batch_id: str | None = None
         self._push = push
@@ -245,6 +247,16 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
         return {
             **api.batch_report(self._batch, self.batch_id),
             "seconds": round(time.time() - self.started, 3),
+        }
+
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "name": f"batch of connection {self.hook.conn_id}",
+            "id": self.batch_id,
+            "status": result.get("status"),
+            "errors": result.get("errors"),
+            "error_kinds": result.get("error_kinds"),
+            "seconds": result.get("seconds"),
         }
 
     def _log_end(self, result: dict[str, Any]) -> None:

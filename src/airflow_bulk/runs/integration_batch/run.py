@@ -55,6 +55,8 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
     :param push: pushes a value to XCom as soon as it is known.
     """
 
+    kind = "batch_run"
+
     def __init__(
         self,
         args: RunArguments,
@@ -63,7 +65,7 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         *,
         push: Callable[[str, Any], None],
     ) -> None:
-        super().__init__(args, record)
+        super().__init__(args, record, platform="mediarithmics")
         self.hook = hook
         self.execution_id: str | None = None
         self.expected_start = args.expected_start or self.started
@@ -261,6 +263,19 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
             **run_report(self.args.instance_id, self._last),
             "seconds": round(time.time() - self.started, 3),
             "console_url": self._console_url(self._last.owner),
+        }
+
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
+        tasks, failed = result.get("tasks"), result.get("tasks_failed")
+        return {
+            "name": f"batch instance {self.args.instance_id}",
+            "id": self.execution_id,
+            "status": result.get("status"),
+            "lines_read": tasks,
+            "lines_accepted": None if tasks is None else tasks - (failed or 0),
+            "lines_failed": failed,
+            "console_url": self._console_url(None),
+            "seconds": result.get("seconds"),
         }
 
     def _console_url(self, organisation_id: str | None) -> str | None:

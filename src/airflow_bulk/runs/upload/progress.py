@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.judging import estimate_seconds, how_many
@@ -28,6 +29,8 @@ class SendingProgress:
     """Tells how far checking and sending have come."""
 
     def __init__(self) -> None:
+        #: Told how far checking or sending is, at every part.
+        self.show: Callable[[dict[str, Any]], None] = lambda _: None
         self._began = time.monotonic()
         self._told = self._began
         self._checked = 0
@@ -58,6 +61,8 @@ class SendingProgress:
         self._checked += part.length
         if self._total_is_source:
             self._total_bytes += part.body - part.length  # what is left out is not to be sent
+        else:
+            self.show({"phase": "checking", "parts": part.index + 1, "bytes": self._checked})
         now = time.monotonic()
         if now - self._told >= EVERY:
             self._told = now
@@ -75,6 +80,13 @@ class SendingProgress:
         self._bytes += part.body
         elapsed = time.monotonic() - self._began
         left = estimate_seconds(self._bytes, self._total_bytes, elapsed)
+        self.show(
+            {
+                "phase": "sending",
+                "rate": self._bytes / max(elapsed, 1e-9),
+                "left": left if math.isfinite(left) else None,
+            }
+        )
         parts = how_many(self._total_parts or self._parts, "part")
         of_bytes = f" of {gigabytes(self._total_bytes)}" if self._total_bytes else ""
         log.info(

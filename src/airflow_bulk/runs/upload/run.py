@@ -19,6 +19,7 @@ from airflow_bulk.arguments import UploadArguments
 from airflow_bulk.judging import Tolerance, how_many, name_ids
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
+from airflow_bulk.progress import platform_of
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
@@ -28,6 +29,7 @@ from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
+from airflow_bulk.runs.upload.shown import keep_executions, plan_in_row
 
 if TYPE_CHECKING:
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
@@ -48,10 +50,13 @@ class UploadRun(RemoteRun[UploadArguments]):
     :param work: the way of the source to the platform, and what this try knows of it.
     """
 
+    kind = "upload"
+
     def __init__(self, work: UploadSubmission) -> None:
-        super().__init__(work.args, work.record)
+        super().__init__(work.args, work.record, platform=platform_of(work.hook.conn_type))
         self.work = work
         self._pairs: Pairs | None = None
+        work.show, work.show_now = self._show, self.shown.tell_now
 
     @property
     def started(self) -> float:
@@ -233,6 +238,22 @@ class UploadRun(RemoteRun[UploadArguments]):
     def _log_end(self, result: dict[str, Any]) -> None:
         log.info("The %s is over. %s", self.work.what, _sum_in_words(result))
         _log_bad_lines(result, self._pairs or ())
+
+    # What the page shows.
+
+    def _keep_ends(self) -> None:
+        keep_executions(self.record, [one for _, one in self._pairs or ()])
+
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
+        work = self.work
+        return {
+            "noun": work.port.noun,
+            "name": work.args.name,
+            "id": work.import_id,
+            "console_url": work.console_url(),
+            **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
+            **plan_in_row(work.plan or work.found),
+        }
 
     # Stopping.
 

@@ -28,6 +28,7 @@ from airflow_bulk.runs.skeleton import CANCEL_SECONDS
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
+from airflow_bulk.runs.upload.shown import keep_findings, sending_state
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
@@ -89,6 +90,11 @@ class UploadSubmission:
         self.existing = existing
         self.started = time.time()
         self.plan: SourcePlan | None = None
+        #: What this try's check has found, also where it refuses the source.
+        self.found: SourcePlan | None = None
+        #: Told each step, and what changes while parts are checked and sent; for the page.
+        self.show: Callable[[str], None] = lambda _: None
+        self.show_now: Callable[[dict[str, Any]], None] = lambda _: None
         self.recorded = RecordedParts.empty(record)
         self.live: set[str] = set()
         self.organisation_id: str | None = None
@@ -172,7 +178,7 @@ class UploadSubmission:
         return self.plan is not None and self.plan.complete
 
     def _gate(self, *, overlap: bool) -> UploadGate:
-        return UploadGate(
+        gate = UploadGate(
             self.recorded,
             self.port,
             credentials=self.hook.credentials,
@@ -181,6 +187,8 @@ class UploadSubmission:
             deadline=self.started + self.args.timeout,
             on_execution=self._note_execution,
         )
+        gate.progress.show = lambda state: self.show_now(sending_state(self.recorded.entries, state))
+        return gate
 
     def _note_execution(self, execution_id: str, organisation_id: str | None) -> None:
         self.live.add(execution_id)
@@ -211,6 +219,9 @@ class UploadSubmission:
         parts = gate.all_parts()
         found.add_up(parts)
         found.rejects_uri = rejects.finish() if rejects is not None else ""
+        keep_findings(self.record, gate.totals)
+        self.found = found
+        self.show("checked")
         try:
             planning.judge_plan(self.args, found, gate.totals)
         except AirflowFailException:
@@ -290,6 +301,7 @@ class UploadSubmission:
             )
         self._push("import_id", self.import_id)
         self._push("console_url", self.console_url())
+        self.show("sending")
 
     def executions(self) -> UploadExecutions:
         """The import's executions; only once the import is known."""

@@ -1,0 +1,80 @@
+"""What a run tells the page about itself (:mod:`airflow_bulk.progress`), from the worker.
+
+A value that cannot be written is left out: what people see must not end a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException
+
+from airflow_bulk.progress import NOW_KEY, ROW_KEYS, Pace
+from airflow_bulk.runs.failures import TaskStopped
+from airflow_bulk.runs.record import RecordLost
+
+log = logging.getLogger(__name__)
+
+#: The characters of an error that the page shows.
+LONGEST_REASON = 2_000
+
+
+class ShownRun:
+    """The row of a run, and its state now.
+
+    :param ti: the task instance.
+    :param platform: a key of :data:`airflow_bulk.progress.PLATFORMS`.
+    """
+
+    def __init__(self, ti: Any, platform: str) -> None:
+        self._ti = ti
+        self._key = ROW_KEYS[platform]
+        self._row: dict[str, Any] = {}
+        self._pace = Pace()
+
+    def tell(self, row: Mapping[str, Any]) -> None:
+        """Write the row, if it has changed.
+
+        :param row: the whole row.
+        """
+        if row != self._row:
+            self._row = dict(row)
+            self._push(self._key, {**row, "at": time.time()})
+
+    def tell_now(self, state: dict[str, Any]) -> None:
+        """Write the state now, if it has changed and enough time has passed."""
+        if self._pace.is_due(state):
+            self._push(NOW_KEY, {**state, "at": time.time()})
+
+    def tell_failure(self, reason: str) -> None:
+        """Add to the row why this try failed."""
+        self.tell({**self._row, "reason": reason[:LONGEST_REASON]})
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Tell why the block fails. Airflow's errors have our own texts; of others, which may quote anything, the kind is told."""
+        try:
+            yield
+        except (TaskStopped, RecordLost):
+            raise  # there is no time, or nobody to write to
+        except AirflowException as error:
+            self.tell_failure(str(error))
+            raise
+        except Exception as error:
+            self.tell_failure(f"{type(error).__name__}; the log of the task has its text.")
+            raise
+
+    def _push(self, key: str, value: dict[str, Any]) -> None:
+        push = getattr(self._ti, "xcom_push", None)
+        if push is None:
+            return  # a run outside of any task
+        try:
+            push(key=key, value=value)
+        except TaskStopped:
+            raise
+        except Exception as error:  # noqa: BLE001  (see the module)
+            log.debug("The page does not learn of this: %s.", type(error).__name__)

@@ -1,0 +1,63 @@
+"""What a trigger tells the page about a task that waits (:mod:`airflow_bulk.progress`).
+
+A trigger reaches neither the task's state nor its row, so what changes while a task waits is a value of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_bulk.judging import KeepWaiting
+from airflow_bulk.platforms.status import RemoteSnapshot
+from airflow_bulk.progress import NOW_KEY, Pace, waiting_state
+
+log = logging.getLogger(__name__)
+
+
+class ShownWaiting:
+    """The state of one waiting task, written on change and at the pace of all that wait in this triggerer.
+
+    :param task_instance: the trigger's ``task_instance``, as the triggerer has set it; None writes nothing.
+    """
+
+    #: How many tasks wait in this triggerer.
+    waiting = 0
+
+    def __init__(self, task_instance: Any) -> None:
+        self._ti = task_instance
+        self._pace = Pace()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count this task among those that wait."""
+        ShownWaiting.waiting += 1
+        try:
+            yield
+        finally:
+            ShownWaiting.waiting -= 1
+
+    async def tell(self, seen: Sequence[RemoteSnapshot], verdict: KeepWaiting) -> None:
+        """Write what was seen, if it has changed and it is time; a value that cannot be written is left out."""
+        if self._ti is None:
+            return
+        state = waiting_state(seen, verdict)
+        if not self._pace.is_due(state, ShownWaiting.waiting):
+            return
+        from airflow.sdk import BaseXCom
+
+        map_index = self._ti.map_index
+        try:
+            await BaseXCom.aset(
+                NOW_KEY,
+                {**state, "at": time.time()},
+                dag_id=self._ti.dag_id,
+                task_id=self._ti.task_id,
+                run_id=self._ti.run_id,
+                map_index=-1 if map_index is None else map_index,
+            )
+        except Exception as error:  # noqa: BLE001  (what people see must not end a wait)
+            log.debug("The page does not learn of this: %s.", type(error).__name__)
