@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse borders fuzz crash chaos constraints clean
+.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse borders fuzz crash chaos release constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -55,6 +55,7 @@ help:
 	@echo "make crash   blows at every write of every kind of run on a real Airflow, CRASH_ARGS cuts (--help); LANE=next"
 	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on; LANE=next"
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less"
+	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 
 demo: $(STAMP)
@@ -109,6 +110,9 @@ RUNS ?= 10
 chaos: $(STAMP)
 	@$(BIN)/python tests/crash/run_chaos.py --seed $(SEED) --runs $(RUNS) $(CHAOS_ARGS)
 
+release: $(STAMP)
+	@$(BIN)/python tests/layout/run_release.py
+
 # The interpreter is linked, not rebuilt: only a missing environment is made anew.
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv found. Install one, or say make PYTHON=..." >&2; exit 1; }
@@ -129,7 +133,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 
 # Written for all platforms and for Python 3.11 to 3.14 at once; names and versions only, no address.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra emulator --extra s3 \
-	--group dev --no-header --no-annotate --no-emit-index-url --quiet
+	--group dev --group release --no-header --no-annotate --no-emit-index-url --quiet
 
 constraints: | $(BIN)/uv
 	$(COMPILE) --output-file constraints.txt

@@ -152,11 +152,14 @@ def farmlands_accounts() -> None:
             if external_id(name) not in refused
         }
         sample = list(spent.items())[:: max(1, len(spent) // SAMPLE)][:SAMPLE]
-        for customer, cents in sample:
+        for number, (customer, cents) in enumerate(sample, 1):
             name = external_id(customer)
             asset = hook.get_asset_by_external_id(FARMLANDS_ASSETS[bool(params["test"])], name)
             if int(asset.available_balance or 0) != cents:
-                raise ValueError(f"The asset of {name} has another balance than was loaded.")
+                # A customer's id is personal data: the number says which of the sample it is.
+                raise ValueError(
+                    f"Asset {number} of the {len(sample)} compared has another balance than was loaded."
+                )
         return {"records": batch["count"], "refused": len(refused), "compared": len(sample)}
 
     check_assets(loaded.output)

@@ -1,4 +1,4 @@
-"""What Airflow learns about this package without importing any of it: connection types and their forms, links.
+"""What Airflow learns about this package without importing any of it: modules, connection types and forms, links.
 
 The form of a connection type is declared here and nowhere else; the hook reads the same names out of
 ``Connection.extra`` (the token stands in the password, the API's base URL in the host).
@@ -140,35 +140,91 @@ _CENTRAPAY: dict[str, Any] = {
 }
 
 
+# What each integration offers. A module stands here when it defines a public class of its kind; a test compares.
+_INTEGRATIONS: list[dict[str, Any]] = [
+    {
+        "integration-name": "mediarithmics",
+        "external-doc-url": "https://developer.mediarithmics.io/",
+        "how-to-guide": ["/docs/integration_batches.md"],
+        "tags": ["service"],
+    },
+    {
+        "integration-name": "Centrapay",
+        "external-doc-url": "https://docs.centrapay.com/",
+        "how-to-guide": ["/docs/centrapay.md"],
+        "tags": ["service"],
+    },
+    {
+        "integration-name": "Extract/load batches",
+        "external-doc-url": "https://github.com/adamrneary/restful-etl",
+        "how-to-guide": ["/docs/extract_load.md"],
+        "tags": ["software"],
+    },
+    {
+        # The bases of the three above, and of a platform of one's own.
+        "integration-name": "Bulk",
+        "how-to-guide": ["/docs/own_platform.md"],
+        "tags": ["software"],
+    },
+]
+
+_OPERATORS = {
+    "mediarithmics": ["document_import", "document_import_steps", "integration_batch"],
+    "Centrapay": ["centrapay_batch"],
+    "Extract/load batches": [
+        "extract_load",
+        "extract_load_batch",
+        "extract_load_documents",
+        "extract_load_group",
+        "extract_load_steps",
+    ],
+    "Bulk": ["base"],
+}
+_SENSORS = {
+    "mediarithmics": ["document_import", "integration_batch"],
+    "Centrapay": ["centrapay_batch"],
+    "Extract/load batches": ["extract_load"],
+    "Bulk": ["watching_sensor"],
+}
+_HOOKS = {
+    "mediarithmics": ["mediarithmics", "mediarithmics_batches"],
+    "Centrapay": ["centrapay"],
+    "Extract/load batches": ["extract_load", "extract_load_endpoints"],
+    "Bulk": ["platform_hook"],
+}
+_TRIGGERS = {
+    "mediarithmics": ["document_import", "integration_batch"],
+    "Centrapay": ["centrapay_batch"],
+    "Extract/load batches": ["extract_load"],
+    "Bulk": ["waiting"],
+}
+
+
+def _modules(room: str, names: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """The modules of one room, by integration, as Airflow's schema has them."""
+    return [
+        {
+            "integration-name": integration,
+            "python-modules": [f"airflow_bulk.{room}.{module}" for module in modules],
+        }
+        for integration, modules in names.items()
+    ]
+
+
 def get_provider_info() -> dict[str, Any]:
     """Metadata after Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-bulk",
         "name": "Bulk",
         "description": "Bulk imports and batches: everything accounted for, exactly once, waiting is free.",
-        "integrations": [
-            {
-                "integration-name": "mediarithmics",
-                "external-doc-url": "https://developer.mediarithmics.io/",
-                "tags": ["service"],
-            },
-            {
-                "integration-name": "Centrapay",
-                "external-doc-url": "https://docs.centrapay.com/",
-                "tags": ["service"],
-            },
-        ],
+        "integrations": _INTEGRATIONS,
+        "operators": _modules("operators", _OPERATORS),
+        "sensors": _modules("sensors", _SENSORS),
+        "hooks": _modules("hooks", _HOOKS),
+        "triggers": _modules("triggers", _TRIGGERS),
         "connection-types": [_MEDIARITHMICS, _EXTRACT_LOAD, _CENTRAPAY],
-        "cli": ["airflow_bulk.cli.commands.get_cli_commands"],
-        "sensors": [
-            {
-                "integration-name": "mediarithmics",
-                "python-modules": [
-                    "airflow_bulk.sensors.document_import",
-                    "airflow_bulk.sensors.integration_batch",
-                ],
-            },
-            {"integration-name": "Centrapay", "python-modules": ["airflow_bulk.sensors.centrapay_batch"]},
-        ],
         "extra-links": ["airflow_bulk.links.DocumentImportLink", "airflow_bulk.links.IntegrationBatchLink"],
+        # The plugin comes here, as "plugins".
+        "cli": ["airflow_bulk.cli.commands.get_cli_commands"],
+        # No "config": the code reads no option of its own. No "notifications", no "asset-uris": there are none.
     }

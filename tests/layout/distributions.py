@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import os
 import shutil
 import site
 import subprocess
 import sys
+import tarfile
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -19,21 +24,53 @@ def left_by_tools(name: str) -> bool:
 
 
 def build(repository: Path, folder: Path) -> Path:
-    """Build the sdist, and from it the wheel; return the folder that holds both."""
+    """Build sdist and wheel from a copy of a checkout as it is; return the folder that holds both."""
     copy = folder / "checkout"
     shutil.copytree(
         repository, copy, symlinks=True, ignore=lambda _, names: [n for n in names if left_by_tools(n)]
     )
+    return build_here(copy, folder / "dist", epoch=int(time.time()))
+
+
+def build_here(checkout: Path, into: Path, *, epoch: int) -> Path:
+    """Build the sdist, and from it the wheel; return the folder that holds both.
+
+    The bytes follow from the files of the checkout and from ``epoch`` alone: not from who builds, where and when.
+
+    :param epoch: seconds since 1970; the time of every file in them.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(copy)],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(into), str(checkout)],
         capture_output=True,
         text=True,
         check=False,
-        cwd=folder,
+        cwd=checkout.parent,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
+        umask=0o022,  # a wheel keeps the permissions of its files
         timeout=300,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder / "dist"
+    for sdist in into.glob("*.tar.gz"):
+        pack_again(sdist, epoch)
+    return into
+
+
+def pack_again(sdist: Path, epoch: int) -> None:
+    """Write an sdist anew without owner, clock and permissions of the machine: setuptools leaves them in."""
+    packed = io.BytesIO()
+    with tarfile.open(sdist) as old, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as new:
+        for member in sorted(old.getmembers(), key=lambda one: one.name):
+            entry = tarfile.TarInfo(member.name)
+            entry.type, entry.size, entry.linkname, entry.mtime = (
+                member.type,
+                member.size,
+                member.linkname,
+                epoch,
+            )
+            entry.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            new.addfile(entry, old.extractfile(member) if member.isfile() else None)
+    with sdist.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as out:
+        out.write(packed.getvalue())
 
 
 def install(wheel: Path, folder: Path) -> Path:

@@ -6,11 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "airflow_bulk"
-TOP_LEVEL = ("hooks", "operators", "sensors", "triggers")
+#: The rooms that stand at the top of the repository, by the names of the links that lead to them from the package.
+LINKED = {
+    "example_dags": "dags",
+    "hooks": "hooks",
+    "operators": "operators",
+    "sensors": "sensors",
+    "triggers": "triggers",
+}
 
 
 def sources(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every Python file of the package and of dags/, with its room."""
+    """Every Python file of the package, with its room; the examples are the room ``example_dags``."""
     package = root / "src" / PACKAGE
     for path in sorted(package.glob("*.py")):
         yield path.stem, path
@@ -18,5 +25,3 @@ def sources(root: Path) -> Iterator[tuple[str, Path]]:
         # A linked room is read through its folder at the top: rglob does not follow links.
         for path in sorted(folder.resolve().rglob("*.py")):
             yield folder.name, path
-    for path in sorted((root / "dags").rglob("*.py")):
-        yield "dags", path

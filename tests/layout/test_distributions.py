@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -13,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_stack import clean_environment
 from distributions import left_by_tools
-
-LINKED = ("hooks", "operators", "sensors", "triggers")
+from source_files import LINKED
 
 
 def project_files(root: Path) -> Iterator[Path]:
@@ -42,14 +44,15 @@ def package_files(repository: Path) -> set[str]:
     """Every file that belongs to the package, by its name in the wheel."""
     package = repository / "src" / "airflow_bulk"
     found = {path.relative_to(package).as_posix() for path in project_files(package)}
-    for room in LINKED:
-        found |= {path.relative_to(repository).as_posix() for path in project_files(repository / room)}
+    for link, room in LINKED.items():
+        files = project_files(repository / room)
+        found |= {f"{link}/{path.relative_to(repository / room).as_posix()}" for path in files}
     return {f"airflow_bulk/{name}" for name in found}
 
 
 def test_the_rooms_are_links(repository: Path) -> None:
-    for room in LINKED:
-        link = repository / "src" / "airflow_bulk" / room
+    for name, room in LINKED.items():
+        link = repository / "src" / "airflow_bulk" / name
         assert link.is_symlink(), f"{link} must be a link, not a copy"
         assert str(link.readlink()) == f"../../{room}"
         assert (repository / room / "__init__.py").is_file()
@@ -65,9 +68,56 @@ def test_wheel_holds_nothing_else(wheel: set[str], package_files: set[str]) -> N
     assert others == set()
 
 
-def test_sdist_holds_every_room_and_no_data(sdist: set[str], package_files: set[str]) -> None:
+def test_sdist_holds_every_room(sdist: set[str], package_files: set[str]) -> None:
     assert {f"src/{name}" for name in package_files} - sdist == set()
-    assert [name for name in sdist if name.startswith("dags/data")] == []
+
+
+def test_both_hold_the_data_of_the_examples_once(wheel: set[str], sdist: set[str]) -> None:
+    for shipped in (wheel, sdist):
+        data = sorted(PurePosixPath(name).name for name in shipped if name.endswith((".yaml", ".gz")))
+        assert data == ["accounting.yaml", "cdnow_purchases.txt.gz"]
+
+
+#: Imports the examples that it is given; prints of each its file, the DAGs of its names, and whether its data is there.
+IMPORT_EXAMPLES = """
+import importlib, json, sys
+from airflow.sdk import DAG
+found = {}
+for name in sys.argv[1:]:
+    module = importlib.import_module(f"airflow_bulk.example_dags.{name}")
+    purchases = getattr(module, "PURCHASES", None)
+    dags = [value.dag_id for value in vars(module).values() if isinstance(value, DAG)]
+    found[name] = {"file": module.__file__, "dags": dags, "data": bool(purchases and purchases.is_file())}
+print(json.dumps(found))
+"""
+
+
+def test_each_example_imports_from_the_wheel(repository: Path, installed: str, tmp_path: Path) -> None:
+    names = [path.stem for path in sorted((repository / "dags").glob("[!_]*.py"))]
+    home, empty = tmp_path / "home", tmp_path / "empty"
+    empty.mkdir()
+    done = subprocess.run(
+        [installed, "-c", IMPORT_EXAMPLES, *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=empty,
+        env={**clean_environment(), "AIRFLOW_HOME": str(home)},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert list(found) == names
+    packages = Path(installed).parents[1]
+    for name, example in found.items():
+        assert Path(example["file"]).is_relative_to(packages), name
+        reads = "PURCHASES" in (repository / "dags" / f"{name}.py").read_text(encoding="utf-8")
+        assert example["data"] == reads, name
+    # An import writes nothing: Airflow's own settings are all that is there.
+    assert list(empty.iterdir()) == []
+    assert {path.name for path in home.rglob("*")} <= {"airflow.cfg", "dags", "plugins", "logs"}
+    ids = [dag for example in found.values() for dag in example["dags"]]
+    assert {"accounting_refresh", "batch_around_import", "customer_profiles"} <= set(ids)
 
 
 def test_both_hold_the_licence_and_the_notice(wheel: set[str], sdist: set[str]) -> None:

@@ -30,7 +30,7 @@ def test_no_class_name_has_two_meanings(repository: Path, emulator: bool) -> Non
     texts = {
         path.relative_to(repository).as_posix(): path.read_text(encoding="utf-8")
         for room, path in sources(repository)
-        if room != "dags" and (room == "emulator") is emulator
+        if room != "example_dags" and (room == "emulator") is emulator
     }
     assert len(texts) > 30
     assert twice(texts) == {}

@@ -1,0 +1,1 @@
+"""Example pipelines, one file a story; each says which connections it needs."""
