@@ -1,7 +1,7 @@
 """Every text that a person may meet in an error or in a warning, read from the code without running it.
 
 The rule misses none: each text of the package that has two words counts, wherever it stands and whatever builds a message of
-it. Not read are docstrings, annotations, reprs, and what is logged as information. What else no person meets is left out by
+it. Not read are docstrings, reprs, and what is logged as information. What else no person meets is left out by
 name, in ``LEFT_OUT``, and a name there that the code does not have is an error, too.
 """
 
@@ -77,6 +77,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "the remote work",
         "of … not over",
         "of at least … there",
+        "batch … has no finished_at",
         "no new execution must come for … s",
         "no executions",
         "Its server does not tell success from failure.",
@@ -111,6 +112,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "SELECT * FROM",
         "SET TIME ZONE 'UTC'",
         "Response error",
+        r"\bError id\b",
         "trailing characters",
         "JSON is malformed",
         "othing was sent",
@@ -147,6 +149,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "from line",
         "Could not",
     ),
+    "a key, not a text": ("centrapay … account",),
     "what `airflow bulk batch` writes": (
         "nodes, … edges",
         "digraph batch {",
@@ -154,6 +157,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "a form, a title or a link in Airflow's pages": (
         "API token",
         "API key or token",
+        "of tenant `…`",
         "Extract/load batches",
         "Document import",
         "Integration batch",
@@ -211,7 +215,7 @@ def texts(node: ast.AST) -> Iterator[tuple[int, str]]:
         return
     text = template(node)
     if text is None:
-        for child in _children(node):
+        for child in ast.iter_child_nodes(node):
             yield from texts(child)
         return
     yield node.lineno, text  # type: ignore[attr-defined]
@@ -232,15 +236,6 @@ def _is_left_out(node: ast.AST) -> bool:
     return False
 
 
-def _children(node: ast.AST) -> Iterator[ast.AST]:
-    for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns"):
-            continue
-        yield from (
-            one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST)
-        )
-
-
 def _values(node: ast.AST) -> Iterator[ast.AST]:
     """The values within a text: each may be made of texts, too."""
     match node:
@@ -251,15 +246,38 @@ def _values(node: ast.AST) -> Iterator[ast.AST]:
                 yield from [side] if template(side) is None else _values(side)
 
 
-def messages(repository: Path) -> list[Message]:
-    """All texts of the package with two words, but for the files that are left out."""
-    found = []
+def _trees(repository: Path) -> Iterator[tuple[str, ast.Module]]:
+    """Each file of the package that is not left out."""
     for room in ROOMS:
         for path in sorted((repository / room).rglob("*.py")):
             name = path.relative_to(repository).as_posix()
-            if name.startswith(tuple(FILES_LEFT_OUT)):
-                continue
-            for line, text in texts(ast.parse(path.read_text(encoding="utf-8"))):
-                if is_prose(normal(text)):
-                    found.append(Message(name, line, normal(text)))
+            if not name.startswith(tuple(FILES_LEFT_OUT)):
+                yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def messages(repository: Path) -> list[Message]:
+    """All texts of the package with two words, but for the files that are left out."""
+    return [
+        Message(name, line, normal(text))
+        for name, tree in _trees(repository)
+        for line, text in texts(tree)
+        if is_prose(normal(text))
+    ]
+
+
+def short_messages(repository: Path) -> list[str]:
+    """Where something is raised or logged as a warning with texts of which none has two words."""
+    found = []
+    for name, tree in _trees(repository):
+        for node in ast.walk(tree):
+            match node:
+                case ast.Raise(exc=ast.Call() as call):
+                    pass
+                case ast.Call(func=ast.Attribute(attr="warning" | "error" | "exception")) as call:
+                    pass
+                case _:
+                    continue
+            told = [normal(text) for _, text in texts(call)]
+            if any(told) and not any(is_prose(one) for one in told):
+                found.append(f"{name}:{call.lineno}: {told}")
     return found
