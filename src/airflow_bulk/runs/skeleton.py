@@ -300,7 +300,8 @@ class RemoteRun(ABC, Generic[A]):
         except Exception as error:  # noqa: BLE001  (whatever it is, the task has to end now)
             self._log.warning("Could not cancel everything in time: %s.", type(error).__name__)
         raise TaskStopped(
-            "The task was stopped. What goes on at the platform is named above; clearing the task goes on from its record."
+            "The task was stopped. What goes on at the platform is named above; a retry or a clear goes on from the "
+            "record."
         )
 
     @abstractmethod
