@@ -264,7 +264,8 @@ def unfilterable(name: str, bound: str, option: str) -> UnfilterableBound:
     """The error for a bound that a source has no field for."""
     return UnfilterableBound(
         f"extract {name}: {bound} is set, but the source has no {option} to filter by, and reading everything instead"
-        f" would not be what was asked for. Name {option}, or lift the bound with {bound}: null"
+        f" would not be what was asked for. Name {option} at the source, or lift the bound with {bound}: null. Nothing was"
+        " read; a retry cannot help before that."
     )
 
 

@@ -28,6 +28,9 @@ T = TypeVar("T")
 class ConnectionFieldError(ValueError):
     """A field of the Airflow connection is missing or malformed; nothing was sent."""
 
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem} A retry cannot help until that is changed.")
+
 
 class _HeaderAuth:
     """Sets the credential headers of a ``requests`` session.

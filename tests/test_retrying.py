@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import airflow_bulk
 from airflow_bulk.arguments import ArgumentError
+from airflow_bulk.hooks.sending.children import ChildLost
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
 from airflow_bulk.platforms.errors import TryLater
 from airflow_bulk.retrying import LONGEST_DELAY, BulkRetryPolicy
@@ -99,6 +100,13 @@ def test_a_wrapped_error_is_decided_by_what_it_holds() -> None:
         raise busy(900)
     assert asked(caught.value) == asked(busy(900))
     assert caught.value.__suppress_context__  # the layers below stay out of the log
+
+
+def test_a_lost_process_ends_a_try_like_any_other_error() -> None:
+    with pytest.raises(TryFailed, match="goes on") as caught, as_airflow_errors():
+        raise ChildLost("A retry goes on from the record.")
+    assert asked(caught.value) == asked(ValueError())
+    assert caught.value.__suppress_context__
 
 
 def test_what_only_a_person_can_tell_is_not_retried_without_the_policy() -> None:

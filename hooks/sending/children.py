@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import selectors
 import signal
@@ -18,6 +19,8 @@ from airflow_bulk.hooks.sending import messages
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import AnswerLost, LineRules, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import WorkerTask
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 4 << 20  # bytes of a part's reject rows that may wait for the part before it
 PATIENCE = 5.0  # seconds that an idle child has to leave
@@ -217,7 +220,10 @@ class _Round:
             case messages.Failed(kind, why):
                 if kind:
                     raise getattr(parts, kind)(why)
-                raise ChildLost(f"a sending process failed:\n{why}")
+                log.error("A sending process failed:\n%s", why)
+                raise ChildLost(
+                    "A sending process failed: its traceback is in the log. A retry goes on from the record."
+                )
             case messages.Done(found):
                 child.index = None
                 coordinator.done(index, found)
@@ -249,4 +255,6 @@ class _Round:
             if child.index is not None and child.begun:
                 self._coordinator.lost(child.index, AnswerLost(what) if child.allowed else SendingCut(what))
             child.index = None
-        raise ChildLost(f"{what}. A retry goes on from what is recorded.")
+        raise ChildLost(
+            f"Could not go on sending: {what}; was it killed for its memory? A retry goes on from the record."
+        )

@@ -193,7 +193,10 @@ class UploadConnection:
             try:
                 connection.putheader(name, value)
             except ValueError:  # its message would quote the value, which may be the token
-                raise ValueError(f"the header {name!r} holds characters that no header may have") from None
+                raise ValueError(
+                    f"The header {name!r} would hold characters that no header may have, so nothing was sent: look at the "
+                    "password of the connection, and at its other fields. A retry cannot help before that."
+                ) from None
         connection.putheader("Content-Length", str(length))
         connection.endheaders()
 
@@ -286,7 +289,10 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
 def _proxy(url: str) -> SplitResult:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http":
-        raise ValueError(f"a proxy of scheme {parts.scheme!r} is not supported for file bodies, only http")
+        raise ValueError(
+            f"File bodies go through a proxy of scheme http alone, and not of {parts.scheme!r}: nothing was sent. Change the "
+            "proxies of the connection, or of the worker's environment; a retry cannot help before that."
+        )
     return parts
 
 

@@ -11,7 +11,7 @@ from airflow_bulk.documents.inspection import CheckingPort, PartChecker, name_pa
 from airflow_bulk.documents.source.bodies import BodyReader, HoleKeeper, HoleList, spans_of
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
-from airflow_bulk.documents.source.parts import Part, SourceChanged
+from airflow_bulk.documents.source.parts import CHANGED_MEANWHILE, Part, SourceChanged
 from airflow_bulk.documents.source.reader import SourceReader
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, LineRules, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.upload_connection import UploadConnection
@@ -103,7 +103,9 @@ class PartSender:
             self._port.lost(part.index, error)
             return
         except SourceChanged as error:
-            raise SourceChanged(f"{name_part(self._reader, part)}: has changed: {error}.") from error
+            raise SourceChanged(
+                f"{name_part(self._reader, part)}: has changed: {error}. {CHANGED_MEANWHILE}"
+            ) from error
         self._port.answered(part.index, answer)
 
 

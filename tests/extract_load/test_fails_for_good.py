@@ -8,9 +8,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.extract_load import LoadMapping
+from airflow_bulk.hooks.extract_load_endpoints import SourceKeepsChanging
 from airflow_bulk.hooks.extract_load_sql import SqlSource
 from airflow_bulk.operators.extract_load import ApplyOperator, ExtractOperator
 from airflow_bulk.runs.extract_load.staging import write_records
+from airflow_bulk.runs.failures import TryFailed
 
 CONTEXT = {"ti": SimpleNamespace(try_number=1)}
 
@@ -32,7 +34,9 @@ def applying(extract_load, tmp_path):
 
 def test_a_mapping_that_cannot_be_carried_out(extract_load, applying):
     mapping = LoadMapping(fields={"bank_id": "Id"}, references={"bank_id": "banks"})
-    with pytest.raises(AirflowFailException, match="refers to banks"):
+    with pytest.raises(
+        AirflowFailException, match=r"refers to banks.*Nothing was written\. .*clear this task"
+    ):
         applying(mapping=mapping).execute(CONTEXT)
 
 
@@ -50,5 +54,24 @@ def test_a_bound_that_the_source_cannot_filter_by(tmp_path):
         updated_since="2013-05-01",
         staging=str(tmp_path),
     )
-    with pytest.raises(AirflowFailException, match="the source has no updated_field"):
+    with pytest.raises(AirflowFailException, match=r"the source has no updated_field.*Nothing was read"):
         extract.execute(CONTEXT)
+
+
+class RestlessSource:
+    """A source of a user's own, whose list never stands still."""
+
+    def extract(self, name, *, since, updated_since, grain):
+        raise SourceKeepsChanging("the source changed. A retry reads again.")
+
+    def changed_at(self, name, record):
+        return None
+
+
+def test_what_may_pass_ends_a_try_without_the_layers_below(tmp_path):
+    extract = ExtractOperator(
+        task_id="extract", source=RestlessSource(), object_name="customers", staging=str(tmp_path)
+    )
+    with pytest.raises(TryFailed, match=r"A retry reads again\.") as caught:
+        extract.execute(CONTEXT)
+    assert caught.value.__suppress_context__

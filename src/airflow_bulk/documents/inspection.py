@@ -14,7 +14,7 @@ import msgspec
 from airflow_bulk.documents.lines.checking import Finding, LineChecker
 from airflow_bulk.documents.source.bodies import BodySum, HoleKeeper, HoleList
 from airflow_bulk.documents.source.cuts import Cutter, Layout
-from airflow_bulk.documents.source.parts import Part, SourceChanged
+from airflow_bulk.documents.source.parts import CHANGED_MEANWHILE, Part, SourceChanged
 from airflow_bulk.documents.source.reader import Block, SourceReader
 
 MOST_CONTENT = 1 << 20  # a rejected line longer than this is told by its position only
@@ -215,7 +215,9 @@ class _Inspection:
     def finish(self, part: Part) -> Inspected:
         record = self._inspector.reader.files[part.file].record
         if self._place != part.length:
-            raise SourceChanged(f"{record.uri}: has become shorter since it was first read.")
+            raise SourceChanged(
+                f"{record.uri}: has become shorter since it was first read. {CHANGED_MEANWHILE}"
+            )
         self._hand_on()
         empty = not self._lines
         facts = msgspec.structs.replace(
@@ -292,7 +294,7 @@ class PartChecker:
         if part.digest:
             if msgspec.structs.replace(found.part, line=part.line) != part:
                 raise SourceChanged(
-                    f"{name_part(self._reader, part)}: has changed since the part was first checked."
+                    f"{name_part(self._reader, part)}: has changed since the part was first checked. {CHANGED_MEANWHILE}"
                 )
             found = msgspec.structs.replace(found, part=part)
         self._port.checked(found)
@@ -320,7 +322,7 @@ class PartChecker:
 
 def name_part(reader: SourceReader, part: Part) -> str:
     """Say which file a part begins in, and which part it is."""
-    return f"{reader.files[part.file].record.uri} (part {part.index})"
+    return f"{reader.files[part.file].record.uri} (part {part.index + 1})"
 
 
 def _keep_freed_memory() -> None:

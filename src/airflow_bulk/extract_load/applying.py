@@ -132,8 +132,8 @@ class _Writer:
         if not self._in_scope(record):
             raise OutsideScope(
                 f"load {self._load}: a record was created outside the mapping's own scope. A retry is left out: it would"
-                " not find the record and create it again, and so would the next run. Let `fields` fill what `scope` asks"
-                " for"
+                " not find the record and create it again, and so would the next run. Delete it at the destination, let `fields`"
+                " fill what `scope` asks for, and clear this task."
             )
         return record
 

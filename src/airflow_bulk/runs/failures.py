@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.documents.source.parts import SourceChanged, SourceError
+from airflow_bulk.hooks.sending.children import ChildLost
 from airflow_bulk.judging import Tolerance, how_many, share_of
 from airflow_bulk.platforms.errors import LASTING, NotFound, PlatformError, WrongPort
 from airflow_bulk.runs.reconcile import StaysUnclear
@@ -20,7 +21,7 @@ from airflow_bulk.runs.record import ClearUnclear, RecordLost
 
 #: The same at every try: retries would only repeat them.
 FOR_GOOD = (ArgumentError, SourceChanged, *LASTING, ClearUnclear, StaysUnclear, WrongPort)
-RETRIED = (SourceError, PlatformError, RecordLost, ValueError)
+RETRIED = (SourceError, PlatformError, RecordLost, ChildLost, ValueError)
 #: After the deadline of a task's own work.
 LOOKS_AGAIN = (
     "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."

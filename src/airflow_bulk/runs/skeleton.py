@@ -341,7 +341,10 @@ class RemoteRun(ABC, Generic[A]):
             self._stop()
         except Exception as error:  # noqa: BLE001  (whatever it is, the task has to end now)
             self._log.warning("Could not cancel everything in time: %s.", type(error).__name__)
-        raise TaskStopped("The task was stopped.")
+        raise TaskStopped(
+            "The task was stopped. What goes on at the platform is named above; a retry or a clear goes on from the "
+            "record."
+        )
 
     @abstractmethod
     def _stop(self) -> None:

@@ -48,7 +48,7 @@ def test_facts_that_differ_from_the_record_stop_the_run(sink, source, workers):
     source.write_bytes(source.read_bytes().replace(b"0000123", b"0000124"))
     with make_pool(source, workers) as pool:
         pool.aim(target_of(sink))
-        with pytest.raises(SourceChanged, match=r"source\.ndjson \(part 0\)"):
+        with pytest.raises(SourceChanged, match=r"source\.ndjson \(part 1\)"):
             pool.run(jobs_of(first.parts), second)
     assert GOOD % 1 not in sent_lines(sink) and not second.parts
 

@@ -21,7 +21,7 @@ from tests.hooks.sending.pooling import (
 )
 
 from airflow_bulk.hooks.sending.children import ChildLost
-from airflow_bulk.hooks.sending.protocol import SendingCut
+from airflow_bulk.hooks.sending.protocol import SendingCut, Target
 
 
 @ALL_WAYS
@@ -95,9 +95,23 @@ def test_a_killed_child_ends_the_run_and_its_part_is_told(sink, source):
     with make_pool(source, 2) as pool:
         pool.run(pool.first_pass(), gate)
         pool.aim(target_of(sink))
-        with pytest.raises(ChildLost, match="-9"):
+        with pytest.raises(ChildLost, match=r"-9.*killed for its memory.*A retry goes on"):
             pool.run(jobs_of(gate.parts, check=False), gate)
     assert gate.errors and all(isinstance(error, SendingCut) for error in gate.errors)
+    assert not sink.taken
+
+
+def test_the_traceback_of_a_child_is_in_the_log_and_not_in_the_error(sink, source, caplog):
+    gate = Gate()
+    target = Target(url=sink.url, headers={"Authorization": "canary\r\n"})
+    with make_pool(source, 2) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target)
+        with pytest.raises(ChildLost, match="its traceback is in the log") as caught:
+            pool.run(jobs_of(gate.parts, check=False), gate)
+    assert "Traceback" not in str(caught.value)
+    assert "The header 'Authorization' would hold characters that no header may have" in caplog.text
+    assert "canary" not in caplog.text
     assert not sink.taken
 
 

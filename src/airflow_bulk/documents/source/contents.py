@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple, Protocol
 
 from airflow_bulk.documents.source.files import MAGIC, FoundFile, version_of
 from airflow_bulk.documents.source.parts import (
+    CHANGED_MEANWHILE,
     SourceChanged,
     SourceError,
     SourceFile,
@@ -71,7 +72,7 @@ def open_contents(found: FoundFile, window: int) -> Contents:
 
 def changed(record: SourceFile, what: str) -> SourceChanged:
     """Make the refusal of a file that is not what it was."""
-    return SourceChanged(f"{record.uri}: {what} since it was first read.")
+    return SourceChanged(f"{record.uri}: {what} since it was first read. {CHANGED_MEANWHILE}")
 
 
 def broken(record: SourceFile, error: BaseException, offset: int) -> SourceError:

@@ -74,6 +74,13 @@ class SourceChanged(SourceError):
     """A file is not what it was when it was first read. The message names the file."""
 
 
+#: The end of a message about a file that changed while a task worked on it.
+CHANGED_MEANWHILE = (
+    "Nothing more is sent, and a retry is left out. Let nobody write into the file, then clear the task: it looks at the "
+    "file again."
+)
+
+
 class LineCheckFailed(SourceUnusable):
     """The function that checks the lines of another platform cannot be imported, or failed at a line."""
 

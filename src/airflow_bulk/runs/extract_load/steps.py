@@ -24,11 +24,11 @@ from airflow_bulk.extract_load.mapping import LoadMapping, Record, read_mapping
 from airflow_bulk.extract_load.planning import make_plan, reference_table
 from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
 from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
-from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
+from airflow_bulk.hooks.extract_load_endpoints import SourceKeepsChanging, destination_of, source_of
 from airflow_bulk.judging import how_many
 from airflow_bulk.runs.extract_load.staging import read_records, write_records
 from airflow_bulk.runs.extract_load.watermark import read_watermark
-from airflow_bulk.runs.failures import TaskStopped, as_airflow_errors
+from airflow_bulk.runs.failures import TaskStopped, TryFailed, as_airflow_errors
 from airflow_bulk.runs.record import Record as TaskRecord
 from airflow_bulk.runs.skeleton import ends_with_supervisor
 from airflow_bulk.window import window
@@ -109,7 +109,7 @@ class ApplyDocumentsStep(Step, Protocol):
 
 
 _PERMIT_SECONDS = 1.0
-_FOR_GOOD = (MappingFailed, OutsideScope, TooManyDeletions, UnfilterableBound)
+_FOR_GOOD = (OutsideScope, TooManyDeletions, UnfilterableBound)
 
 
 @contextmanager
@@ -118,6 +118,12 @@ def _told() -> Iterator[None]:
     with as_airflow_errors():
         try:
             yield
+        except SourceKeepsChanging as error:
+            raise TryFailed(error) from None
+        except MappingFailed as error:
+            raise AirflowFailException(
+                f"{error}. Nothing was written. A retry would find the same: change it, and clear this task."
+            ) from None
         except _FOR_GOOD as error:  # before as_airflow_errors: it takes a ValueError for one that may pass
             raise AirflowFailException(str(error)) from None
 
