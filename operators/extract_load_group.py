@@ -7,7 +7,7 @@ Airflow shows as the DAG file's import error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +218,24 @@ class _Tasks:
             tasks[after].set_upstream(before_all)
         if self._watermark is not None:
             self._watermark_task(tasks)
+        self._show(tasks)
         return tasks
+
+    def _show(self, tasks: Mapping[str, BaseOperator]) -> None:
+        """Have the task that comes first tell the page of the group."""
+        from airflow_bulk.runs.extract_load.shown import group_shown
+
+        place = {node: number for number, node in enumerate(self._graph.order)}
+        before: dict[str, list[int]] = {node: [] for node in place}
+        for first, then in sorted(self._graph.edges):
+            before[then].append(place[first])
+        jobs = [(node, self._full_id(node), before[node]) for node in self._graph.order]
+        lead = tasks[self._graph.order[0]]
+        given = lead.on_execute_callback or ()
+        lead.on_execute_callback = [
+            *(given if isinstance(given, Sequence) else [given]),
+            group_shown(str(self._group.group_id), jobs),
+        ]
 
     def _extract(self, node: str) -> ExtractOperator:
         job = self._graph.extracts[node]

@@ -27,6 +27,8 @@ PLATFORMS = {
 }
 #: The XCom keys of rows, by platform.
 ROW_KEYS = {platform: f"bulk.{platform}" for platform in PLATFORMS}
+#: The XCom key of the row of an extract/load group, which is of many tasks.
+GROUP_KEY = "bulk.extract_load_group"
 #: The XCom key of the state now.
 NOW_KEY = "bulk_now"
 

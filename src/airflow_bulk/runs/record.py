@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 LARGEST_VALUE = 60_000
 #: What a task works on: its key in the task's state, and in XCom, which outlives the task's name.
 WORK, WORK_XCOM = "work", "airflow_bulk_work"
+#: Earlier tries that are remembered one by one.
+TRIES_NAMED = 50
 
 
 class TaskStateStore(Protocol):
@@ -265,7 +267,13 @@ class Record:
         """
         stored = self.read("try")
         if stored is None or stored["number"] != self.try_number:
-            stored = {"number": self.try_number, "begun_before": newest}
+            # The page tells from these which try has begun which execution.
+            earlier = (
+                []
+                if stored is None
+                else [*stored.get("earlier", ()), [stored["number"], stored["begun_before"]]]
+            )
+            stored = {"number": self.try_number, "begun_before": newest, "earlier": earlier[-TRIES_NAMED:]}
             self.write("try", stored, copied=False)
         before: str | None = stored.get("begun_before")
         return before

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_bulk.progress import NOW_KEY, ROW_KEYS, Pace
+from airflow_bulk.progress import NOW_KEY, Pace
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.record import RecordLost
 
@@ -27,12 +27,12 @@ class ShownRun:
     """The row of a run, and its state now.
 
     :param ti: the task instance.
-    :param platform: a key of :data:`airflow_bulk.progress.PLATFORMS`.
+    :param key: of its row in XCom: one of :data:`airflow_bulk.progress.ROW_KEYS`, or the key of groups.
     """
 
-    def __init__(self, ti: Any, platform: str) -> None:
+    def __init__(self, ti: Any, key: str) -> None:
         self._ti = ti
-        self._key = ROW_KEYS[platform]
+        self._key = key
         self._row: dict[str, Any] = {}
         self._pace = Pace()
 

@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_bulk import judging
 from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline, WaitingProgress
 from airflow_bulk.platforms.errors import TryLater
-from airflow_bulk.progress import waiting_state
+from airflow_bulk.progress import ROW_KEYS, waiting_state
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.record import EndMeaning, RecordedEnd
 from airflow_bulk.runs.shown import ShownRun
@@ -81,7 +81,7 @@ class RemoteRun(ABC, Generic[A]):
     def __init__(self, args: A, record: Record, *, platform: str) -> None:
         self.args = args
         self.record = record
-        self.shown = ShownRun(record.identity, platform)
+        self.shown = ShownRun(record.identity, ROW_KEYS[platform])
         self._began = time.time()
         self._submitted = False
         self._log = logging.getLogger(type(self).__module__)

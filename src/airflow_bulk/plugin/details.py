@@ -1,0 +1,267 @@
+"""What the page shows of one task instance, besides its row: parts, findings, tries; or the jobs of a group.
+
+Read from the task's state (:mod:`airflow_bulk.runs.record` owns its keys), from the history of its tries, and from XCom.
+Each query names its task instance, and what can be long is read in pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow.models.task_state_store import TaskStateStoreModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancehistory import TaskInstanceHistory
+from airflow.models.xcom import XComModel
+from sqlalchemy import select
+
+from airflow_bulk.judging import id_order
+from airflow_bulk.plugin.rows import count, moment, text
+from airflow_bulk.progress import GROUP_KEY, NOW_KEY, ROW_KEYS
+from airflow_bulk.runs.recorded_parts import PAGE, RecordedPart
+from airflow_bulk.runs.upload.shown import EXECUTIONS, FOUND
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+#: Pages of parts that are read to tell which try has sent what; of more parts only one page is read.
+PAGES_READ = 30
+
+
+class Execution(NamedTuple):
+    """An execution as last seen."""
+
+    id: str
+    status: str = ""
+    accepted: int | None = None
+    failed: int | None = None
+    created: datetime | None = None
+    message: str = ""
+
+
+class ShownPart(NamedTuple):
+    """A part, its place in the source, and the execution that counts.
+
+    :param former: ids of its executions that were cancelled or failed before.
+    """
+
+    number: int
+    file: str
+    line: int
+    lines: int
+    rejected: int
+    bytes: int
+    state: str
+    execution: Execution | None
+    former: list[str]
+
+
+class Try(NamedTuple):
+    """A try of the task.
+
+    :param sent: how many parts it has sent; None where that is not known.
+    """
+
+    number: int
+    state: str
+    began: datetime | None
+    ended: datetime | None
+    sent: int | None
+
+
+@dataclass
+class Detail:
+    """What is known of one import.
+
+    :param part_pages: how many pages of parts there are.
+    :param first: the first rejected lines: file, line, reasons; never their content.
+    :param reasons: how many lines were rejected for each reason, the most frequent first.
+    :param kinds: how many executions had each kind of error.
+    """
+
+    parts: list[ShownPart] = field(default_factory=list)
+    part_pages: int = 0
+    first: list[tuple[str, int, list[str]]] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    tries: list[Try] = field(default_factory=list)
+
+
+class Job(NamedTuple):
+    """A task of an extract/load group.
+
+    :param before: places in the list of jobs of those that come before it.
+    :param counts: what it did, by name.
+    """
+
+    node: str
+    task_id: str
+    before: list[int]
+    state: str
+    counts: dict[str, int]
+
+
+def read_detail(session: Session, ti: Mapping[str, Any], *, part_page: int) -> Detail:
+    """Read what the record of a task instance tells.
+
+    :param ti: its ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :param part_page: which page of parts, from 0.
+    """
+    row = _xcom(session, ti, ROW_KEYS.values())
+    generation = f"g{count(row.get('generation')) or 1}."
+    total = count(row.get("parts")) or 0
+    pages = range(min(-(-total // PAGE), PAGES_READ)) if total else range(1)
+    wanted = {*pages, part_page}
+    keys = ["plan", "try", FOUND, *(f"parts.{page}" for page in wanted)]
+    keys += [EXECUTIONS.format(page) for page in {*wanted, max(part_page - 1, 0)}]
+    state = _task_state(session, ti, [generation + key for key in keys], len(generation))
+    entries = [RecordedPart.read(plain) for page in pages for plain in state.get(f"parts.{page}") or ()]
+    shown = [RecordedPart.read(plain) for plain in state.get(f"parts.{part_page}") or ()]
+    executions = _executions(session, ti, state)
+    found = state.get(FOUND) or {}
+    return Detail(
+        parts=[
+            _part(one, executions, (state.get("plan") or {}).get("files") or ())
+            for one in shown
+            if one.part.lines
+        ],
+        part_pages=-(-total // PAGE),
+        first=[(uri, line, reasons) for uri, line, reasons in found.get("first", ())],
+        reasons=found.get("reasons", {}),
+        hints=found.get("hints", {}),
+        kinds=dict(Counter(one.message for one in executions.values() if one.message).most_common(20)),
+        tries=_tries(session, ti, state.get("try") or {}, entries if total <= PAGES_READ * PAGE else None),
+    )
+
+
+def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[Job]:
+    """The jobs of a group, in an order in which each comes after those that it needs.
+
+    :param ti: the group's first task.
+    """
+    row = _xcom(session, ti, [GROUP_KEY])
+    jobs = [one for one in row.get("jobs") or () if isinstance(one, list) and len(one) == 3]
+    task_ids = [str(task_id) for _, task_id, _ in jobs]
+    run = {name: ti[name] for name in ("dag_id", "run_id")}
+    of_run = [getattr(TaskInstance, name) == value for name, value in run.items()]
+    states = dict(
+        session.execute(
+            select(TaskInstance.task_id, TaskInstance.state).where(
+                *of_run, TaskInstance.task_id.in_(task_ids)
+            )
+        )
+        .tuples()
+        .all()
+    )
+    returned = session.execute(
+        select(XComModel.task_id, XComModel.value).where(
+            *(getattr(XComModel, name) == value for name, value in run.items()),
+            XComModel.key == "return_value",
+            XComModel.task_id.in_(task_ids),
+        )
+    )
+    results = {task_id: value for task_id, value in returned if isinstance(value, Mapping)}
+    return [
+        Job(
+            text(node),
+            task_id,
+            [place for place in before if isinstance(place, int) and 0 <= place < len(jobs)],
+            states.get(task_id) or "",
+            _counts(results.get(task_id, {})) if states.get(task_id) == "success" else {},
+        )
+        for (node, _, before), task_id in zip(jobs, task_ids, strict=True)
+    ]
+
+
+def _counts(result: Mapping[str, Any]) -> dict[str, int]:
+    """What a task of a group did: an apply has four counts, an extract and a snapshot count records."""
+    if "created" in result:
+        names = {"created": "created", "updated": "updated", "deleted": "deleted", "kept": "unchanged"}
+        return {name: count(result.get(key)) or 0 for name, key in names.items()}
+    if "lines_accepted" in result:
+        return {name: count(result.get(f"lines_{name}")) or 0 for name in ("accepted", "failed")}
+    return {} if count(result.get("records")) is None else {"records": int(result["records"])}
+
+
+def _xcom(session: Session, ti: Mapping[str, Any], keys: Iterable[str]) -> Mapping[str, Any]:
+    same = [getattr(XComModel, name) == value for name, value in ti.items()]
+    value = session.scalar(select(XComModel.value).where(*same, XComModel.key.in_(list(keys))).limit(1))
+    return value if isinstance(value, Mapping) else {}
+
+
+def _task_state(session: Session, ti: Mapping[str, Any], keys: Sequence[str], prefix: int) -> dict[str, Any]:
+    """Values of the task's state, by their keys without the generation."""
+    store = TaskStateStoreModel
+    same = [getattr(store, name) == value for name, value in ti.items()]
+    found = session.execute(select(store.key, store.value).where(*same, store.key.in_(keys)))
+    return {key[prefix:]: json.loads(value) for key, value in found}
+
+
+def _executions(session: Session, ti: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Execution]:
+    """Executions as last seen, by id: while the task waits as the poller saw them, else as they ended."""
+    prefix = EXECUTIONS.format("")
+    rows = [row for key, page in state.items() if key.startswith(prefix) for row in page]
+    each = _xcom(session, ti, [NOW_KEY]).get("each")
+    rows += (
+        [[*row, None, ""] for row in each or () if isinstance(row, list) and len(row) == 4]
+        if not rows
+        else []
+    )
+    return {
+        str(one_id): Execution(
+            str(one_id), text(status), count(accepted), count(failed), moment(created), text(message)
+        )
+        for one_id, status, accepted, failed, created, message in rows
+    }
+
+
+def _part(entry: RecordedPart, executions: Mapping[str, Execution], files: Sequence[Any]) -> ShownPart:
+    part = entry.part
+    last = entry.executions[-1] if entry.executions else None
+    return ShownPart(
+        number=part.index + 1,
+        file=text(files[part.file][0]) if part.file < len(files) else f"file {part.file + 1}",
+        line=part.line,
+        lines=part.lines,
+        rejected=part.rejected,
+        bytes=part.body,
+        state=str(entry.state),
+        execution=None if last is None else executions.get(last, Execution(last)),
+        former=entry.executions[:-1],
+    )
+
+
+def _tries(
+    session: Session, ti: Mapping[str, Any], stored: Mapping[str, Any], entries: Sequence[RecordedPart] | None
+) -> list[Try]:
+    """All tries, the newest first; which has sent what follows from the order of the executions' ids."""
+    tries: dict[int, Any] = {}
+    for model in (TaskInstanceHistory, TaskInstance):
+        same = [getattr(model, name) == value for name, value in ti.items()]
+        columns = (model.try_number, model.state, model.start_date, model.end_date)
+        tries |= {one[0]: one for one in session.execute(select(*columns).where(*same))}
+    sent = _sent_by(stored, entries)
+    return [
+        Try(number, state or "", began, ended, sent.get(number))
+        for number, (_, state, began, ended) in sorted(tries.items(), reverse=True)
+        if began
+    ]
+
+
+def _sent_by(stored: Mapping[str, Any], entries: Sequence[RecordedPart] | None) -> dict[int, int]:
+    """How many parts each try has sent: those after the newest execution that was there when it began."""
+    if entries is None or "number" not in stored:
+        return {}
+    began = [*stored.get("earlier", ()), [stored["number"], stored["begun_before"]]]
+    ids = sorted((one for entry in entries for one in entry.executions), key=id_order)
+    bounds = [id_order(before) if before is not None else (0, "") for _, before in began]
+    ends = [*bounds[1:], (10**6, "")]
+    return {
+        number: sum(begin < id_order(one) <= end for one in ids)
+        for (number, _), begin, end in zip(began, bounds, ends, strict=True)
+    }
