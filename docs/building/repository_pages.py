@@ -127,7 +127,9 @@ def shown(place: str) -> str:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages at the root of the repository, and one for each file that a page links to."""
     texts = {f"docs/{file.src_uri}": file.content_string for file in files.documentation_pages()}
-    texts |= {name: (ROOT / name).read_text(encoding="utf-8") for name in ROOT_PAGES if (ROOT / name).exists()}
+    texts |= {
+        name: (ROOT / name).read_text(encoding="utf-8") for name in ROOT_PAGES if (ROOT / name).exists()
+    }
     for name in GENERATED:
         page = ROOT_PAGES[name]
         files.append(File.generated(config, page, content=as_site_links(texts[name], name, page)))
