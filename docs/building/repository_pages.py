@@ -33,7 +33,7 @@ ROOT_PAGES = {
 #: Those of them that docs/ has no page of its own for.
 GENERATED = ("ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md")
 #: Folders that have a page.
-FOLDER_PAGES = {"docs": "index.md", "docs/facts": "facts/index.md", "docs/recipes": "recipes/index.md"}
+FOLDER_PAGES = {"docs": "index.md", "docs/facts": "facts.md", "docs/recipes": "recipes/index.md"}
 #: Where the pages stand that show a file.
 SHOWN = "files"
 
