@@ -43,7 +43,7 @@ _INCLUDE = re.compile(r"^<!-- include: ([\w./-]+) -->$", re.MULTILINE)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml"}
 _OTHER_HOST = re.compile(
     r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*\bsrc=[\"']?(?:https?:)?//"
-    r"|<link\b[^>]*\bhref=[\"']?(?:https?:)?//"
+    r"|<link\b(?![^>]*\brel=[\"']?(?:canonical|prev|next)\b)[^>]*\bhref=[\"']?(?:https?:)?//"
     r"|@import\s+[\"']?(?:url\()?[\"']?(?:https?:)?//|\burl\([\"']?(?:https?:)?//"
 )
 
@@ -147,7 +147,10 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         return markdown
 
     def include(match: re.Match[str]) -> str:
-        text = (ROOT / match[1]).read_text(encoding="utf-8")
+        if not (ROOT / match[1]).exists():
+            return match[0]
+        # The page has a title of its own.
+        text = re.sub(r"\A# .*\n", "", (ROOT / match[1]).read_text(encoding="utf-8"))
         return as_site_links(text, match[1], page.file.src_uri)
 
     own = as_site_links(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)
