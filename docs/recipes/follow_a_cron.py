@@ -23,7 +23,7 @@ with DAG("scores_by_clock", schedule="30 3 * * *", catchup=False) as by_clock:
             task_id="scores_are_there",
             instance_id=INSTANCE,
             window=timedelta(days=1),
-            timeout=timedelta(hours=4).total_seconds(),
+            timeout=timedelta(hours=4),
             deferrable=True,
         )
         >> report()
