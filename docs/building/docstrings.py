@@ -12,6 +12,12 @@ from typing import Any
 
 from griffe import Class, Extension, Function, Module, Object, Parameter, ParameterKind, Parameters
 
+#: Defaults whose names say nothing to a reader; Python still, since the signature is formatted as such.
+DEFAULTS = {
+    "read.LINE_BY_DEFAULT": '"line"',
+    "conf.getboolean('operators', 'default_deferrable', fallback=False)": "DEFAULT_DEFERRABLE",
+}
+
 _ROLE = re.compile(r":(?:class|meth|func|mod|attr|data|exc|obj):`(~?)([\w.]+)`")
 _NAMED = re.compile(r"^\s*:param (\w+):", re.MULTILINE)
 
@@ -95,5 +101,8 @@ class Docstrings(Extension):
 
     def on_package(self, *, pkg: Module, **_: Any) -> None:
         """Complete the signatures of all classes."""
+        for cls in classes(pkg):
+            for one in init.parameters if (init := own_init(cls)) else ():
+                one.default = DEFAULTS.get(str(one.default), one.default)
         for cls in classes(pkg):
             add_inherited(cls)
