@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse borders fuzz crash chaos release constraints clean
+.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -54,9 +54,10 @@ help:
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
 	@echo "make crash   blows at every write of every kind of run on a real Airflow, CRASH_ARGS cuts (--help); LANE=next"
 	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on; LANE=next"
-	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less"
+	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less; LANE=next"
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
+	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
 demo: $(STAMP)
 	@$(BIN)/python demo/run.py
@@ -113,6 +114,21 @@ chaos: $(STAMP)
 release: $(STAMP)
 	@$(BIN)/python tests/layout/run_release.py
 
+# The docs have an environment of their own, without Airflow: the reference is read from the source as it stands.
+DOCS_PORT ?= 8000
+# What the theme says about its successor is no warning about these pages.
+mkdocs-docs mkdocs-docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs docs-serve:
+	@$(MAKE) --no-print-directory VENV=.venv-docs WANTED='--group docs' mkdocs-$@
+
+# Strict: a dead link, a page in no menu, or a byte from another host ends it.
+mkdocs-docs: $(STAMP)
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "The docs are in site/index.html"
+
+mkdocs-docs-serve: $(STAMP)
+	@$(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(DOCS_PORT)
+
 # The interpreter is linked, not rebuilt: only a missing environment is made anew.
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv found. Install one, or say make PYTHON=..." >&2; exit 1; }
@@ -122,8 +138,9 @@ $(BIN)/uv: | $(BIN)/python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 
+WANTED := -e '.[emulator,s3]' --group dev
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode \
-	-c $(CONSTRAINTS) -e '.[emulator,s3]' --group dev
+	-c $(CONSTRAINTS) $(WANTED)
 
 # The second try is for networks whose own certificate authority only the system knows.
 $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
@@ -133,11 +150,11 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 
 # Written for all platforms and for Python 3.11 to 3.14 at once; names and versions only, no address.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra emulator --extra s3 \
-	--group dev --group release --no-header --no-annotate --no-emit-index-url --quiet
+	--group dev --group docs --group release --no-header --no-annotate --no-emit-index-url --quiet
 
 constraints: | $(BIN)/uv
 	$(COMPILE) --output-file constraints.txt
 	echo "apache-airflow==$(AIRFLOW_NEXT)" | $(COMPILE) --constraints - --output-file constraints-next.txt
 
 clean:
-	rm -rf .venv .venv-next .demo build dist
+	rm -rf .venv .venv-next .venv-docs .demo build dist site

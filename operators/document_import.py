@@ -187,10 +187,10 @@ class UploadDocumentsOperator(_DocumentsOperator):
     ``exclusive=True`` and exactly one execution that was created since has the line count of the upload. Else the task
     fails, names the candidates, and sends nothing again. The task never cancels an execution that it did not create.
 
+    Parameters that are not named here are those of :class:`ImportDocumentsOperator`.
+
     :param import_id: the document import.
     :param exclusive: nobody else uploads into it while this task runs.
-
-    The other parameters are those of :class:`ImportDocumentsOperator`.
     """
 
     template_fields: Sequence[str] = (*_DocumentsOperator.template_fields, "import_id", "exclusive")

@@ -45,7 +45,7 @@ class CreateDocumentImportOperator(RecordedOperator, _StepOperator):
     :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`.
 
     :param mime_type: None is ``APPLICATION_X_NDJSON``, since no file name says CSV here.
-    :param name_marker: add a word to the end of the name, by which a later try finds the import again; as
+    :param name_marker: end the name in a word in brackets, the marker, by which a later try finds the import again; as
         :class:`~airflow_bulk.arguments.SendingOptions` has it.
     :param settle: seconds to wait until the platform lists an import whose creation got no answer.
     """

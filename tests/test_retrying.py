@@ -77,7 +77,7 @@ def busy(retry_after: float | None = None, **more: Any) -> TryLater:
 
 
 def test_every_error_of_the_package_has_a_row(table: dict[str, tuple[str, str]]) -> None:
-    errors = set(every_error())
+    errors = {name for name in every_error() if not name.startswith("_")}
     assert len(errors) > 30
     assert set(table) == errors
 
@@ -88,7 +88,10 @@ def test_the_policy_decides_as_the_page_says(table: dict[str, tuple[str, str]]) 
         error = busy() if kind is TryLater else kind.__new__(kind)
         error = ValueError() if kind is TryFailed else error  # it stands for the error that it holds
         decided[name] = asked(error).action.value
-    assert decided == {name: WORDS[words[RESCHEDULES]][RESCHEDULES] for name, words in table.items()}
+    told = {name: WORDS[words[RESCHEDULES]][RESCHEDULES] for name, words in table.items()}
+    # A name that begins with an underscore never leaves its module: the page is for people.
+    inner = {name: "default" for name in decided if name.startswith("_")}
+    assert decided == told | inner
 
 
 def test_the_rows_of_both_versions_say_the_same(table: dict[str, tuple[str, str]]) -> None:

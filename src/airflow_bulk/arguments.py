@@ -201,8 +201,8 @@ class SendingOptions:
     :param csv_delimiter: the character between the cells of a CSV row.
     :param check: check every line; with False bytes are sent unchanged, and lines are only counted.
     :param check_extension: refuse a file whose extension does not fit the mime type.
-    :param name_marker: add a word to the end of the import's name, by which a later try finds the import: it follows from
-        dag, task, run and map index. Where an error names words to choose from (the task was renamed in mid-run, or all
+    :param name_marker: end the import's name in two words in brackets: the beginning of the source's fingerprint, and the
+        marker, by which a later try finds the import; it follows from dag, task, run and map index. Where an error names words to choose from (the task was renamed in mid-run, or all
         its records were lost), the chosen one stands here, or several with spaces between them; a word counts only for the
         task and the run whose error has named it, and may stay. With
         False an import whose creation got no answer is not looked up: the task fails, and a person looks at the

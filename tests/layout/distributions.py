@@ -15,7 +15,7 @@ import venv
 import zipfile
 from pathlib import Path
 
-_LEFT = {".git", ".venv", ".venv-next", ".demo", "build", "dist", ".hypothesis"}
+_LEFT = {".git", ".venv", ".venv-next", ".venv-docs", ".demo", "build", "dist", "site", ".hypothesis"}
 
 
 def left_by_tools(name: str) -> bool:

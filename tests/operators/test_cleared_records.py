@@ -1,4 +1,4 @@
-"""A clear deletes the task state, as from Airflow 3.4 on: it means what it meant before (README, "Retry or clear?")."""
+"""A clear deletes the task state, as from Airflow 3.4 on: it means what it meant before (docs/retry_or_clear.md)."""
 
 from __future__ import annotations
 
