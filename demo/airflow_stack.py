@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -95,6 +95,7 @@ class AirflowStack:
     :param database: the SQLAlchemy URL of an empty database; ``None`` for SQLite in ``home``. SQLite has one writer
         at a time: with more than a few tasks at once the API server and the scheduler stand still for seconds.
     :param python: the interpreter in whose environment Airflow and this package are installed.
+    :param components: those of ``COMPONENTS`` to start; the API server is always one of them.
     :param restarts: how often a component that ``PASSING_ENDS`` knows is started again.
     """
 
@@ -108,6 +109,7 @@ class AirflowStack:
         parallelism: int = 4,
         database: str | None = None,
         python: str = sys.executable,
+        components: Sequence[str] = tuple(COMPONENTS),
         restarts: int = MOST_RESTARTS,
     ) -> None:
         self.home = home.resolve()
@@ -126,6 +128,7 @@ class AirflowStack:
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="starts-airflow")
         self._restarts_left = restarts
         self._python = python
+        self._components = components
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
         self._began = 0.0
@@ -213,7 +216,7 @@ class AirflowStack:
             with contextlib.closing(sqlite3.connect(self.database.removeprefix("sqlite:///"))) as database:
                 # Readers do not hold up writers then; Airflow answers "database is locked" with status 500.
                 database.execute("PRAGMA journal_mode=WAL")
-        for name in COMPONENTS:
+        for name in self._components:
             if name not in self._processes:
                 self.start_component(name)
 

@@ -33,6 +33,9 @@ HOME = ROOT / ".demo"
 DAG_ID = "store_purchases"
 #: The examples that run on the emulator alone. The others need a PostgreSQL or an object store as well.
 EXAMPLES = ("accounting_refresh.py", "batch_around_import.py", "store_purchases.py")
+#: What `make up` opens with, for the page Bulk.
+PAGE_DAG_ID, RUNNING_DAG_ID = "customer_imports", "customer_import_running"
+PAGE_ROUNDS = 3
 #: What the examples read, beside them.
 EXAMPLE_FOLDERS = ("batches", "data")
 PURCHASES = 69_659
@@ -75,6 +78,8 @@ def examples(folder: Path) -> Path:
     shown.mkdir()
     for name in (*EXAMPLES, *EXAMPLE_FOLDERS):
         (shown / name).symlink_to(ROOT / "dags" / name)
+    for file in (ROOT / "demo" / "page_dags").glob("*.py"):
+        (shown / file.name).symlink_to(file)
     return shown
 
 
@@ -164,18 +169,39 @@ def demo(port: int) -> None:
         if follow(emulator, stack, run_id) != "success":
             raise DemoError(failure(stack, run_id))
         judge(emulator, stack, run_id)
+    console.print('"make up" keeps Airflow up; its page Bulk (Browse, Bulk) shows imports like this one.')
 
 
 def stay(port: int) -> None:
     """Both stay up until Ctrl-C."""
-    with own_folder() as folder, running(folder, port or usual_port()) as (_, stack):
+    with own_folder() as folder, running(folder, port or usual_port()) as (emulator, stack):
         stack.api.wait_for_dag(DAG_ID)
         stack.api.unpause(DAG_ID)
+        fill_page(emulator, stack)
+        console.print(f"See the imports of {PAGE_DAG_ID} on the page Bulk: {stack.url}/plugin/bulk")
         console.print(f"Trigger the DAG in its form: {stack.url}/dags/{DAG_ID}")
         console.print("Ctrl-C stops both.")
         while True:
             stack.check_alive()
             time.sleep(1)
+
+
+def fill_page(emulator: Emulator, stack: AirflowStack) -> None:
+    """Run a few imports: good ones, some with rejected lines, refused ones, and one of which an execution stays RUNNING."""
+    console.print("Running a few imports for the page")
+    for dag_id in (PAGE_DAG_ID, RUNNING_DAG_ID):
+        stack.api.wait_for_dag(dag_id)
+        stack.api.unpause(dag_id)
+    deadline = time.monotonic() + TIMEOUT
+    for number in range(1, PAGE_ROUNDS + 1):
+        run_id = stack.api.trigger(PAGE_DAG_ID, conf={"round": number})
+        while stack.api.run(PAGE_DAG_ID, run_id)["state"] not in RUN_ENDS:
+            stack.check_alive()
+            if time.monotonic() > deadline:
+                raise DemoError(f"the imports for the page are not over after {TIMEOUT:.0f} s")
+            time.sleep(0.4)
+    emulator.fault("stuck_running", skip=2, times=1)
+    stack.api.trigger(RUNNING_DAG_ID)
 
 
 def usual_port() -> int:

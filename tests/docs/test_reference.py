@@ -18,6 +18,7 @@ INSIDES = {
     "hooks.transport.Transport",
     "triggers.poller.Poller",
     "triggers.poller.SharedHooks",
+    "triggers.shown.ShownWaiting",
 }
 #: Public, and in other rooms.
 BESIDES = {

@@ -21,6 +21,9 @@ ROOMS = ("src/airflow_bulk", "operators", "hooks", "sensors", "triggers")
 FILES_LEFT_OUT = {
     "src/airflow_bulk/get_provider_info.py": "forms of connections",
     "src/airflow_bulk/cli/commands.py": "help of the command line",
+    "src/airflow_bulk/plugin/app.py": "texts of the page, which explains itself",
+    "src/airflow_bulk/plugin/rows.py": "texts of the page",
+    "src/airflow_bulk/plugin/words.py": "texts of the page",
 }
 
 #: Here only these errors are read: all else is said as the platforms say it.
@@ -28,6 +31,7 @@ EMULATOR, EMULATOR_ERRORS = "src/airflow_bulk/emulator/", ("EmulatorError", "Val
 
 #: Texts that no person meets in an error or in a warning, by the reason.
 LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "shown on the page Bulk": ("batch of connection", "the log of the task has its text"),
     "a fault of the package's own code, which no argument can cause": (
         "a file has a URL once it was signed",
         "a part's blocks must be followed by the part",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PAGES_READ = 30
 
 
-class Execution(NamedTuple):
+class ShownExecution(NamedTuple):
     """An execution as last seen."""
 
     id: str
@@ -56,7 +56,7 @@ class ShownPart(NamedTuple):
     rejected: int
     bytes: int
     state: str
-    execution: Execution | None
+    execution: ShownExecution | None
     former: list[str]
 
 
@@ -92,7 +92,7 @@ class Detail:
     tries: list[Try] = field(default_factory=list)
 
 
-class Job(NamedTuple):
+class ShownJob(NamedTuple):
     """A task of an extract/load group.
 
     :param before: places in the list of jobs of those that come before it.
@@ -139,7 +139,7 @@ def read_detail(session: Session, ti: Mapping[str, Any], *, part_page: int) -> D
     )
 
 
-def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[Job]:
+def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[ShownJob]:
     """The jobs of a group, in an order in which each comes after those that it needs.
 
     :param ti: the group's first task.
@@ -167,7 +167,7 @@ def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[Job]:
     )
     results = {task_id: value for task_id, value in returned if isinstance(value, Mapping)}
     return [
-        Job(
+        ShownJob(
             text(node),
             task_id,
             [place for place in before if isinstance(place, int) and 0 <= place < len(jobs)],
@@ -202,7 +202,9 @@ def _task_state(session: Session, ti: Mapping[str, Any], keys: Sequence[str], pr
     return {key[prefix:]: json.loads(value) for key, value in found}
 
 
-def _executions(session: Session, ti: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Execution]:
+def _executions(
+    session: Session, ti: Mapping[str, Any], state: Mapping[str, Any]
+) -> dict[str, ShownExecution]:
     """Executions as last seen, by id: while the task waits as the poller saw them, else as they ended."""
     prefix = EXECUTIONS.format("")
     rows = [row for key, page in state.items() if key.startswith(prefix) for row in page]
@@ -213,14 +215,14 @@ def _executions(session: Session, ti: Mapping[str, Any], state: Mapping[str, Any
         else []
     )
     return {
-        str(one_id): Execution(
+        str(one_id): ShownExecution(
             str(one_id), text(status), count(accepted), count(failed), moment(created), text(message)
         )
         for one_id, status, accepted, failed, created, message in rows
     }
 
 
-def _part(entry: RecordedPart, executions: Mapping[str, Execution], files: Sequence[Any]) -> ShownPart:
+def _part(entry: RecordedPart, executions: Mapping[str, ShownExecution], files: Sequence[Any]) -> ShownPart:
     part = entry.part
     last = entry.executions[-1] if entry.executions else None
     return ShownPart(
@@ -231,7 +233,7 @@ def _part(entry: RecordedPart, executions: Mapping[str, Execution], files: Seque
         rejected=part.rejected,
         bytes=part.body,
         state=str(entry.state),
-        execution=None if last is None else executions.get(last, Execution(last)),
+        execution=None if last is None else executions.get(last, ShownExecution(last)),
         former=entry.executions[:-1],
     )
 

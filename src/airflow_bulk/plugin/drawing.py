@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from airflow_bulk.plugin.details import Job
-from airflow_bulk.plugin.rows import Row
+from airflow_bulk.plugin.details import ShownJob
+from airflow_bulk.plugin.rows import WorkRow
 
 CHART_HEIGHT, BAR, GAP = 120, 16, 6
-BOX_WIDTH, BOX_HEIGHT, COLUMN, LINE = 210, 46, 270, 62
+BOX_WIDTH, BOX_HEIGHT, COLUMN, LINE = 220, 46, 280, 62
 
 
 class Piece(NamedTuple):
@@ -29,7 +29,7 @@ class Bar(NamedTuple):
     :param seconds_y: where the mark of its duration stands; None where that is not known.
     """
 
-    row: Row
+    row: WorkRow
     x: float
     pieces: list[Piece]
     seconds_y: float | None
@@ -45,7 +45,7 @@ class Chart(NamedTuple):
     most_seconds: float
 
 
-def draw_chart(rows: Sequence[Row]) -> Chart:
+def draw_chart(rows: Sequence[WorkRow]) -> Chart:
     """Place the last runs, the oldest on the left: lines as bars, and durations as marks over them."""
     lines = [_parts_of(row) for row in rows]
     most = max((sum(each.values()) for each in lines), default=0) or 1
@@ -63,7 +63,7 @@ def draw_chart(rows: Sequence[Row]) -> Chart:
     return Chart(bars, max(len(bars) * (BAR + GAP) + GAP, 120), CHART_HEIGHT, most, longest)
 
 
-def _parts_of(row: Row) -> dict[str, int]:
+def _parts_of(row: WorkRow) -> dict[str, int]:
     total = row.sum
     return {"accepted": total.accepted or 0, "rejected": total.rejected, "failed": total.failed or 0}
 
@@ -71,7 +71,7 @@ def _parts_of(row: Row) -> dict[str, int]:
 class Box(NamedTuple):
     """One job in the graph."""
 
-    job: Job
+    job: ShownJob
     x: float
     y: float
 
@@ -88,7 +88,7 @@ class Graph(NamedTuple):
     height: float
 
 
-def draw_graph(jobs: Sequence[Job]) -> Graph:
+def draw_graph(jobs: Sequence[ShownJob]) -> Graph:
     """Place the jobs in columns, each to the right of all that come before it."""
     column: list[int] = []
     for place, job in enumerate(jobs):

@@ -18,7 +18,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import and_, func, or_, select, tuple_
 
-from airflow_bulk.plugin.rows import STATE_GROUPS, Row, group_row, read_row
+from airflow_bulk.plugin.rows import STATE_GROUPS, WorkRow, group_row, read_row
 from airflow_bulk.progress import GROUP_KEY, NOW_KEY, ROW_KEYS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Listing(NamedTuple):
     :param dag_ids: the DAGs that have bulk work and that the reader may see, for the filter.
     """
 
-    rows: list[Row]
+    rows: list[WorkRow]
     more: bool
     dag_ids: list[str]
 
@@ -99,7 +99,7 @@ def list_rows(session: Session, filters: Filters, readable: Collection[str]) -> 
     return Listing(_rows(session, stored[:PAGE_SIZE]), len(stored) > PAGE_SIZE, dag_ids)
 
 
-def find_row(session: Session, ti: Mapping[str, Any]) -> Row | None:
+def find_row(session: Session, ti: Mapping[str, Any]) -> WorkRow | None:
     """The row of one task instance; None where it has none.
 
     :param ti: its ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
@@ -108,7 +108,7 @@ def find_row(session: Session, ti: Mapping[str, Any]) -> Row | None:
     return next(iter(_rows(session, _stored(session, _all().where(*same).limit(1)))), None)
 
 
-def last_rows(session: Session, dag_id: str, task_id: str, limit: int) -> list[Row]:
+def last_rows(session: Session, dag_id: str, task_id: str, limit: int) -> list[WorkRow]:
     """The last runs of one task, the oldest first."""
     query = _all().where(XComModel.dag_id == dag_id, XComModel.task_id == task_id)
     query = query.order_by(TaskInstance.start_date.desc(), TaskInstance.map_index.desc()).limit(limit)
@@ -155,13 +155,13 @@ def _stored(session: Session, query: Select[Any]) -> list[_Stored]:
     ]
 
 
-def _rows(session: Session, stored: Sequence[_Stored]) -> list[Row]:
+def _rows(session: Session, stored: Sequence[_Stored]) -> list[WorkRow]:
     now, seen = time.time(), _states_now(session, stored)
     rows = []
     for one in stored:
         row = read_row(one.ti, _PLATFORM_OF[one.key], one.value, seen.get(one.place), now)
         if one.key == GROUP_KEY:
-            row = group_row(row, _task_states(session, one), one.value)
+            row = group_row(row, *_tasks_of_group(session, one))
         rows.append(row)
     return rows
 
@@ -176,14 +176,17 @@ def _states_now(session: Session, stored: Sequence[_Stored]) -> dict[tuple[Any, 
     return {tuple(one[:4]): one[4] for one in session.execute(query)}
 
 
-def _task_states(session: Session, lead: _Stored) -> Counter[str]:
-    """How many tasks of a group are in each state, by its DAG run."""
+def _tasks_of_group(session: Session, lead: _Stored) -> tuple[Counter[str], datetime | None]:
+    """How many tasks of a group are in each state, and when the last one ended.
+
+    :param lead: the group's first task, which has the group's row.
+    """
     prefix = str(lead.value.get("name") or "") if isinstance(lead.value, Mapping) else ""
-    query = select(TaskInstance.state, func.count()).where(
+    query = select(TaskInstance.state, func.count(), func.max(TaskInstance.end_date)).where(
         TaskInstance.dag_id == lead.ti["dag_id"], TaskInstance.run_id == lead.ti["run_id"]
     )
     if prefix and lead.ti["task_id"].startswith(f"{prefix}."):
         query = query.where(TaskInstance.task_id.startswith(f"{prefix}.", autoescape=True))
-    return Counter(
-        {state or "": number for state, number in session.execute(query.group_by(TaskInstance.state))}
-    )
+    found = session.execute(query.group_by(TaskInstance.state)).all()
+    ended = max((end for _, _, end in found if end is not None), default=None)
+    return Counter({state or "": number for state, number, _ in found}), ended

@@ -7,6 +7,7 @@ not shown.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ STATE_GROUPS: dict[str, frozenset[str]] = {
     "success": frozenset({"success"}),
     "failed": frozenset({"failed", "upstream_failed"}),
 }
+#: Airflow's states in which a task is over.
+OVER = ("success", "skipped", "failed", "upstream_failed", "removed")
 KINDS = {
     "upload": "import",
     "batch_run": "batch run",
@@ -34,9 +37,9 @@ OVER_STATES = ("SUCCEEDED", "succeeded", "FAILED", "failed", "CANCELED", "cancel
 
 def number(value: Any) -> float | None:
     """A number, or None for anything else."""
-    return (
-        value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
-    )
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
 
 
 def count(value: Any) -> int | None:
@@ -71,7 +74,7 @@ class Sum:
         return None not in (self.read, self.accepted, self.failed)
 
     @property
-    def open_by(self) -> int:
+    def left(self) -> int:
         """How many lines are missing (positive) or too many (negative); 0 where the sum closes or is not known."""
         if self.read is None or self.accepted is None or self.failed is None:
             return 0
@@ -79,7 +82,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Row:
+class WorkRow:
     """What the list shows of one task instance.
 
     :param done: 0 to 1, how far it is; None where nobody can say.
@@ -122,6 +125,11 @@ class Row:
         return self.state in STATE_GROUPS["running"] or not self.state
 
     @property
+    def open_by(self) -> int:
+        """By how many lines the sum of what is over does not close; while it runs, lines may still be counted."""
+        return 0 if self.is_live else self.sum.left
+
+    @property
     def title(self) -> str:
         """What to call it."""
         return self.name or self.id or self.task_id
@@ -136,7 +144,7 @@ def moment(seconds: Any) -> datetime | None:
         return None
 
 
-def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now: float) -> Row:
+def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now: float) -> WorkRow:
     """Put together what is known of a task instance.
 
     :param ti: its ``dag_id``, ``run_id``, ``task_id``, ``map_index``, ``state``, ``try_number``, ``start_date`` and ``end_date``.
@@ -168,7 +176,7 @@ def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now
         end = now if live else (ti["end_date"] or started).timestamp()
         seconds = max(0.0, end - started.timestamp())
     lines, size = count(row.get("lines_read")), count(row.get("bytes"))
-    return Row(
+    return WorkRow(
         **{name: ti[name] for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")},
         state=ti["state"] or "",
         platform=platform,
@@ -186,7 +194,8 @@ def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now
         executions=executions,
         done=1.0 if row.get("phase") == "over" or (not live and ti["state"] == "success") else done,
         left=left if live else None,
-        rate=number(seen.get("rate")) or (size / seconds if size and seconds and not live else None),
+        rate=number(seen.get("rate"))
+        or (size / seconds if size and seconds and accepted is not None and not live else None),
         why=text(seen.get("why")),
         reason=text(row.get("reason"), 2_000),
         console_url=link(row.get("console_url")),
@@ -211,22 +220,19 @@ def _progress(
     return (0.5 if row.get("phase") == "submitted" and parts else None), None
 
 
-def group_row(lead: Row, states: Mapping[str, int], row: Any) -> Row:
+def group_row(lead: WorkRow, states: Mapping[str, int], ended: datetime | None) -> WorkRow:
     """The row of an extract/load group, from the row of its first task.
 
     :param states: how many of its tasks are in each of Airflow's states.
-    :param row: the row as stored.
+    :param ended: when the last one ended; None where none has.
     """
-    over = sum(
-        each
-        for state, each in states.items()
-        if state in ("success", "skipped", "failed", "upstream_failed", "removed")
-    )
+    over = sum(each for state, each in states.items() if state in OVER)
     total = max(sum(states.values()), 1)
-    if any(state in STATE_GROUPS["failed"] for state in states):
-        state = "failed" if over == total else "running"
-    else:
-        state = "success" if over == total else "running"
+    failed = any(state in STATE_GROUPS["failed"] for state in states)
+    state = "running" if over < total else "failed" if failed else "success"
+    seconds = lead.seconds
+    if over == total and ended is not None and lead.started is not None:
+        seconds = max(0.0, (ended - lead.started).total_seconds())
     return dataclasses.replace(
-        lead, state=state, executions=dict(states), done=over / total, kind=KINDS["group"]
+        lead, state=state, executions=dict(states), done=over / total, seconds=seconds, kind=KINDS["group"]
     )

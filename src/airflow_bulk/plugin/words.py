@@ -45,6 +45,16 @@ def say_time(value: datetime | None) -> str:
     return NOT_KNOWN if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def say_day(value: datetime | None) -> str:
+    """The day of a time."""
+    return say_time(value).partition(" ")[0]
+
+
+def say_clock(value: datetime | None) -> str:
+    """The time of day; empty where there is none."""
+    return say_time(value).partition(" ")[2]
+
+
 def say_state(value: str) -> str:
     """A state with a sign of its own, so that no colour is needed to tell it."""
     signs = {
@@ -52,7 +62,7 @@ def say_state(value: str) -> str:
         "failed": "✕",
         "upstream_failed": "✕",
         "running": "▶",
-        "deferred": "⏾",
+        "deferred": "◔",
         "skipped": "↷",
     }
     return f"{signs.get(value, '•')} {value.replace('_', ' ') or 'no state'}"
@@ -61,6 +71,11 @@ def say_state(value: str) -> str:
 def quoted(value: Any) -> str:
     """A text as a piece of a URL: a run id holds ``+`` and ``:``, and may hold ``/``."""
     return quote(str(value), safe="")
+
+
+def file_name(value: str) -> str:
+    """The last piece of a path or URI."""
+    return value.rstrip("/").rpartition("/")[2] or value
 
 
 def word(value: str) -> str:
@@ -73,7 +88,10 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "seconds": say_seconds,
     "bytes": say_bytes,
     "time": say_time,
+    "day": say_day,
+    "clock": say_clock,
     "state": say_state,
     "quoted": quoted,
+    "file_name": file_name,
     "word": word,
 }
