@@ -41,18 +41,21 @@ class RecordedOperator(BaseOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.inlets = _with_record(self.inlets)
+        self.inlets = with_record(self.inlets)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Map the task: the inlet is given here, since a mapped task is not constructed where its DAG is parsed."""
         partial = super().partial(**kwargs)
-        partial.kwargs["inlets"] = _with_record(partial.kwargs.get("inlets") or [])
+        partial.kwargs["inlets"] = with_record(partial.kwargs.get("inlets") or [])
         return partial
 
 
-def _with_record(inlets: Any) -> list[Any]:
-    """Inlets, and the asset of the record where this Airflow takes the record from a task that is cleared."""
+def with_record(inlets: Any) -> list[Any]:
+    """Inlets, and the asset of the record where this Airflow takes the record from a task that is cleared.
+
+    By it Airflow 3.4 tells our tasks from all others, too.
+    """
     from airflow_bulk.runs.record_copy import clears_discard, record_asset
 
     given = list(inlets) if isinstance(inlets, list | tuple | set) else [inlets]

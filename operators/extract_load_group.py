@@ -19,6 +19,7 @@ from airflow_bulk.extract_load.endpoints import Destination, Source
 from airflow_bulk.extract_load.graph import READ_ONLY
 from airflow_bulk.extract_load.task_ids import task_ids
 from airflow_bulk.extract_load.times import DEFAULT_OVERLAP, WATERMARK
+from airflow_bulk.operators.base import with_record
 from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
 from airflow_bulk.operators.extract_load_steps import (
     ApplyOperator,
@@ -231,6 +232,7 @@ class _Tasks:
             before[then].append(place[first])
         jobs = [(node, self._full_id(node), before[node]) for node in self._graph.order]
         lead = tasks[self._graph.order[0]]
+        lead.inlets = with_record(lead.inlets)
         given = lead.on_execute_callback or ()
         lead.on_execute_callback = [
             *(given if isinstance(given, Sequence) else [given]),

@@ -1,7 +1,7 @@
 """What a page shows of a run: two small XCom values of its task, written by the worker and by the triggerer. Pure.
 
 They are for people alone. Nothing that a run does depends on them, they hold no line content and no secret, and a new try
-begins without them, since Airflow empties the XCom of a task then (airflow.md section 2.3).
+begins without them, since Airflow empties the XCom of a task then (airflow.md section 11.2).
 
 * The *row* is written at each step: begun, checked, created, submitted, ended. Its key names the platform, and Airflow has an
   index on XCom keys, so the list of a page is one bounded query.

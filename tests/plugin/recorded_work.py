@@ -11,8 +11,20 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow_bulk.plugin.tables import TRIES_ARE_ROWS
+from airflow_bulk.runs.record_copy import ASSET_NAME, ASSET_URI
+
 BUNDLE = "recorded"
+#: What the tables call the map index.
+INDEX = "region_index" if TRIES_ARE_ROWS else "map_index"
 BEGAN = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
+
+
+def xcom_model() -> Any:
+    """The table of XCom values that Airflow writes."""
+    from airflow.models import xcom
+
+    return xcom.XComModelV2 if TRIES_ARE_ROWS else xcom.XComModel
 
 
 class RecordedWork:
@@ -26,6 +38,7 @@ class RecordedWork:
 
         self.engine = create_engine(url)
         self._dags: set[str] = set()
+        self._inlets: set[tuple[str, str]] = set()
 
     def insert(self, table: Any, rows: list[dict[str, Any]]) -> None:
         from sqlalchemy import insert
@@ -55,15 +68,28 @@ class RecordedWork:
             }
             self.insert(DagModel.__table__, [row])
 
+    def _inlet(self, dag_id: str, task_id: str) -> None:
+        """The inlet that each of our tasks has from Airflow 3.4 on."""
+        if not TRIES_ARE_ROWS or (dag_id, task_id) in self._inlets:
+            return
+        from airflow.models.asset import AssetModel, TaskInletAssetReference
+
+        if not self._inlets:
+            asset = {"id": 1, "name": ASSET_NAME, "uri": ASSET_URI, "group": "airflow-bulk"}
+            self.insert(AssetModel.__table__, [asset])
+        self._inlets.add((dag_id, task_id))
+        self.insert(
+            TaskInletAssetReference.__table__, [{"asset_id": 1, "dag_id": dag_id, "task_id": task_id}]
+        )
+
     def works(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Many task instances at once; each row as the arguments of :meth:`work`."""
         from airflow.models.dagrun import DagRun
         from airflow.models.task_state_store import TaskStateStoreModel
         from airflow.models.taskinstance import TaskInstance
-        from airflow.models.xcom import XComModel
 
         tables: dict[Any, list[dict[str, Any]]] = {
-            model: [] for model in (DagRun, TaskInstance, XComModel, TaskStateStoreModel)
+            model: [] for model in (DagRun, TaskInstance, xcom_model(), TaskStateStoreModel)
         }
         runs: dict[tuple[str, str], int] = {}
         for number, one in enumerate(rows, self._next_run()):
@@ -124,7 +150,9 @@ class RecordedWork:
         try_number: int = 1,
     ) -> None:
         runs_table, tasks, xcoms, states = tables
+        ti_id = uuid.uuid4()
         self.dag(dag_id)
+        self._inlet(dag_id, task_id)
         run = runs.get((dag_id, run_id)) or self._run_number(dag_id, run_id)
         if run is None:
             run = runs[dag_id, run_id] = number
@@ -142,11 +170,11 @@ class RecordedWork:
         over = state in ("success", "failed")
         tables[tasks].append(
             {
-                "id": uuid.uuid4(),
+                "id": ti_id,
                 "dag_id": dag_id,
                 "run_id": run_id,
                 "task_id": task_id,
-                "map_index": map_index,
+                INDEX: map_index,
                 "state": state,
                 "try_number": try_number,
                 "start_date": began,
@@ -158,13 +186,14 @@ class RecordedWork:
             "dag_id": dag_id,
             "run_id": run_id,
             "task_id": task_id,
-            "map_index": map_index,
+            INDEX: map_index,
             "dag_run_id": run,
         }
+        of_xcom = {"task_instance_id": ti_id} if TRIES_ARE_ROWS else place
         values = {**(xcom or {}), **({key: row} if key and row is not None else {})}
         if now is not None:
             values["bulk_now"] = now
-        tables[xcoms] += [{**place, "key": name, "value": value} for name, value in values.items()]
+        tables[xcoms] += [{**of_xcom, "key": name, "value": value} for name, value in values.items()]
         tables[states] += [
             {**place, "key": name, "value": json.dumps(value)} for name, value in (record or {}).items()
         ]

@@ -1,6 +1,6 @@
 """The routes of the page: what they answer, to whom.
 
-Airflow mounts a plugin's application without asking who calls (airflow.md section 8.1), so every route asks: 401 without a
+Airflow mounts a plugin's application without asking who calls (airflow.md section 11.1), so every route asks: 401 without a
 login, 403 for a DAG that the reader may not see. The list holds nothing of such a DAG, not even its name.
 """
 
@@ -101,7 +101,7 @@ def show_run(
     part_page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> HTMLResponse:
     """One task instance."""
-    # Airflow leaves {MAP_INDEX} as it is where a task is not mapped (airflow.md section 8.2).
+    # Airflow leaves {MAP_INDEX} as it is where a task is not mapped (airflow.md section 11.1).
     place = {
         "dag_id": dag_id,
         "run_id": run_id,

@@ -13,14 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow.models.task_state_store import TaskStateStoreModel
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.taskinstancehistory import TaskInstanceHistory
-from airflow.models.xcom import XComModel
 from sqlalchemy import select
 
 from airflow_bulk.judging import id_order
 from airflow_bulk.plugin.rows import count, moment, text
+from airflow_bulk.plugin.tables import XCOM_KEY, XCOM_VALUE, at, is_current, of_ti, task_state, tries, xcoms
 from airflow_bulk.progress import GROUP_KEY, NOW_KEY, ROW_KEYS
 from airflow_bulk.runs.recorded_parts import PAGE, RecordedPart
 from airflow_bulk.runs.upload.shown import EXECUTIONS, FOUND
@@ -147,23 +144,11 @@ def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[ShownJob]:
     row = _xcom(session, ti, [GROUP_KEY])
     jobs = [one for one in row.get("jobs") or () if isinstance(one, list) and len(one) == 3]
     task_ids = [str(task_id) for _, task_id, _ in jobs]
-    run = {name: ti[name] for name in ("dag_id", "run_id")}
-    of_run = [getattr(TaskInstance, name) == value for name, value in run.items()]
-    states = dict(
-        session.execute(
-            select(TaskInstance.task_id, TaskInstance.state).where(
-                *of_run, TaskInstance.task_id.in_(task_ids)
-            )
-        )
-        .tuples()
-        .all()
-    )
+    of_jobs = [*at({name: ti[name] for name in ("dag_id", "run_id")}), of_ti("task_id").in_(task_ids)]
+    found = session.execute(select(of_ti("task_id"), of_ti("state")).where(*of_jobs, *is_current()))
+    states: dict[str, Any] = dict(tuple(one) for one in found)
     returned = session.execute(
-        select(XComModel.task_id, XComModel.value).where(
-            *(getattr(XComModel, name) == value for name, value in run.items()),
-            XComModel.key == "return_value",
-            XComModel.task_id.in_(task_ids),
-        )
+        xcoms(of_ti("task_id"), XCOM_VALUE).where(*of_jobs, XCOM_KEY == "return_value")
     )
     results = {task_id: value for task_id, value in returned if isinstance(value, Mapping)}
     return [
@@ -189,17 +174,13 @@ def _counts(result: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _xcom(session: Session, ti: Mapping[str, Any], keys: Iterable[str]) -> Mapping[str, Any]:
-    same = [getattr(XComModel, name) == value for name, value in ti.items()]
-    value = session.scalar(select(XComModel.value).where(*same, XComModel.key.in_(list(keys))).limit(1))
+    value = session.scalar(xcoms(XCOM_VALUE).where(*at(ti), XCOM_KEY.in_(list(keys))).limit(1))
     return value if isinstance(value, Mapping) else {}
 
 
 def _task_state(session: Session, ti: Mapping[str, Any], keys: Sequence[str], prefix: int) -> dict[str, Any]:
     """Values of the task's state, by their keys without the generation."""
-    store = TaskStateStoreModel
-    same = [getattr(store, name) == value for name, value in ti.items()]
-    found = session.execute(select(store.key, store.value).where(*same, store.key.in_(keys)))
-    return {key[prefix:]: json.loads(value) for key, value in found}
+    return {key[prefix:]: json.loads(value) for key, value in session.execute(task_state(ti, keys))}
 
 
 def _executions(
@@ -242,15 +223,11 @@ def _tries(
     session: Session, ti: Mapping[str, Any], stored: Mapping[str, Any], entries: Sequence[RecordedPart] | None
 ) -> list[Try]:
     """All tries, the newest first; which has sent what follows from the order of the executions' ids."""
-    tries: dict[int, Any] = {}
-    for model in (TaskInstanceHistory, TaskInstance):
-        same = [getattr(model, name) == value for name, value in ti.items()]
-        columns = (model.try_number, model.state, model.start_date, model.end_date)
-        tries |= {one[0]: one for one in session.execute(select(*columns).where(*same))}
+    found = {one[0]: one for query in tries(ti) for one in session.execute(query)}
     sent = _sent_by(stored, entries)
     return [
         Try(number, state or "", began, ended, sent.get(number))
-        for number, (_, state, began, ended) in sorted(tries.items(), reverse=True)
+        for number, (_, state, began, ended) in sorted(found.items(), reverse=True)
         if began
     ]
 

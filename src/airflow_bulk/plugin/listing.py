@@ -1,8 +1,4 @@
-"""The list of all bulk work, newest first, out of Airflow's own tables; each query is bounded.
-
-A task that does bulk work has one XCom value under a key that names its platform, and Airflow has an index on XCom keys
-(``idx_xcom_key``). So the list begins there, and not at the task instances, which are many more.
-"""
+"""The list of all bulk work, newest first, out of Airflow's own records; each query is bounded."""
 
 from __future__ import annotations
 
@@ -14,11 +10,21 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.xcom import XComModel
 from sqlalchemy import and_, func, or_, select, tuple_
 
 from airflow_bulk.plugin.rows import STATE_GROUPS, WorkRow, group_row, read_row
+from airflow_bulk.plugin.tables import (
+    PLACE,
+    TI_COLUMNS,
+    XCOM_KEY,
+    XCOM_VALUE,
+    at,
+    dags_with_work,
+    is_current,
+    of_ti,
+    rows_of_work,
+    xcoms,
+)
 from airflow_bulk.progress import GROUP_KEY, NOW_KEY, ROW_KEYS
 
 if TYPE_CHECKING:
@@ -30,16 +36,6 @@ PAGE_SIZE = 50
 #: The last page that can be asked for: what is older is found by its day.
 LAST_PAGE = 200
 _PLATFORM_OF = {**{key: platform for platform, key in ROW_KEYS.items()}, GROUP_KEY: "extract_load"}
-_TI = tuple(
-    getattr(TaskInstance, name)
-    for name in ("dag_id", "run_id", "task_id", "map_index", "state", "try_number", "start_date", "end_date")
-)
-_SAME_TASK = and_(
-    TaskInstance.dag_id == XComModel.dag_id,
-    TaskInstance.run_id == XComModel.run_id,
-    TaskInstance.task_id == XComModel.task_id,
-    TaskInstance.map_index == XComModel.map_index,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +75,7 @@ class _Stored(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str, str, int]:
-        return tuple(self.ti[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
+        return tuple(self.ti[name] for name in PLACE)
 
 
 def list_rows(session: Session, filters: Filters, readable: Collection[str]) -> Listing:
@@ -87,13 +83,12 @@ def list_rows(session: Session, filters: Filters, readable: Collection[str]) -> 
 
     :param readable: the DAGs that the reader may see; nothing of another one is read.
     """
-    having = select(XComModel.dag_id).where(XComModel.key.in_(_PLATFORM_OF)).distinct()
-    dag_ids = sorted(set(session.scalars(having)) & set(readable))
+    dag_ids = sorted(dags_with_work(session, _PLATFORM_OF) & set(readable))
     wanted = [one for one in dag_ids if filters.dag_id in ("", one)]
     if not wanted:
         return Listing([], False, dag_ids)
     query = _filtered(filters, wanted).order_by(
-        TaskInstance.start_date.desc(), XComModel.task_id, XComModel.map_index
+        of_ti("start_date").desc(), of_ti("task_id"), of_ti("map_index")
     )
     stored = _stored(session, query.offset((filters.page - 1) * PAGE_SIZE).limit(PAGE_SIZE + 1))
     return Listing(_rows(session, stored[:PAGE_SIZE]), len(stored) > PAGE_SIZE, dag_ids)
@@ -104,54 +99,39 @@ def find_row(session: Session, ti: Mapping[str, Any]) -> WorkRow | None:
 
     :param ti: its ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
     """
-    same = [getattr(XComModel, name) == value for name, value in ti.items()]
-    return next(iter(_rows(session, _stored(session, _all().where(*same).limit(1)))), None)
+    query = rows_of_work(_PLATFORM_OF).where(*at(ti)).limit(1)
+    return next(iter(_rows(session, _stored(session, query))), None)
 
 
 def last_rows(session: Session, dag_id: str, task_id: str, limit: int) -> list[WorkRow]:
     """The last runs of one task, the oldest first."""
-    query = _all().where(XComModel.dag_id == dag_id, XComModel.task_id == task_id)
-    query = query.order_by(TaskInstance.start_date.desc(), TaskInstance.map_index.desc()).limit(limit)
+    query = rows_of_work(_PLATFORM_OF).where(*at({"dag_id": dag_id, "task_id": task_id}))
+    query = query.order_by(of_ti("start_date").desc(), of_ti("map_index").desc()).limit(limit)
     return _rows(session, _stored(session, query))[::-1]
 
 
-def _all() -> Select[Any]:
-    return (
-        select(*_TI, XComModel.key, XComModel.value)
-        .join(XComModel, _SAME_TASK)
-        .where(XComModel.key.in_(_PLATFORM_OF))
-    )
-
-
 def _filtered(filters: Filters, dag_ids: Sequence[str]) -> Select[Any]:
-    query = _all().where(XComModel.dag_id.in_(dag_ids))
-    if filters.platform:
-        keys = [key for key, platform in _PLATFORM_OF.items() if platform == filters.platform]
-        query = query.where(XComModel.key.in_(keys))
+    keys = [key for key, platform in _PLATFORM_OF.items() if filters.platform in ("", platform)]
+    query = rows_of_work(keys).where(of_ti("dag_id").in_(dag_ids))
     if filters.run_id:
-        query = query.where(XComModel.run_id == filters.run_id)
+        query = query.where(of_ti("run_id") == filters.run_id)
     if filters.day is not None:
         begin = datetime.combine(filters.day, datetime.min.time(), UTC)
-        query = query.where(
-            TaskInstance.start_date >= begin, TaskInstance.start_date < begin + timedelta(days=1)
-        )
+        began = of_ti("start_date")
+        query = query.where(began >= begin, began < begin + timedelta(days=1))
     if states := STATE_GROUPS.get(filters.state):
         # A group is many tasks; its DAG run has their state.
-        query = query.join(DagRun, and_(DagRun.dag_id == XComModel.dag_id, DagRun.run_id == XComModel.run_id))
-        of_group = DagRun.state.in_(states)
-        query = query.where(
-            or_(
-                and_(XComModel.key != GROUP_KEY, TaskInstance.state.in_(states)),
-                and_(XComModel.key == GROUP_KEY, of_group),
-            )
-        )
+        of_task = and_(XCOM_KEY != GROUP_KEY, of_ti("state").in_(states))
+        run = select(1).where(DagRun.dag_id == of_ti("dag_id"), DagRun.run_id == of_ti("run_id"))
+        of_group = and_(XCOM_KEY == GROUP_KEY, run.where(DagRun.state.in_(states)).exists())
+        query = query.where(or_(of_task, of_group))
     return query
 
 
 def _stored(session: Session, query: Select[Any]) -> list[_Stored]:
-    names = [column.key for column in _TI]
     return [
-        _Stored(dict(zip(names, one[:-2], strict=True)), one[-2], one[-1]) for one in session.execute(query)
+        _Stored(dict(zip(TI_COLUMNS, one[:-2], strict=True)), one[-2], one[-1])
+        for one in session.execute(query)
     ]
 
 
@@ -171,8 +151,8 @@ def _states_now(session: Session, stored: Sequence[_Stored]) -> dict[tuple[Any, 
     places = [one.place for one in stored if one.ti["state"] in STATE_GROUPS["running"]]
     if not places:
         return {}
-    place = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
-    query = select(*place, XComModel.value).where(XComModel.key == NOW_KEY, tuple_(*place).in_(places))
+    place = [of_ti(name) for name in PLACE]
+    query = xcoms(*place, XCOM_VALUE).where(XCOM_KEY == NOW_KEY, tuple_(*place).in_(places))
     return {tuple(one[:4]): one[4] for one in session.execute(query)}
 
 
@@ -182,11 +162,12 @@ def _tasks_of_group(session: Session, lead: _Stored) -> tuple[Counter[str], date
     :param lead: the group's first task, which has the group's row.
     """
     prefix = str(lead.value.get("name") or "") if isinstance(lead.value, Mapping) else ""
-    query = select(TaskInstance.state, func.count(), func.max(TaskInstance.end_date)).where(
-        TaskInstance.dag_id == lead.ti["dag_id"], TaskInstance.run_id == lead.ti["run_id"]
+    state = of_ti("state")
+    query = select(state, func.count(), func.max(of_ti("end_date"))).where(
+        *at({name: lead.ti[name] for name in ("dag_id", "run_id")}), *is_current()
     )
     if prefix and lead.ti["task_id"].startswith(f"{prefix}."):
-        query = query.where(TaskInstance.task_id.startswith(f"{prefix}.", autoescape=True))
-    found = session.execute(query.group_by(TaskInstance.state)).all()
+        query = query.where(of_ti("task_id").startswith(f"{prefix}.", autoescape=True))
+    found = session.execute(query.group_by(state)).all()
     ended = max((end for _, _, end in found if end is not None), default=None)
-    return Counter({state or "": number for state, number, _ in found}), ended
+    return Counter({one or "": number for one, number, _ in found}), ended
