@@ -38,7 +38,7 @@ class _Rejects(RejectFile):
         super().__init__(Path(), "", content="position")
         self._take = take
 
-    def write(self, *, source: str, line: int, reasons: Sequence[str], **_: Any) -> None:  # type: ignore[override]
+    def write(self, *, source: str, line: int, reasons: Sequence[str], **_: Any) -> None:
         """Take a row."""
         self._take(source, line, reasons)
 

@@ -43,6 +43,32 @@ examples:
   airflow bulk plan 'export/*.gz' --document-type USER_PROFILE --max-part-bytes 20000000 --json""",
 )
 
+IMPORT = ActionCommand(
+    name="import",
+    help="import files: check, ask, send, wait, judge",
+    func=lazy_load_command("airflow_bulk.cli.importing.import_documents"),
+    args=(*flags.READING, *flags.IMPORTING),
+    description="""\
+Import files into a new document import, outside of any DAG, by the code of ImportDocumentsOperator.
+
+Which promises hold:
+  yes  Everything is accounted for: read = rejected + accepted + failed, or the command fails and says by how much.
+  yes  What Ctrl-C (or SIGTERM) stops is cancelled: no execution stays PENDING. What has begun is named, and goes on.
+  yes  A lost answer is looked up before anything is sent again: no part is imported twice by one run of the command.
+  only with --record FILE: a killed process goes on, when the same command runs again; no line is lost, none goes twice.
+  no   Nothing cancels what a killed process has sent, before the same command runs again.
+  no   Nobody retries. Waiting takes this process; a DAG waits for free.""",
+    epilog="""\
+exit code: 0 all is well, 1 not (said in one sentence), 2 wrong use, 130 stopped by Ctrl-C
+
+examples:
+  airflow bulk import profiles.ndjson --document-type USER_PROFILE --name 'Profiles of May'
+  airflow bulk import 'export/*.gz' --document-type USER_ACTIVITY --name May --max-failures 0.1% --workers 2 --yes
+  airflow bulk import big.ndjson --document-type USER_PROFILE --name Big --record big.record
+  airflow bulk import gone.ndjson --document-type USER_POINTS_DELETION --name Gone \\
+    --allow-deletion USER_POINTS_DELETION --max-deletions 500""",
+)
+
 _BATCH = (
     ActionCommand(
         name="compile",
@@ -65,6 +91,7 @@ def get_cli_commands() -> list[CLICommand]:
     commands: tuple[CLICommand, ...] = (
         CHECK,
         PLAN,
+        IMPORT,
         GroupCommand(name="batch", help="Extract/load batch definitions", subcommands=_BATCH),
     )
     return [GroupCommand(name="bulk", help="Bulk imports and batches", subcommands=commands)]

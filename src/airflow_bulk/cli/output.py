@@ -70,10 +70,11 @@ class Output:
 
     def tell(self, text: str) -> None:
         """Print a message on standard error."""
-        if self.bar is not None and sys.stderr.isatty():
-            self.bar.print(text, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone, and what is to be done goes on
+            if self.bar is not None and sys.stderr.isatty():
+                self.bar.print(text, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def table(self, titles: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table for a person.
@@ -83,13 +84,20 @@ class Output:
         if not self.as_json:
             self.console.print(make_table(titles, rows), soft_wrap=False)
 
+    def must_be_able_to_ask(self) -> None:
+        """Refuse to go on where a question would come that nobody can answer.
+
+        :raises Ended: standard input is no terminal.
+        """
+        if not sys.stdin.isatty():
+            raise Ended("Nobody can be asked here, for standard input is no terminal: say --yes.", WRONG_USE)
+
     def asks(self, question: str) -> bool:
         """Ask a person, on standard error, and return whether the answer was yes.
 
         :raises Ended: there is nobody to ask.
         """
-        if not sys.stdin.isatty():
-            raise Ended(f"{question} Nobody can be asked here: say --yes.", WRONG_USE)
+        self.must_be_able_to_ask()
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.judging import how_many
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from airflow_bulk.cli.output import Output
     from airflow_bulk.judging import Totals
-    from airflow_bulk.runs.upload.planning import SourcePlan
 
 #: Seconds over which a pace is averaged: parts are few and large, so the last ones alone say little.
 PACE_SECONDS = 3600.0
@@ -26,10 +25,10 @@ class Bars(SendingProgress):
     """One bar for what is going on now; what is over is told in a line of its own.
 
     :param output: where the bar is shown; without a person there, the log tells.
-    :param ask: told the plan before anything is sent; it raises where nothing is to be sent.
+    :param ask: told the parts before anything is sent; it raises where nothing is to be sent.
     """
 
-    def __init__(self, output: Output, ask: Callable[[SourcePlan], None] | None = None) -> None:
+    def __init__(self, output: Output, ask: Callable[[Sequence[Part]], None] | None = None) -> None:
         super().__init__()
         self._output = output
         self._ask = ask
@@ -37,7 +36,7 @@ class Bars(SendingProgress):
         self._task: TaskID | None = None
         self._parts_all = self._parts_done = self._lines = self._rejected = 0
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -70,11 +69,11 @@ class Bars(SendingProgress):
         rejected = f", {self._rejected:,} rejected" if self._rejected else ""
         self._move(part.length, f"{how_many(self._parts_done, 'part')}, {_lines(self._lines)}{rejected}")
 
-    def before_sending(self, plan: SourcePlan) -> None:
+    def before_sending(self, parts: Sequence[Part]) -> None:
         """Ask, without a bar on the screen."""
         self.close()
         if self._ask is not None:
-            self._ask(plan)
+            self._ask(parts)
 
     def sending(self, parts: Sequence[Part]) -> None:
         """Begin to send these."""
@@ -120,9 +119,11 @@ class Bars(SendingProgress):
         """Begin to count something else."""
         self._begin(what, total, sized=False)
 
-    def count(self, done: int, text: str) -> None:
+    def count(self, done: int, total: int) -> None:
         """Show how many are done."""
-        self._move(done, text)
+        self._move(0, f"{done:,} of {total:,}", total=total)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done)
 
     # How it is shown.
 

@@ -7,13 +7,8 @@ import math
 import time
 from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.judging import estimate_seconds, how_many
-
-if TYPE_CHECKING:
-    from airflow_bulk.runs.upload.planning import SourcePlan
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +44,7 @@ class SendingProgress:
         """
         return
 
-    def before_sending(self, plan: SourcePlan) -> None:
+    def before_sending(self, parts: Sequence[Part]) -> None:
         """Everything is checked and good enough, and nothing has left; not called with ``overlap``.
 
         :raises Exception: whatever is raised here ends the work, and nothing is sent.

@@ -225,7 +225,7 @@ class UploadSubmission:
                 self.cancel(sorted(self.live), CANCEL_SECONDS)
             raise
         if found.lines_to_send and not self.args.sending.overlap:
-            gate.progress.before_sending(found)
+            gate.progress.before_sending(parts)
         self.plan = found
         if not found.lines_to_send:
             return False
