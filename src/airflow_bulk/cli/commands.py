@@ -69,6 +69,102 @@ examples:
     --allow-deletion USER_POINTS_DELETION --max-deletions 500""",
 )
 
+_EXECUTIONS = (
+    ActionCommand(
+        name="list",
+        help="list the executions of an import",
+        func=lazy_load_command("airflow_bulk.cli.executions.list_executions"),
+        args=(*flags.EXECUTIONS, flags.JSON),
+        epilog="""\
+examples:
+  airflow bulk executions list 70811
+  airflow bulk executions list 70811 --json | jq '.executions[] | select(.failed > 0)'""",
+    ),
+    ActionCommand(
+        name="watch",
+        help="look until all executions are over",
+        func=lazy_load_command("airflow_bulk.cli.executions.watch"),
+        args=(
+            *flags.EXECUTIONS,
+            flags.EXECUTION_IDS,
+            flags.MAX_FAILURES,
+            flags.POLL_INTERVAL,
+            flags.WATCH_TIMEOUT,
+            flags.NDJSON,
+        ),
+        description="Look until all executions of an import are over. Ctrl-C ends the watch, and cancels nothing.",
+        epilog="""\
+exit code: 0 all succeeded, and no more lines failed than --max-failures; 1 not, or too late; 130 Ctrl-C
+
+examples:
+  airflow bulk executions watch 70811
+  airflow bulk executions watch 70811 51000123 51000124 --max-failures 1% --json""",
+    ),
+    ActionCommand(
+        name="cancel",
+        help="cancel executions that have not begun",
+        func=lazy_load_command("airflow_bulk.cli.executions.cancel"),
+        args=(*flags.EXECUTIONS, flags.EXECUTION_IDS, flags.YES, flags.JSON),
+        description="Cancel executions that are PENDING: all of an import, or those that are named. What has begun cannot be\n"
+        "cancelled, and is named.",
+        epilog="""\
+exit code: 0 nothing goes on, 1 something does (or a named execution was over before), 2 no such execution
+
+examples:
+  airflow bulk executions cancel 70811
+  airflow bulk executions cancel 70811 51000123 51000124 --yes""",
+    ),
+)
+
+_BATCHES = (
+    ActionCommand(
+        name="list",
+        help="list batches",
+        func=lazy_load_command("airflow_bulk.cli.batches.list_batches"),
+        args=(flags.PLATFORM, flags.BATCHES_CONN_ID, flags.ORGANISATION_ID, flags.JSON),
+        description="List the batch instances of an organisation, or the batches that an extract/load server holds.\n"
+        "Centrapay's API has no call that lists batches.",
+        epilog="""\
+examples:
+  airflow bulk batches list --platform integration
+  airflow bulk batches list --platform extract-load --json""",
+    ),
+    ActionCommand(
+        name="get",
+        help="show one batch",
+        func=lazy_load_command("airflow_bulk.cli.batches.get"),
+        args=(flags.PLATFORM, flags.BATCH_ID, flags.BATCHES_CONN_ID, flags.JSON),
+        description="Show one batch, and of an integration batch instance its newest runs.",
+        epilog="""\
+examples:
+  airflow bulk batches get --platform integration 1201
+  airflow bulk batches get --platform centrapay 9sdBvJ4rkxBWNUPQWdmHbJ""",
+    ),
+    ActionCommand(
+        name="watch",
+        help="look until a batch is over",
+        func=lazy_load_command("airflow_bulk.cli.batches.watch"),
+        args=(
+            flags.PLATFORM,
+            flags.BATCH_ID,
+            flags.BATCHES_CONN_ID,
+            flags.RUN_ID,
+            flags.MAX_FAILURES,
+            flags.POLL_INTERVAL,
+            flags.WATCH_TIMEOUT,
+            flags.NDJSON,
+        ),
+        description="Look until a batch, or one run of an integration batch instance, is over. Ctrl-C cancels nothing.\n"
+        "The documented extract/load server does not tell success from failure: its 0 means that the batch is finished.",
+        epilog="""\
+exit code: 0 it is good, 1 not, or too late; 130 Ctrl-C
+
+examples:
+  airflow bulk batches watch --platform integration 1201 --execution-id 88001
+  airflow bulk batches watch --platform centrapay 9sdBvJ4rkxBWNUPQWdmHbJ --max-failures 1% --json""",
+    ),
+)
+
 _BATCH = (
     ActionCommand(
         name="compile",
@@ -92,6 +188,12 @@ def get_cli_commands() -> list[CLICommand]:
         CHECK,
         PLAN,
         IMPORT,
+        GroupCommand(name="executions", help="Executions of a document import", subcommands=_EXECUTIONS),
+        GroupCommand(
+            name="batches",
+            help="Batches of mediarithmics (integration), Centrapay and extract/load servers",
+            subcommands=_BATCHES,
+        ),
         GroupCommand(name="batch", help="Extract/load batch definitions", subcommands=_BATCH),
     )
     return [GroupCommand(name="bulk", help="Bulk imports and batches", subcommands=commands)]

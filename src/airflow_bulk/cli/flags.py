@@ -168,3 +168,33 @@ IMPORTING = (
     ),
     YES,
 )
+
+# Watching.
+POLL_INTERVAL = Arg(
+    ("--poll-interval",), help="seconds between two looks at most (default: 30)", default="30", metavar="S"
+)
+WATCH_TIMEOUT = Arg(
+    ("--timeout",), help="seconds after which the watch ends with 1; else it never does", metavar="S"
+)
+EXECUTIONS = (IMPORT_ID, CONN_ID, DATAMART_ID)
+EXECUTION_IDS = Arg(("execution_id",), help="these executions alone", metavar="EXECUTION_ID", nargs="*")
+
+# Batches of the other platforms.
+PLATFORM = Arg(
+    ("--platform",),
+    help="integration (of mediarithmics), centrapay or extract-load",
+    choices=PLATFORMS,
+    required=True,
+)
+BATCHES_CONN_ID = Arg(
+    ("--conn-id",),
+    help="else mediarithmics_default, centrapay_default or extract_load_default",
+    metavar="ID",
+)
+ORGANISATION_ID = Arg(("--organisation-id",), help="for integration; else the connection's", metavar="ID")
+BATCH_ID = Arg(("batch_id",), help="the batch; for integration the instance", metavar="BATCH_ID")
+RUN_ID = Arg(
+    ("--execution-id",),
+    help="for integration: this run; else the newest that is to start by now",
+    metavar="ID",
+)

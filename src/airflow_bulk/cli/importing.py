@@ -20,6 +20,7 @@ from airflow_bulk.cli.stopping import Cancelled, Signals, Stopped, cancel_pendin
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.judging import KeepWaiting, how_many
 from airflow_bulk.platforms.errors import PlatformError
+from airflow_bulk.platforms.mediarithmics.document_import_calls import list_document_imports
 from airflow_bulk.runs.recorded_parts import PartState
 from airflow_bulk.runs.upload.progress import gigabytes
 from airflow_bulk.runs.upload.run import UploadRun
@@ -48,6 +49,8 @@ def import_documents(args: argparse.Namespace, output: Output) -> int:
         output.must_be_able_to_ask()
     hook = opened(MediarithmicsHook(args.conn_id))
     port = hook.document_imports(args.datamart_id)
+    # A token that is refused is better known before hours of checking than after.
+    hook.send(list_document_imports(port.datamart_id, max_results=1))
     with open_record(args.record, _asked(arguments, port)) as record:
         return _Import(args, arguments, hook, port, record, output).run()
 
@@ -139,7 +142,7 @@ class _Import:
             return
         self._told[key] = value
         if key == "import_id":
-            self._output.tell(f"Document import {value}.")
+            self._output.tell(f"Sending into document import {value}.")
 
     # Ends.
 
