@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "sensors": {"links"} | _RUNS,
     # A retry policy decides from the errors of a task; DAG files import it.
     "retrying": {"runs", "platforms"},
-    "cli": _ABOVE,
+    # `airflow bulk emulator` starts it, as the pytest plugin does.
+    "cli": {"emulator"} | _ABOVE,
     # A mistake shared by the client and its judge would not show, so the emulator knows none of the rooms it tests.
     "emulator": set(),
     "pytest_plugin": {"emulator"},

@@ -43,7 +43,7 @@ class _Rejects(RejectFile):
         self._take(source, line, reasons)
 
 
-class Checked:
+class CheckedSource:
     """A source that was checked.
 
     :ivar files: what was found.
@@ -135,7 +135,7 @@ def check(args: argparse.Namespace, output: Output) -> int:
             shown.append({"file": source, "line": line, "reasons": list(reasons)})
         output.line(f"{source}:{line}: {'; '.join(reasons)}")
 
-    checked = Checked(read_check(args), output, take)
+    checked = CheckedSource(read_check(args), output, take)
     totals = checked.check.totals
     output.document(
         {
@@ -161,7 +161,7 @@ def _list_kinds(output: Output, title: str, kinds: Sequence[tuple[str, int]]) ->
         output.line(f"{count:>10,}  {kind}")
 
 
-def _judge(checked: Checked, output: Output) -> int:
+def _judge(checked: CheckedSource, output: Output) -> int:
     if checked.ok:
         return 0
     output.tell(checked.say_refused())
@@ -171,7 +171,7 @@ def _judge(checked: Checked, output: Output) -> int:
 @command
 def plan(args: argparse.Namespace, output: Output) -> int:
     """Print the parts that an import would send."""
-    checked = Checked(read_check(args), output, lambda source, line, reasons: None)
+    checked = CheckedSource(read_check(args), output, lambda source, line, reasons: None)
     # A part without a good line is never sent.
     rows = [
         {

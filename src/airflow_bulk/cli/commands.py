@@ -165,19 +165,38 @@ examples:
     ),
 )
 
+EMULATOR = ActionCommand(
+    name="emulator",
+    help="run the platforms' emulator on this machine",
+    func=lazy_load_command("airflow_bulk.cli.emulator.start"),
+    args=flags.EMULATOR,
+    description="Run the emulator until Ctrl-C, and print the lines that give another shell its connections. The lines hold\n"
+    "no token: they read files that you alone can read. It needs the extra [emulator], and binds loopback only.",
+    epilog="""\
+More options, such as TLS: python -m airflow_bulk.emulator --help
+
+examples:
+  airflow bulk emulator
+  airflow bulk emulator --port 8765 --state ./emulator --start-delay 5 --fault lost_answer:0.1""",
+)
+
 _BATCH = (
     ActionCommand(
         name="compile",
         help="print the nodes, edges and problems of a batch definition",
         func=lazy_load_command("airflow_bulk.cli.batch.compile_file"),
-        args=(_FILE, _DOT, _STRICT),
-        epilog="Ends with 1 if there are problems. Reads the file alone: no connection, no network.",
+        args=(_FILE, _DOT, _STRICT, flags.JSON),
+        epilog="Ends with 1 if there are problems. Reads the file alone: no connection, no network.\n\n"
+        "examples:\n"
+        "  airflow bulk batch compile dags/batches/accounting.yaml\n"
+        "  airflow bulk batch compile accounting.yaml --dot | dot -Tsvg -o accounting.svg",
     ),
     ActionCommand(
         name="snapshot",
         help="write a definition that the server holds to a file, for DAGs to read",
         func=lazy_load_command("airflow_bulk.cli.batch.snapshot"),
-        args=(_BATCH_ID, _CONN_ID, _OUTPUT),
+        args=(_BATCH_ID, _CONN_ID, _OUTPUT, flags.JSON),
+        epilog="examples:\n  airflow bulk batch snapshot 5f2b8c0e9d1a4b7c8e3f6a21 -o dags/batches/accounting.yaml",
     ),
 )
 
@@ -194,6 +213,7 @@ def get_cli_commands() -> list[CLICommand]:
             help="Batches of mediarithmics (integration), Centrapay and extract/load servers",
             subcommands=_BATCHES,
         ),
+        EMULATOR,
         GroupCommand(name="batch", help="Extract/load batch definitions", subcommands=_BATCH),
     )
     return [GroupCommand(name="bulk", help="Bulk imports and batches", subcommands=commands)]

@@ -198,3 +198,26 @@ RUN_ID = Arg(
     help="for integration: this run; else the newest that is to start by now",
     metavar="ID",
 )
+
+# The emulator.
+EMULATOR = (
+    Arg(("--port",), help="0 takes a free one (default)", type=int, default=0, metavar="N"),
+    Arg(("--state",), help="keep the state here; else a temporary folder, removed at the end", metavar="DIR"),
+    Arg(
+        ("--datamart",),
+        help="a datamart on which the token has rights (repeatable; default: 3300)",
+        action="append",
+    ),
+    Arg(("--organisation",), help="their organisation (default: 900)", metavar="ID"),
+    Arg(("--seed",), help="seed of every random choice", type=int, metavar="N"),
+    Arg(
+        ("--fault",),
+        help="a fault, such as lost_answer:0.1 (repeatable; docs/emulator.md has all)",
+        action="append",
+        metavar="SPEC",
+    ),
+    Arg(("--start-delay",), help="seconds from PENDING to RUNNING (default: 0.2)", type=float, metavar="S"),
+    Arg(("--run-seconds",), help="seconds from RUNNING to the end (default: 0.2)", type=float, metavar="S"),
+    Arg(("--no-strict",), help="tolerate what the documentation leaves open", action="store_true"),
+    JSON,
+)
