@@ -78,4 +78,4 @@ def _write_secret(file: Path, value: str) -> None:
 
 def _last(text: str) -> str:
     """The last line of a text: the one that says why."""
-    return (text.strip().splitlines() or ["it has not said why"])[-1]
+    return (text.strip().splitlines() or ["it has not said why"])[-1].rpartition("error: ")[2]
