@@ -132,23 +132,25 @@ def begin(airflow_db: None) -> Iterator[Callable[..., Running]]:
 
 
 class Terminal:
-    """``airflow bulk`` on a terminal of 120 columns."""
+    """``airflow bulk`` on a terminal."""
 
-    def __init__(self, *words: object) -> None:
+    def __init__(self, *words: object, columns: int = 120) -> None:
         self.shown = ""
         self.pid, self._handle = pty.fork()
         if self.pid == 0:
+            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
             os.environ["TERM"] = "xterm"
+            for name in ("COLUMNS", "LINES"):  # set by whoever runs the tests; they would win over the terminal's size
+                os.environ.pop(name, None)
             os.execv(AIRFLOW, [AIRFLOW, "bulk", *map(str, words)])
-        ioctl(self._handle, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
 
     def see(self, text: str) -> str:
         """Read on until a text has been on the screen; returns all that was."""
         until = time.monotonic() + PATIENCE
         while text not in self.shown:
-            assert time.monotonic() < until, self.shown
+            assert time.monotonic() < until, self.shown[-1000:]
             if not self._read():
-                raise AssertionError(f"{text!r} was never shown: {self.shown}")
+                raise AssertionError(f"{text!r} was never shown: {self.shown[-1000:]}")
         return self.shown
 
     def type(self, text: str) -> None:
@@ -164,7 +166,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
-        assert select.select([self._handle], [], [], PATIENCE)[0], self.shown
+        assert select.select([self._handle], [], [], PATIENCE)[0], self.shown[-1000:]
         try:
             found = os.read(self._handle, 65536)
         except OSError:  # how Linux tells the end of a terminal
@@ -179,8 +181,8 @@ def terminal(airflow_db: None) -> Iterator[Callable[..., Terminal]]:
     """``terminal(*words)``: start ``airflow bulk`` on a terminal."""
     with contextlib.ExitStack() as stack:
 
-        def start(*words: object) -> Terminal:
-            shown = Terminal(*words)
+        def start(*words: object, **options: int) -> Terminal:
+            shown = Terminal(*words, **options)
 
             def kill() -> None:
                 if shown.pid:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 
 import pytest
+from cryptography.fernet import Fernet
 from one_task import once, profile, write_profiles
 
 CANARY = "Grace-Hopper-17"
@@ -180,7 +181,9 @@ def test_a_refused_token_is_known_before_anything_is_read(bulk, emulator, source
     assert "answered 403" in bulk("import", source, *TYPE, "--yes", "--datamart-id", "3301").sentence
 
 
-def test_a_connection_in_airflows_database_is_found(begin, airflow, emulator, source):
+def test_a_connection_in_airflows_database_is_found(begin, airflow, emulator, source, monkeypatch):
+    # In the unit test mode each process makes a key of its own.
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     airflow("connections", "delete", "in_database")
     assert airflow("connections", "add", "in_database", "--conn-json", emulator.connection_json()) == 0
     assert begin("import", source, *TYPE, "--conn-id", "in_database", "--yes").end().code == 0

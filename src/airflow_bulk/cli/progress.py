@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Seconds over which a pace is averaged: parts are few and large, so the last ones alone say little.
 PACE_SECONDS = 3600.0
+#: Columns of a terminal below which a bar has to be short.
+WIDE_ENOUGH = 110
 
 
 class Bars(SendingProgress):
@@ -82,7 +84,7 @@ class Bars(SendingProgress):
             return
         self._parts_all, self._parts_done, self._lines = len(parts), 0, 0
         self._begin("Sending", sum(part.body for part in parts), sized=True)
-        self._move(0, f"0 of {how_many(self._parts_all, 'part')}")
+        self._move(0, f"0/{how_many(self._parts_all, 'part')}")
 
     def sent(self, part: Part, execution_id: str) -> None:
         """Count a part that the platform has taken."""
@@ -93,7 +95,7 @@ class Bars(SendingProgress):
         self._lines += part.lines
         self._move(
             part.body,
-            f"{self._parts_done:,} of {how_many(self._parts_all, 'part')}, {_lines(self._lines)}",
+            f"{self._parts_done}/{how_many(self._parts_all, 'part')}, {_lines(self._lines)}",
         )
 
     # What the commands tell.
@@ -109,7 +111,7 @@ class Bars(SendingProgress):
         failed = f", {totals.failed:,} failed" if totals.failed else ""
         self._move(
             0,
-            f"executions: {states or 'none yet'}; {_lines(totals.accepted)} accepted{failed}",
+            f"{states or 'no execution yet'}; {_lines(totals.accepted)} accepted{failed}",
             total=totals.total,
         )
         if self._bar is not None and self._task is not None:
@@ -131,26 +133,10 @@ class Bars(SendingProgress):
         self.close()
         if not self._output.live:
             return
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress
 
-        sizes: list[Any] = []
-        if sized:
-            from rich.progress import DownloadColumn, TransferSpeedColumn
-
-            sizes = [DownloadColumn(), TransferSpeedColumn()]
-        left: list[Any] = []
-        if total:
-            from rich.progress import TimeRemainingColumn
-
-            left = [TextColumn("left"), TimeRemainingColumn()]
         self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            *sizes,
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            *left,
+            *_columns(sized, bool(total), narrow=self._output.console.width < WIDE_ENOUGH),
             console=self._output.console,
             transient=True,
             speed_estimate_period=PACE_SECONDS,
@@ -166,6 +152,36 @@ class Bars(SendingProgress):
             self._bar.update(self._task, advance=by, text=text)
             if total is not None:
                 self._bar.update(self._task, total=total)
+
+
+def _columns(sized: bool, known: bool, *, narrow: bool) -> list[Any]:
+    """The columns of a bar; none of them wraps, since a bar of two lines cannot be read.
+
+    :param sized: bytes are counted.
+    :param known: how much there is.
+    """
+    from rich import progress
+    from rich.table import Column
+
+    def column() -> Column:
+        return Column(no_wrap=True)
+
+    bar = [
+        progress.SpinnerColumn(table_column=column()),
+        progress.TextColumn("{task.description}", table_column=column()),
+        progress.BarColumn(bar_width=6 if narrow else 20, table_column=column()),
+    ]
+    sizes = [
+        progress.DownloadColumn(table_column=column()),
+        progress.TransferSpeedColumn(table_column=column()),
+    ]
+    text = progress.TextColumn("{task.fields[text]}", table_column=column())
+    elapsed = progress.TimeElapsedColumn(table_column=column())
+    left = [
+        progress.TimeRemainingColumn(compact=narrow, table_column=column()),
+        progress.TextColumn("left", table_column=column()),
+    ]
+    return [*bar, *(sizes if sized else []), text, *([] if narrow else [elapsed]), *(left if known else [])]
 
 
 def _lines(count: int) -> str:
