@@ -140,7 +140,10 @@ class Terminal:
         if self.pid == 0:
             ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
             os.environ["TERM"] = "xterm"
-            for name in ("COLUMNS", "LINES"):  # set by whoever runs the tests; they would win over the terminal's size
+            for name in (
+                "COLUMNS",
+                "LINES",
+            ):  # set by whoever runs the tests; they would win over the terminal's size
                 os.environ.pop(name, None)
             os.execv(AIRFLOW, [AIRFLOW, "bulk", *map(str, words)])
 

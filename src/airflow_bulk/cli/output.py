@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Exit codes, besides 0.
 NOT_GOOD, WRONG_USE, INTERRUPTED = 1, 2, 130
+#: Its warnings name records of Centrapay by ids that stand in lines: right in a task's log, too much for a shell's output.
+NAMES_RECORDS = "airflow_bulk.runs.centrapay_batch.judgement"
 #: Columns of a table where nobody looks at a terminal.
 WIDE = 200
 
@@ -134,6 +136,8 @@ class _Telling(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == NAMES_RECORDS:
+            return
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         self._output.tell(prefix + record.getMessage())
 
