@@ -53,7 +53,7 @@ def test_a_person_is_asked_before_anything_is_sent(terminal, emulator, source, a
     seen = terminal("import", source, *TYPE)
     shown = seen.see("[y/N]")
     assert "Send 1,000 USER_PROFILE lines in 1 part (" in shown
-    assert "to datamart 3300 over connection mediarithmics_default?" in shown.replace("\r\n", "")
+    assert "to datamart 3300 over connection mediarithmics_default?" in shown.replace("\r\n", " ")
     assert emulator.imports() == []
     seen.type(answer)
     assert seen.end() == code
@@ -76,7 +76,7 @@ def test_ctrl_c_under_a_bar_cancels(terminal, emulator, source, states):
     seen.see("21 pending")
     seen.type("\x03")
     assert seen.end() == 130
-    assert "21 executions cancelled. Nothing goes on." in seen.shown.replace("\r\n", "")
+    assert "21 executions cancelled. Nothing goes on." in seen.shown.replace("\r\n", " ")
     assert set(states()) == {"CANCELED"}
 
 

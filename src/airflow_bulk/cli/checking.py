@@ -150,7 +150,7 @@ def check(args: argparse.Namespace, output: Output) -> int:
         output.line(f"... and {left_out:,} more rejected lines; --all prints them all.")
     _list_kinds(output, "Rejected, by reason:", totals.reasons.most_common(KINDS))
     _list_kinds(output, "Hints (such lines are sent):", totals.hints.most_common(KINDS))
-    output.line(checked.say_counts())
+    output.sentence(checked.say_counts())
     return _judge(checked, output)
 
 
@@ -194,5 +194,5 @@ def plan(args: argparse.Namespace, output: Output) -> int:
         "bytes": "right",
     }
     output.table(titles, [list(row.values()) for row in rows])
-    output.line(checked.say_counts())
+    output.sentence(checked.say_counts())
     return _judge(checked, output)

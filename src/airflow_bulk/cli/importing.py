@@ -121,7 +121,8 @@ class _Import:
     def _introduce(self) -> None:
         type_, place = self._arguments.document_type, f"datamart {self._datamart}, connection {self._conn_id}"
         self._output.tell(f"Import of {type_} into {place}.")
-        self._output.tell(f"{HOLDS} {WITH_RECORD if self._args.record else WITHOUT_RECORD}")
+        self._output.tell(HOLDS)
+        self._output.tell(WITH_RECORD if self._args.record else WITHOUT_RECORD)
 
     def _ask(self, parts: Sequence[Part]) -> None:
         if self._args.yes:
@@ -149,7 +150,7 @@ class _Import:
     def _tell_result(self, result: dict[str, Any]) -> None:
         self._output.document({"ok": True, **result})
         if result["import_id"] is None:
-            self._output.line(
+            self._output.sentence(
                 f"Nothing to send: {result['lines_read']:,} lines read, {result['lines_rejected']:,} rejected."
             )
             return
@@ -159,7 +160,7 @@ class _Import:
             if accepted is not None
             else f"{result['lines_read'] - result['lines_rejected']:,} sent, not waited for"
         )
-        self._output.line(
+        self._output.sentence(
             f"Document import {result['import_id']}: {result['lines_read']:,} lines read = {result['lines_rejected']:,} rejected + "
             f"{counted}. {how_many(result['parts'], 'part')}, {gigabytes(result['bytes'])}, {result['seconds']:.1f} s."
         )
@@ -185,8 +186,8 @@ class _Import:
             text += f" The same command with --record {self._args.record} goes on."
         else:
             cancelled = self._cancel(signals)
-            text += f" {cancelled.say('Nobody goes on with it, so')}" if cancelled else ""
-            details |= cancelled.report() if cancelled else {}
+            text += f" {cancelled.say('Nobody goes on with it, so')}{self._later(cancelled)}"
+            details |= cancelled.report()
         return Ended(text, ended.code or NOT_GOOD, **details)
 
     def _stopped(self, stopped: Stopped, signals: Signals) -> Ended:
@@ -205,12 +206,20 @@ class _Import:
             cancelled.say(f"Document import {import_id}")
             + f" {sent} of {how_many(every, 'part')} had been sent."
         )
+        text += self._later(cancelled)
         if self._args.record:
             text += f" The same command with --record {self._args.record} goes on."
         return Ended(text, stopped.code, stopped=True, import_id=import_id, **cancelled.report())
 
+    def _later(self, cancelled: Cancelled) -> str:
+        """What a person can do about executions that may still be PENDING."""
+        if not cancelled.pending and not cancelled.unproved:
+            return ""
+        return f" To cancel them later: airflow bulk executions cancel {self._work.import_id}."
+
     def _cancel(self, signals: Signals) -> Cancelled:
         """Cancel everything of this import that is PENDING: nothing else feeds it."""
+        self._output.tell("Looking for what can be cancelled.")
         unanswered = bool(self._work.recorded.in_state(PartState.COMMIT))
         with Bars(self._output) as bars:
             return cancel_pending(

@@ -1,7 +1,7 @@
 """How a command speaks: results on standard output, everything else on standard error, and an exit code.
 
 With ``--json`` there is one JSON document on standard output and nothing else (``watch``: one a line). Airflow's console
-logs go to standard output (airflow.md section 0), and so may any library's; so while a command runs, whatever is written
+logs go to standard output (airflow.md section 8.6), and so may any library's; so while a command runs, whatever is written
 there by others goes to standard error.
 """
 
@@ -13,7 +13,9 @@ import io
 import json
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -65,6 +67,10 @@ class Output:
         else:
             print(text, file=self._stdout, flush=True)
 
+    def sentence(self, text: str) -> None:
+        """Print a sentence of the result, broken between words where a person reads it."""
+        self.line(_fold(text, shutil.get_terminal_size().columns) if self.live else text)
+
     def document(self, content: Mapping[str, Any]) -> None:
         """Print a JSON document in one line; nothing without ``--json``."""
         if self.as_json:
@@ -73,10 +79,14 @@ class Output:
     def tell(self, text: str) -> None:
         """Print a message on standard error."""
         with contextlib.suppress(OSError):  # the terminal may be gone, and what is to be done goes on
-            if self.bar is not None and sys.stderr.isatty():
-                self.bar.print(text, soft_wrap=True)
-            else:
+            if not sys.stderr.isatty():
                 print(text, file=sys.stderr, flush=True)
+                return
+            folded = "\n".join(_fold(line, shutil.get_terminal_size().columns) for line in text.splitlines())
+            if self.bar is not None:
+                self.bar.print(folded, soft_wrap=True)
+            else:
+                print(folded, file=sys.stderr, flush=True)
 
     def table(self, titles: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table for a person.
@@ -100,8 +110,18 @@ class Output:
         :raises Ended: there is nobody to ask.
         """
         self.must_be_able_to_ask()
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(
+            _fold(f"{question} [y/N]", shutil.get_terminal_size().columns),
+            end=" ",
+            file=sys.stderr,
+            flush=True,
+        )
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _fold(line: str, columns: int) -> str:
+    """Break a sentence between words, and never a path or an address."""
+    return textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
 
 
 def make_table(titles: Mapping[str, str], rows: Sequence[Sequence[object]]) -> Any:
@@ -215,7 +235,7 @@ def _own_stdout() -> Iterator[TextIO]:
 def _metastore() -> Iterator[None]:
     """Let connections come from Airflow's database, too, as Airflow's own command `airflow connections get` does.
 
-    Outside of a task, Airflow looks for them in the environment and in secrets backends alone.
+    Outside of a task, Airflow looks for them in the environment and in secrets backends alone (airflow.md section 8.6).
     """
     name = "_AIRFLOW_PROCESS_CONTEXT"
     before = os.environ.get(name)
