@@ -122,6 +122,17 @@ def test_results_alone_are_on_standard_output(begin, emulator, tmp_path, monkeyp
     assert (said.code, set(said.document)) == (1, {"ok", "error"})
 
 
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_whoever_reads_may_stop_reading(begin, tmp_path, how):
+    path = tmp_path / "bad.ndjson"
+    path.write_text('{"operation":"UPSERT"}\n' * 20_000)
+    running = begin("check", path, "--document-type", "USER_PROFILE", "--all", *how)
+    assert running.process.stdout.read(10)
+    running.process.stdout.close()
+    assert running.process.wait(60) == 1
+    assert "Traceback" not in running.process.stderr.read()
+
+
 def test_batch_compile_and_snapshot_as_json(bulk, bulk_emulator, monkeypatch, tmp_path):
     from airflow_bulk.emulator.extract_load_handle import ExtractLoadEmulator
     from airflow_bulk.hooks.extract_load import ExtractLoadHook

@@ -35,6 +35,11 @@ from airflow_bulk.platforms.errors import Forbidden
             "The source holds no line. Nothing was sent, and a retry is left out: say on_empty='skip' or 'ok'.",
             "The source holds no line.",
         ),
+        (
+            "No datamart: give datamart_id, or set the field datamart_id of connection 'x'.",
+            "No datamart: give --datamart-id, or set the field datamart_id of connection 'x'.",
+        ),
+        ("datamart_id must be made of digits.", "--datamart-id must be made of digits."),
         ("x.csv: say SendingOptions(check_extension=False).", "x.csv: say --no-check-extension."),
         ("Clear the task to look again.", "Clear the task to look again."),
     ],

@@ -157,6 +157,36 @@ def test_without_a_terminal_yes_must_be_said(bulk, emulator, source, monkeypatch
     assert emulator.requests() == []
 
 
+def test_a_template_is_refused(bulk, emulator, source):
+    said = bulk("import", source, "--document-type", "USER_PROFILE", "--name", "May {{ ds }}", "--yes")
+    assert (said.code, said.sentence) == (
+        2,
+        "--name holds a template, 'May {{ ds }}', and nothing renders it at a shell.",
+    )
+    assert emulator.imports() == []
+
+
+def test_a_folder_for_rejects_that_cannot_be_is_one_sentence(bulk, emulator, tmp_path):
+    path = tmp_path / "profiles.ndjson"
+    write_profiles(path, 10, bad=(1,))
+    said = bulk("import", path, *TYPE, "--max-failures", "1", "--rejects-path", path / "under", "--yes")
+    assert said.code == 1
+    assert said.err.splitlines()[-1].startswith(
+        f"--rejects-path {path / 'under'}: no file can be written there"
+    )
+
+
+def test_rejected_lines_are_kept_where_asked(bulk, emulator, tmp_path):
+    path = tmp_path / "profiles.ndjson"
+    write_profiles(path, 10, bad=(1,))
+    said = bulk(
+        "import", path, *TYPE, "--max-failures", "1", "--rejects-path", tmp_path / "bad", "--yes", "--json"
+    )
+    (kept,) = (tmp_path / "bad").iterdir()
+    assert said.document["rejects_uri"] == str(kept)
+    assert [json.loads(line)["line"] for line in kept.read_text().splitlines()] == [1]
+
+
 # Connections.
 
 

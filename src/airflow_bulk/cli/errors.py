@@ -17,6 +17,9 @@ _OF_TASKS = re.compile(
 _CLAUSE = re.compile(r"(?<=[.!?]) (?=[A-Z0-9(])|(?<=;) ")
 #: Options of an operator as options of a command.
 _OPTION = re.compile(r"SendingOptions\((\w+)(?:=(\w+))?\)")
+_NAME = re.compile(
+    r"\b(rejects_path|spool_dir|max_part_bytes)\b|(?<=\bgive )(datamart_id|organisation_id)\b|^datamart_id\b"
+)
 _ARGUMENT = re.compile(r"\b(on_empty|on_source_change|max_failures|max_deletions)=('?)([\w.%]+)\2")
 
 
@@ -49,6 +52,7 @@ def for_a_shell(text: str) -> str:
     said = " ".join(kept) or text
     said = re.sub(r"[;,:]$", ".", said)
     said = _OPTION.sub(_option, said)
+    said = _NAME.sub(lambda found: flag_of(found[0]), said)
     said = said.replace("the worker's folder", "the current folder")
     return _ARGUMENT.sub(lambda found: f"{flag_of(found[1])} {found[3]}", said)
 

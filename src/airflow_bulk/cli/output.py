@@ -188,9 +188,7 @@ def _run(
     except KeyboardInterrupt:
         ended = Ended("Stopped.", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the output has seen enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return NOT_GOOD
+        return NOT_GOOD  # whoever read the output has seen enough, as `head` does
     except Exception as error:  # noqa: BLE001  (a person at a terminal gets a sentence, whatever it is)
         ended = ended_by(error)
     if ended.text:
@@ -221,8 +219,12 @@ def _own_stdout() -> Iterator[TextIO]:
                 yield given
                 return
             os.dup2(2, 1)
-            with os.fdopen(os.dup(ours), "w", encoding=given.encoding, errors="backslashreplace") as stdout:
+            stdout = os.fdopen(os.dup(ours), "w", encoding=given.encoding, errors="backslashreplace")
+            try:
                 yield stdout
+            finally:
+                with contextlib.suppress(BrokenPipeError):  # whoever read it has seen enough
+                    stdout.close()
     finally:
         if ours is not None:
             os.dup2(ours, 1)

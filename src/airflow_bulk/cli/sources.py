@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_bulk.arguments import SendingOptions, UploadArguments
+from airflow_bulk.arguments import ArgumentError, SendingOptions, UploadArguments, is_template
 from airflow_bulk.runs.document_import.arguments import read_arguments
 
 if TYPE_CHECKING:
@@ -48,7 +48,13 @@ def read_check(args: argparse.Namespace) -> UploadArguments:
 
 
 def _given(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
-    """An operator's arguments by name. Each invocation of a command is a new try that a person began."""
+    """An operator's arguments by name. Each invocation of a command is a new try that a person began.
+
+    :raises ArgumentError: one holds a template, which nothing renders here.
+    """
+    for name, value in vars(args).items():
+        if is_template(value):
+            raise ArgumentError(name, f"holds a template, {value!r}, and nothing renders it at a shell")
     return {
         "source": args.file,
         "document_type": args.document_type,
