@@ -140,6 +140,22 @@ def test_cancel_of_some(bulk, emulator, made, ids, states):
     assert [ids[n] for n, state in enumerate(states()) if state == "CANCELED"] == [ids[2], ids[4]]
 
 
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_cancelling_is_answered_before_it_is_obeyed(
+    begin, emulator, made, states, until, presses
+):
+    emulator.fault("slow", answer_delay=1.0, method="POST", path="/action$")
+    running = begin("executions", "cancel", made, "--yes", "--json")
+    until(lambda: any(one["path"].endswith("/action") for one in emulator.requests()))
+    for text in ("Still cancelling", "Leaving")[:presses]:
+        running.signal()
+        running.hear(text)
+    said = running.end()
+    # The six cancels were on their way together, so they are waited for in either case.
+    assert set(states()) == {"CANCELED"}
+    assert (said.code, len(said.document["cancelled"])) == (0, 6)
+
+
 def test_cancel_of_what_is_over_is_fine_unless_it_was_named(bulk, emulator, made, ids):
     for one in ids:
         emulator.change_execution(one, end=True)

@@ -107,8 +107,8 @@ def test_a_second_one_is_answered_and_breaks_nothing_off(begin, emulator, source
 
 def test_a_third_one_leaves_and_says_what_is_pending(begin, emulator, source, states):
     emulator.settings(start_delay=1000)
-    emulator.fault("slow", answer_delay=2.0, **CANCEL)
-    running = importing(begin, source, "--max-part-bytes", "1000")
+    emulator.fault("slow", answer_delay=1.0, **CANCEL)
+    running = importing(begin, source, "--max-part-bytes", "1000", "--json")
     running.hear("Waiting: ")
     running.signal()
     running.hear("Cancelling ")
@@ -117,8 +117,13 @@ def test_a_third_one_leaves_and_says_what_is_pending(begin, emulator, source, st
     running.signal()
     said = running.end()
     assert said.code == 130
-    assert "STILL PENDING, so their lines will be imported: " in said.err
-    assert "PENDING" in states()
+    pending = [
+        one["id"] for one in emulator.executions(emulator.imports()[0]["id"]) if one["status"] == "PENDING"
+    ]
+    assert said.document["pending"] == pending[::-1]
+    assert len(pending) > 20
+    assert f"STILL PENDING, so their lines will be imported: {pending[-1]}, " in said.err
+    assert said.err.rstrip().endswith(f"airflow bulk executions cancel {emulator.imports()[0]['id']}.")
 
 
 def test_a_refused_cancel_is_named(begin, emulator, source, states):

@@ -10,7 +10,7 @@ from airflow_bulk.cli.connecting import opened
 from airflow_bulk.cli.errors import Ended
 from airflow_bulk.cli.output import NOT_GOOD, WRONG_USE, Output, command
 from airflow_bulk.cli.progress import Bars
-from airflow_bulk.cli.stopping import Signals, Stopped, cancel_pending
+from airflow_bulk.cli.stopping import Signals, cancel_pending
 from airflow_bulk.cli.watching import View, times, watch_until_over
 from airflow_bulk.hooks.executions import UploadExecutions, newest_first
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -139,15 +139,7 @@ def cancel(args: argparse.Namespace, output: Output) -> int:
 def _cancel(executions: UploadExecutions, pending: set[str], output: Output) -> list[str]:
     with Signals() as signals, Bars(output) as bars:
         bars.counting("Cancelling", len(pending))
-        try:
-            found = cancel_pending(executions, pending, tell=bars.count, signals=signals)
-        except Stopped as stopped:
-            bars.close()
-            raise Ended(
-                f"Stopped while cancelling: the list says what is still PENDING (airflow bulk executions list "
-                f"{executions.import_id}).",
-                stopped.code,
-            ) from None
+        found = cancel_pending(executions, pending, tell=bars.count, signals=signals)
     if found.unproved:
         raise Ended(
             f"{len(found.cancelled):,} cancelled. Whether others were is not proved: {found.unproved}."

@@ -112,6 +112,8 @@ class _Import:
                 time.sleep(outcome.seconds)
                 outcome = run.advance()
         except Exception as error:  # noqa: BLE001  (said by the caller; first, nothing may be left behind)
+            if signals.number:  # what a library made of the interruption
+                raise Stopped(signals.number) from None
             self._bars.close()
             raise self._failed(error, signals) from None
         return outcome
