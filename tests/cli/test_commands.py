@@ -59,6 +59,14 @@ def test_each_has_examples_that_its_parser_takes_and_json(words, capsys):
         assert example.strip() in shown
 
 
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_fits_a_terminal(words):
+    command = ALL[words]
+    lines = (command.description or "").splitlines() + command.epilog.splitlines()
+    assert [line for line in lines if len(line) > 110] == []
+    assert [one.kwargs["help"] for one in command.args if len(one.kwargs["help"]) > 90] == []
+
+
 def test_airflow_loads_nothing_but_the_words():
     code = (
         "import sys, airflow.cli.cli_config\n"

@@ -21,7 +21,7 @@ CHECK = ActionCommand(
     description="Check every line by the rules of its document type, as an import does before it sends anything.\n"
     "Prints where rejected lines are, and why; never what they hold. No connection, no network for local files.",
     epilog="""\
-exit code: 0 an import would send the rest, 1 too many rejected lines or the source is refused whole, 2 wrong use
+exit code: 0 an import would send the rest, 1 it would send nothing, 2 wrong use
 
 examples:
   airflow bulk check profiles.ndjson --document-type USER_PROFILE
@@ -52,18 +52,18 @@ IMPORT = ActionCommand(
 Import files into a new document import, outside of any DAG, by the code of ImportDocumentsOperator.
 
 Which promises hold:
-  yes  Everything is accounted for: read = rejected + accepted + failed, or the command fails and says by how much.
-  yes  What Ctrl-C (or SIGTERM) stops is cancelled: no execution stays PENDING. What has begun is named, and goes on.
-  yes  A lost answer is looked up before anything is sent again: no part is imported twice by one run of the command.
-  only with --record FILE: a killed process goes on, when the same command runs again; no line is lost, none goes twice.
-  no   Nothing cancels what a killed process has sent, before the same command runs again.
-  no   Nobody retries. Waiting takes this process; a DAG waits for free.""",
+  yes  Everything is accounted for, or the command fails and says by how much.
+  yes  Ctrl-C and SIGTERM cancel what is PENDING; what has begun goes on, and is named.
+  yes  A lost answer is looked up first: one run of the command imports no part twice.
+  with --record FILE: a killed process goes on when the same command runs again.
+  no   What a killed process has sent is not cancelled.
+  no   Nothing is retried, and waiting takes this process. A DAG retries, and waits for free.""",
     epilog="""\
 exit code: 0 all is well, 1 not (said in one sentence), 2 wrong use, 130 stopped by Ctrl-C
 
 examples:
   airflow bulk import profiles.ndjson --document-type USER_PROFILE --name 'Profiles of May'
-  airflow bulk import 'export/*.gz' --document-type USER_ACTIVITY --name May --max-failures 0.1% --workers 2 --yes
+  airflow bulk import 'export/*.gz' --document-type USER_PROFILE --name May --max-failures 0.1% --yes
   airflow bulk import big.ndjson --document-type USER_PROFILE --name Big --record big.record
   airflow bulk import gone.ndjson --document-type USER_POINTS_DELETION --name Gone \\
     --allow-deletion USER_POINTS_DELETION --max-deletions 500""",

@@ -133,7 +133,7 @@ IMPORTING = (
     Arg(("--max-deletions",), help="with more lines nothing is sent, for types that delete", metavar="N"),
     Arg(
         ("--record",),
-        help="keep the record in FILE: the same command with the same FILE goes on, also after a kill",
+        help="a file: the same command with it goes on, also after a kill",
         metavar="RECORD",
     ),
     Arg(
@@ -144,7 +144,7 @@ IMPORTING = (
     ),
     Arg(
         ("--resend-failed-parts",),
-        help="send a part again whose execution FAILED or was LOST, though lines of it may have been taken",
+        help="send a part again that FAILED or was LOST; lines of it may go twice",
         action="store_true",
     ),
     Arg(("--no-wait",), help="end when everything is sent; nothing is judged then", action="store_true"),
