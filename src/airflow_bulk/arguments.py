@@ -43,6 +43,7 @@ class ArgumentError(ValueError):
             f"{field} {problem}. Nothing was sent; a retry cannot help until the DAG is changed."
         )
         self.field = field
+        self.problem = problem
 
 
 def is_template(value: object) -> bool:

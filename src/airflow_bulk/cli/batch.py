@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from airflow.sdk import conf
 
+from airflow_bulk.cli.output import Output, command
 from airflow_bulk.extract_load import BatchDefinitionError, BatchGraph, compile_batch, load_definition
 from airflow_bulk.judging import how_many
+
+if TYPE_CHECKING:
+    import argparse
 
 #: What the server fills in; a definition without it can be stored anew.
 _SERVER_FIELDS = ("id", "_id", "__v", "created_at", "finished_at", "status", "errors")
 
 
-def compile_file(args: argparse.Namespace) -> None:
+@command
+def compile_file(args: argparse.Namespace, output: Output) -> None:
     """Print a definition's nodes, edges and warnings; end with 1 and all problems if it has any."""
     path = Path(args.file).resolve()
     _import_as_dags_do(path.parent)
     try:
         graph = compile_batch(load_definition(path), strict=args.strict)
     except BatchDefinitionError as error:
-        raise SystemExit(_complain(error)) from None
+        raise SystemExit(_complain(error, output)) from None
     except OSError as error:
-        raise SystemExit(f"{args.file}: {error.strerror}") from None
+        raise _end(f"{args.file}: {error.strerror}", output) from None
     except UnicodeDecodeError as error:
-        raise SystemExit(f"{args.file}: not UTF-8: {error.reason} at byte {error.start}") from None
+        raise _end(f"{args.file}: not UTF-8: {error.reason} at byte {error.start}", output) from None
     for line in _dot(graph) if args.dot else _listing(graph):
-        print(line)
+        output.line(line)
+    output.document(
+        {
+            "ok": True,
+            "nodes": list(graph.order),
+            "edges": [list(edge) for edge in sorted(graph.edges)],
+            "warnings": [str(warning) for warning in graph.warnings],
+        }
+    )
     for warning in graph.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def snapshot(args: argparse.Namespace) -> None:
+@command
+def snapshot(args: argparse.Namespace, output: Output) -> None:
     """Write a remote definition to a file; say at once what is wrong with it."""
     from airflow.sdk.exceptions import AirflowException
 
@@ -51,14 +64,20 @@ def snapshot(args: argparse.Namespace) -> None:
         path.write_text(_text(definition, path.suffix.lower()), encoding="utf-8")
     except (PlatformError, AirflowException, ValueError) as error:
         where = f"batch {args.batch_id} over connection {args.conn_id}"
-        raise SystemExit(f"{where}: {error}\n{path} was not written.") from None
+        raise _end(f"{where}: {error}\n{path} was not written.", output) from None
     except OSError as error:
-        raise SystemExit(f"{path}: {error.strerror}") from None
-    print(f"{path}: {how_many(len(definition.get('jobs') or []), 'job')}")
+        raise _end(f"{path}: {error.strerror}", output) from None
+    jobs = len(definition.get("jobs") or [])
+    output.line(f"{path}: {how_many(jobs, 'job')}")
+    problems: list[str] = []
     try:
         compile_batch(load_definition(path.resolve()))
     except BatchDefinitionError as error:
-        _complain(error)
+        problems = [str(one) for one in error.problems]
+        print(error, file=sys.stderr)
+    output.document(
+        {"ok": True, "batch_id": args.batch_id, "file": str(path), "jobs": jobs, "problems": problems}
+    )
 
 
 def _import_as_dags_do(folder: Path) -> None:
@@ -93,6 +112,13 @@ def _text(definition: Mapping[str, Any], suffix: str) -> str:
     return json.dumps(definition, indent=2, ensure_ascii=False) + "\n"
 
 
-def _complain(error: BatchDefinitionError) -> int:
+def _complain(error: BatchDefinitionError, output: Output) -> int:
     print(error, file=sys.stderr)
+    output.document({"ok": False, "error": str(error), "problems": [str(one) for one in error.problems]})
     return 1
+
+
+def _end(text: str, output: Output) -> SystemExit:
+    """How the command ends where there is nothing to show: Python prints the text, with exit code 1."""
+    output.document({"ok": False, "error": text})
+    return SystemExit(text)

@@ -77,6 +77,7 @@ class UploadGate:
     :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).
     :param deadline: seconds since 1970 after which no part begins.
     :param on_execution: told the id of each execution, and its organisation, as soon as it is recorded.
+    :param progress: told how far the work has come; None tells the log.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class UploadGate:
         recording: bool,
         deadline: float,
         on_execution: Callable[[str, str | None], None],
+        progress: SendingProgress | None = None,
     ) -> None:
         self.recorded = recorded
         self._port = port
@@ -96,7 +98,7 @@ class UploadGate:
         self._without_credentials = without_credentials
         self.checked_parts: list[Part] = []
         self.totals = CheckTotals()
-        self.progress = SendingProgress()
+        self.progress = progress or SendingProgress()
         self._recording = recording
         self._on_execution = on_execution
         self._sendings: Counter[int] = Counter()

@@ -26,7 +26,7 @@ def gigabytes(count: float) -> str:
 
 
 class SendingProgress:
-    """Tells how far checking and sending have come."""
+    """Tells how far checking and sending have come, in the log. A subclass may tell it in another way."""
 
     def __init__(self) -> None:
         #: Told how far checking or sending is, at every part.
@@ -39,6 +39,20 @@ class SendingProgress:
         self._total_parts = 0
         self._total_bytes = 0
         self._total_is_source = False
+
+    def checking(self, source_bytes: int) -> None:
+        """Begin to check the whole source.
+
+        :param source_bytes: bytes to read; 0 where that is not known.
+        """
+        return
+
+    def before_sending(self, parts: Sequence[Part]) -> None:
+        """Everything is checked and good enough, and nothing has left; not called with ``overlap``.
+
+        :raises Exception: whatever is raised here ends the work, and nothing is sent.
+        """
+        return
 
     def sending(self, parts: Sequence[Part]) -> None:
         """Begin to send these."""

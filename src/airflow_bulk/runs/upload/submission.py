@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.upload.progress import SendingProgress
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class UploadSubmission:
     :param push: pushes a value to XCom as soon as it is known.
     :param existing: the import to upload into; None creates one.
     :param console_url: how a person finds the import; None where the platform has no console.
+    :param progress: told how far the work has come, and before anything is sent; None tells the log.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
     """
@@ -81,6 +83,7 @@ class UploadSubmission:
         push: Callable[[str, Any], None],
         existing: ExistingImport | None = None,
         console_url: ConsoleUrl | None = None,
+        progress: SendingProgress | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
@@ -101,6 +104,7 @@ class UploadSubmission:
         self._identity = identity
         self._push = push
         self._console_url = console_url
+        self._progress = progress
         self._baseline = ""
         self._fingerprint = ""
         self._unrecorded = False
@@ -186,6 +190,7 @@ class UploadSubmission:
             recording=overlap,
             deadline=self.started + self.args.timeout,
             on_execution=self._note_execution,
+            progress=self._progress,
         )
         gate.progress.show = lambda state: self.show_now(sending_state(self.recorded.entries, state))
         return gate
@@ -212,6 +217,7 @@ class UploadSubmission:
         if self.args.sending.overlap and not self._unrecorded:
             self._check_and_send(pool, gate, found, files, whole=rejects is not None)
         else:
+            gate.progress.checking(planning.bytes_to_read(files, ()))
             planning.check_all_before_sending(pool, gate)
             if self.plan is None:
                 self.recorded.forget()  # else an earlier try with overlap has sent parts: they stay recorded
@@ -229,6 +235,8 @@ class UploadSubmission:
                 self.record.hold()
                 self.cancel(sorted(self.live), CANCEL_SECONDS)
             raise
+        if found.lines_to_send and not self.args.sending.overlap:
+            gate.progress.before_sending(parts)
         self.plan = found
         if not found.lines_to_send:
             return False
@@ -352,6 +360,7 @@ class UploadSubmission:
             if files:
                 with planning.open_pool(self.args, files, rejects) as pool:
                     self._pool = pool
+                    gate.progress.checking(planning.bytes_to_read(files, ()))
                     planning.check_all_before_sending(pool, gate)
                 planning.still_the_same(self.args, files)
             found.add_up(gate.all_parts())

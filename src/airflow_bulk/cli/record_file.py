@@ -1,0 +1,109 @@
+"""The record of an import outside of any DAG: the same one that a task keeps, in a file, or in memory.
+
+The file is a SQLite database: a write that returned survives a kill, and one process at a time holds the file, so that no
+earlier run of the command can act beside this one. That is what Airflow's task state gives a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_bulk.cli.errors import Ended
+from airflow_bulk.judging import name_ids
+from airflow_bulk.runs.record import Record
+
+#: What a record of this command holds besides the run's own keys.
+BEGUN = "command"
+
+
+class FileStore:
+    """Values by key, as Airflow's task state keeps them.
+
+    :param database: open, and held by this process alone.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        database.execute("CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a stored value."""
+        row = self._database.execute("SELECT value FROM record WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
+        """Store a value; when this returns, it survives a kill. A file keeps it for as long as the file is there."""
+        self._database.execute(
+            "INSERT INTO record VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, json.dumps(value)),
+        )
+
+
+@contextlib.contextmanager
+def open_record(file: str | None, asked: Mapping[str, Any]) -> Iterator[Record]:
+    """Give the record of this import: of the file, or a new one in memory.
+
+    Each run of the command is what a clear by a person is to a task: it goes on where the last one stopped, with a new
+    deadline, and judges by today's ``--max-failures``. The caller's ``on_clear`` must be ``"keep"``.
+
+    :param file: the file; None keeps the record in memory alone.
+    :param asked: what the import is, which must be the same over all runs.
+    :raises Ended: the file holds another import, is in use, or is no record.
+    """
+    try:
+        with contextlib.closing(_open(file)) as database:
+            store = FileStore(database)
+            begun = _begin(store, asked, file)
+            identity = SimpleNamespace(
+                dag_id="airflow bulk import", run_id=begun["id"], task_id="import", map_index=-1
+            )
+            number = int(begun["runs"])
+            yield Record(store, max_tries=number, clear_number=number, try_number=number, identity=identity)
+    except sqlite3.Error as error:
+        held = "locked" in str(error)
+        raise Ended(
+            f"--record {file}: another run of this command uses it."
+            if held
+            else f"--record {file}: cannot be used as a record ({error})."
+        ) from None
+
+
+def _open(file: str | None) -> sqlite3.Connection:
+    if file is not None:
+        # It names files and counts, no lines; still nobody else's business.
+        with contextlib.suppress(FileExistsError):
+            Path(file).touch(mode=0o600, exist_ok=False)
+    database = sqlite3.connect(file or ":memory:", timeout=1.0, isolation_level=None)
+    # The lock is kept from the first access to the end of the process, and ends with it, however it ends.
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("BEGIN EXCLUSIVE")
+    database.execute("COMMIT")
+    return database
+
+
+def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict[str, Any]:
+    begun: dict[str, Any] = store.get(BEGUN) or {
+        "id": uuid.uuid4().hex,
+        "runs": 0,
+        "asked": dict(asked),
+        "at": time.time(),
+    }
+    if other := [name for name, value in asked.items() if begun["asked"].get(name) != value]:
+        raise Ended(
+            f"--record {file}: it is the record of another import, which differs in {name_ids(other)}. "
+            "Name another file to begin a new import.",
+            2,
+        )
+    begun["runs"] += 1
+    store.set(BEGUN, begun)
+    return begun

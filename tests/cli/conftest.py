@@ -1,0 +1,221 @@
+"""``airflow bulk ...`` as a person types it: in this process, in one of its own, or on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_bulk.emulator.handle import Emulator
+
+AIRFLOW = str(Path(sys.executable).parent / "airflow")
+PATIENCE = 120.0
+
+
+@dataclass
+class Said:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        (line,) = self.out.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    @property
+    def sentence(self) -> str:
+        """The one line on standard error."""
+        (line,) = self.err.splitlines()
+        return line
+
+
+@pytest.fixture
+def emulator(bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator behind the default connection; executions are over at once."""
+    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
+    bulk_emulator.settings(start_delay=0, run_seconds=0)
+    return bulk_emulator
+
+
+@pytest.fixture
+def bulk(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """``bulk(*words)``: run ``airflow bulk`` in this process, through Airflow's own parser."""
+    from airflow.cli.cli_parser import get_parser
+
+    def call(*words: object) -> Said:
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            args = get_parser().parse_args(["bulk", *map(str, words)])
+            args.func(args)
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return Said(code, out, err)
+
+    return call
+
+
+class Running:
+    """``airflow bulk`` in a process of its own."""
+
+    def __init__(self, *words: object) -> None:
+        self.process = subprocess.Popen(
+            [AIRFLOW, "bulk", *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def signal(self, number: int = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+
+    def hear(self, text: str) -> str:
+        """Read standard error up to a line that holds a text."""
+        assert self.process.stderr is not None
+        heard = ""
+        for line in self.process.stderr:
+            heard += line
+            if text in line:
+                return heard
+        raise AssertionError(f"{text!r} was never said: {heard}")
+
+    def end(self) -> Said:
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return Said(self.process.returncode, out, err)
+
+
+@pytest.fixture
+def airflow(airflow_db: None) -> Callable[..., int]:
+    """``airflow(*words)``: a command of Airflow's own; returns its exit code."""
+
+    def call(*words: str) -> int:
+        return subprocess.run([AIRFLOW, *words], capture_output=True, check=False).returncode
+
+    return call
+
+
+@pytest.fixture
+def begin(airflow_db: None) -> Iterator[Callable[..., Running]]:
+    """``begin(*words)``: start ``airflow bulk`` in a process of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: object) -> Running:
+            running = Running(*words)
+            stack.callback(running.process.communicate)
+            stack.callback(running.process.kill)
+            return running
+
+        yield start
+
+
+class Terminal:
+    """``airflow bulk`` on a terminal."""
+
+    def __init__(self, *words: object, columns: int = 120) -> None:
+        self.shown = ""
+        self.pid, self._handle = pty.fork()
+        if self.pid == 0:
+            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+            os.environ["TERM"] = "xterm"
+            for name in (
+                "COLUMNS",
+                "LINES",
+            ):  # set by whoever runs the tests; they would win over the terminal's size
+                os.environ.pop(name, None)
+            os.execv(AIRFLOW, [AIRFLOW, "bulk", *map(str, words)])
+
+    def see(self, text: str) -> str:
+        """Read on until a text has been on the screen; returns all that was."""
+        until = time.monotonic() + PATIENCE
+        while text not in self.shown:
+            assert time.monotonic() < until, self.shown[-1000:]
+            if not self._read():
+                raise AssertionError(f"{text!r} was never shown: {self.shown[-1000:]}")
+        return self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self._handle, text.encode())
+
+    def end(self) -> int:
+        """Read to the end; returns the exit code."""
+        while self._read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self._handle)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self) -> bool:
+        assert select.select([self._handle], [], [], PATIENCE)[0], self.shown[-1000:]
+        try:
+            found = os.read(self._handle, 65536)
+        except OSError:  # how Linux tells the end of a terminal
+            return False
+        # Colours and movements of the cursor are not what a person reads.
+        self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", found.decode(errors="replace"))
+        return bool(found)
+
+
+@pytest.fixture
+def terminal(airflow_db: None) -> Iterator[Callable[..., Terminal]]:
+    """``terminal(*words)``: start ``airflow bulk`` on a terminal."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: object, **options: int) -> Terminal:
+            shown = Terminal(*words, **options)
+
+            def kill() -> None:
+                if shown.pid:
+                    os.kill(shown.pid, signal.SIGKILL)
+                    os.waitpid(shown.pid, 0)
+
+            stack.callback(kill)
+            return shown
+
+        yield start
+
+
+@pytest.fixture
+def states(emulator: Emulator) -> Callable[[], list[str]]:
+    """``states()``: the status of every execution that the emulator holds."""
+
+    def look() -> list[str]:
+        return [one["status"] for made in emulator.imports() for one in emulator.executions(made["id"])]
+
+    return look
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    """``until(condition)``: wait for it."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    return wait
