@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse bench-page borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -18,8 +18,9 @@ AIRFLOW_NEXT := 3.4.0b2
 NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
 	tests/crash/test_renamed_tasks.py tests/crash/test_chaos.py \
 	tests/crash/test_kills.py::test_each_line_once_after[between_commit_and_last_block] \
-	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] tests/test_retrying.py tests/test_reprs.py
-ALL_NEXT_TESTS := tests/cli tests/crash tests/dags tests/own_platform tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
+	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] tests/test_retrying.py tests/test_reprs.py \
+	tests/dags/test_page.py tests/plugin/test_page.py
+ALL_NEXT_TESTS := tests/cli tests/crash tests/dags tests/own_platform tests/plugin tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_lost_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
@@ -57,6 +58,7 @@ help:
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less; LANE=next"
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
+	@echo "make bench-page   what the page Bulk asks of Airflow's database, with 10,000 imports"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
 demo: $(STAMP)
@@ -93,6 +95,9 @@ borders: $(STAMP)
 
 bench-parse: $(STAMP)
 	$(BIN)/python benchmarks/parse_batch.py
+
+bench-page: $(STAMP)
+	$(BIN)/python benchmarks/page.py $(BENCH_ARGS)
 
 # Where atheris has no wheel, nothing is installed, and the script says what it needs.
 FUZZ_SECONDS ?= 60

@@ -224,7 +224,8 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": _modules("triggers", _TRIGGERS),
         "connection-types": [_MEDIARITHMICS, _EXTRACT_LOAD, _CENTRAPAY],
         "extra-links": ["airflow_bulk.links.DocumentImportLink", "airflow_bulk.links.IntegrationBatchLink"],
-        # The plugin comes here, as "plugins".
+        # Airflow itself finds the plugin by its entry point; by default it does not look here.
+        "plugins": [{"name": "bulk", "plugin-class": "airflow_bulk.plugin.BulkPlugin"}],
         "cli": ["airflow_bulk.cli.commands.get_cli_commands"],
         # No "config": the code reads no option of its own. No "notifications", no "asset-uris": there are none.
     }
