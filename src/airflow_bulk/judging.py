@@ -22,7 +22,7 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 #: The fewest seconds between two polls: the interval of the console itself (mediarithmics.md section 4.2).
 SHORTEST_INTERVAL = 5.0
 #: Seconds after which the log repeats what is being waited for, although nothing has changed.
-TELL_EVERY = 60.0
+TELL_EVERY = 600.0
 #: How many ids a message names; the others are counted.
 NAMED = 10
 
@@ -303,7 +303,7 @@ def estimate_seconds(done: int, total: int, elapsed: float) -> float:
 
 
 class WaitingProgress:
-    """Logs what is being waited for: when that has changed, or every minute.
+    """Logs what is being waited for: a line a change, and one now and then that says it still waits.
 
     :param log: the task's or the trigger's logger.
     """
