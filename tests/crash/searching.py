@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 import sqlalchemy
 
 if TYPE_CHECKING:
@@ -55,12 +56,16 @@ def _as_text(cell: Any) -> str:
 
 
 def _pages(stack: AirflowStack) -> Iterator[tuple[str, str]]:
-    """What Airflow's API answers of each task: its fields as rendered, its trigger, its links."""
+    """What Airflow answers of each task: its fields as rendered, its trigger, its links, the page Bulk."""
     for dag in _listed(stack, "/dags", "dags"):
         for run in _listed(stack, f"/dags/{dag['dag_id']}/dagRuns", "dag_runs"):
             below = f"/dags/{dag['dag_id']}/dagRuns/{quote(run['dag_run_id'], safe='')}/taskInstances"
             for task in _listed(stack, below, "task_instances"):
                 yield f"page {below}", json.dumps(task)
+                place = {"dag_id": dag["dag_id"], "run_id": run["dag_run_id"]}
+                place |= {"task_id": task["task_id"], "map_index": task["map_index"]}
+                bulk = httpx.get(f"{stack.url}/bulk/run", params=place, timeout=60).raise_for_status()
+                yield f"bulk page of {dag['dag_id']}.{task['task_id']}", bulk.text
                 if task["state"] != "removed":  # Airflow shows no links of a task that its DAG does not have
                     path = f"{below}/{task['task_id']}/links"
                     answer = stack.api.call("GET", path, params={"map_index": task["map_index"]})

@@ -44,5 +44,6 @@ def test_nothing_got_out(played: Any, tell: Teller) -> None:
     assert ("table asset_state_store" in linked) == clears_discard()
     assert f"page /dags/crash_quick/dagRuns/{planted}/taskInstances" in written
     assert f"links /dags/crash_quick/dagRuns/{planted}/taskInstances/load/links" in linked
+    assert "bulk page of crash_quick.load" in written
     assert f"call POST /v1/datamarts/{story.datamart}/document_imports" in called
     assert not leaked
