@@ -28,7 +28,9 @@ def test_check_names_places_and_reasons_and_ends_with_1(bulk, source):
     assert second.startswith(f"{source}:7: ")
     assert counts.startswith("12 lines in 1 file: 10 good (")
     assert "2 rejected (16.7%)" in counts
-    assert said.sentence == "More than --max-failures 0: an import would send nothing of it."
+    assert said.sentence == (
+        "More than --max-failures 0: an import would send nothing of it. Correct these lines, or raise --max-failures."
+    )
     assert CANARY not in said.out + said.err
 
 
@@ -126,6 +128,9 @@ def test_a_source_that_is_refused_whole_is_one_sentence(bulk, tmp_path, command,
     as_json = bulk(command, path, *TYPE, "--json")
     assert as_json.code == 1
     assert as_json.document == {"ok": False, "error": as_json.sentence}
+    assert content != b"" or said.sentence.endswith(
+        "Say --on-empty skip or --on-empty ok if that is expected."
+    )
     assert "retry" not in said.sentence
     assert "DAG" not in said.sentence
 

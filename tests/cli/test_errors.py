@@ -9,7 +9,7 @@ import pytest
 from airflow_bulk.arguments import ArgumentError
 from airflow_bulk.cli.errors import Ended, ended_by, for_a_shell
 from airflow_bulk.cli.output import command
-from airflow_bulk.platforms.errors import Forbidden
+from airflow_bulk.platforms.errors import Forbidden, NotFound, Refused, TryLater, Unauthorized
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from airflow_bulk.platforms.errors import Forbidden
             "a.ndjson: no such file. Nothing was sent.",
         ),
         (
-            "5 of 9 lines break a rule, more than max_failures=0. First: a line 1: bad. A retry cannot help until it is changed.",
-            "5 of 9 lines break a rule, more than --max-failures 0. First: a line 1: bad.",
+            "5 of 9 lines break a rule, more than max_failures=0. First: a line 1: bad. A retry cannot help until the source or max_failures is changed.",
+            "5 of 9 lines break a rule, more than --max-failures 0. First: a line 1: bad. Running this again cannot help until the source or --max-failures is changed.",
         ),
         (
             "Nothing more was sent. Put the files back, or say on_source_change='restart' to cancel what can be cancelled.",
@@ -32,8 +32,8 @@ from airflow_bulk.platforms.errors import Forbidden
             "Check these lines.",
         ),
         (
-            "The source holds no line. Nothing was sent, and a retry is left out: say on_empty='skip' or 'ok'.",
-            "The source holds no line.",
+            "The source holds no line. Nothing was sent, and a retry is left out. Say on_empty='skip' or on_empty='ok'.",
+            "The source holds no line. Say --on-empty skip or --on-empty ok.",
         ),
         (
             "No datamart: give datamart_id, or set the field datamart_id of connection 'x'.",
@@ -41,6 +41,14 @@ from airflow_bulk.platforms.errors import Forbidden
         ),
         ("datamart_id must be made of digits.", "--datamart-id must be made of digits."),
         ("x.csv: say SendingOptions(check_extension=False).", "x.csv: say --no-check-extension."),
+        (
+            "It is late. Airflow does not retry it; clearing the task waits anew; a longer timeout waits longer.",
+            "It is late. A longer --timeout waits longer.",
+        ),
+        (
+            "6 deletions. Nothing was sent; a retry cannot help until the source or max_deletions is changed.",
+            "6 deletions. Nothing was sent; running this again cannot help until the source or --max-deletions is changed.",
+        ),
         ("Clear the task to look again.", "Clear the task to look again."),
     ],
 )
@@ -58,8 +66,40 @@ def test_what_only_a_task_has_is_left_out(said, heard):
         ),
         (ArgumentError("source", "must be a text"), "FILE must be a text.", 2),
         (
-            Forbidden("list it", "the platform answered 403", retry="Never."),
-            "Could not list it: the platform answered 403.",
+            Forbidden(
+                "list it",
+                "the platform answered 403",
+                retry="A retry cannot help until the right is granted.",
+            ),
+            "Could not list it: the platform answered 403. Running this again cannot help until the right is granted.",
+            1,
+        ),
+        (
+            NotFound("list it", "there is none", retry="A retry cannot help: check the id."),
+            "Could not list it: there is none. Check the id.",
+            1,
+        ),
+        (
+            Unauthorized("list it", "refused", retry="Renew it in the connection; a retry then goes on."),
+            "Could not list it: refused. Renew it in the connection.",
+            1,
+        ),
+        (
+            TryLater(
+                "list it",
+                "no answer",
+                retry="Check it. A retry asks again; nothing that was recorded is repeated.",
+            ),
+            "Could not list it: no answer. Check it.",
+            1,
+        ),
+        (
+            Refused(
+                "send it",
+                "too large",
+                retry="A retry cannot help; lower SendingOptions(max_part_bytes), for a new DAG run.",
+            ),
+            "Could not send it: too large. Lower --max-part-bytes.",
             1,
         ),
         (FileNotFoundError(2, "No such file or directory", "x"), "x: No such file or directory.", 1),

@@ -166,7 +166,10 @@ def test_cancel_of_what_is_over_is_fine_unless_it_was_named(bulk, emulator, made
 
 def test_what_is_not_there_is_one_sentence(bulk, made, monkeypatch):
     unknown = bulk("executions", "cancel", made, "7", "--yes")
-    assert (unknown.code, unknown.sentence) == (2, f"Document import {made} has no execution 7.")
+    assert unknown.code == 2
+    assert unknown.sentence == (
+        f"Document import {made} has no execution 7. To see those that it has: airflow bulk executions list {made}."
+    )
     for command in ("list", "watch", "cancel"):
         said = bulk("executions", command, "7", "--json")
         assert said.code == 1

@@ -161,7 +161,7 @@ def test_a_template_is_refused(bulk, emulator, source):
     said = bulk("import", source, "--document-type", "USER_PROFILE", "--name", "May {{ ds }}", "--yes")
     assert (said.code, said.sentence) == (
         2,
-        "--name holds a template, 'May {{ ds }}', and nothing renders it at a shell.",
+        "--name holds a template, 'May {{ ds }}', and nothing renders it at a shell: write the value itself.",
     )
     assert emulator.imports() == []
 
@@ -295,7 +295,10 @@ def test_a_record_that_is_in_use_is_refused(bulk, emulator, source, tmp_path):
         held.execute("BEGIN EXCLUSIVE")
         said = bulk("import", source, *TYPE, "--yes", "--record", record)
     held.close()
-    assert said.sentence == f"--record {record}: another run of this command uses it."
+    assert (
+        said.sentence
+        == f"--record {record}: another run of this command uses it. Wait until that one has ended."
+    )
 
 
 def test_a_record_holds_no_secret_and_no_line_and_is_private(bulk, emulator, tmp_path):

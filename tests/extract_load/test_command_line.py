@@ -104,6 +104,7 @@ def test_snapshot_of_what_cannot_be_read_says_why(extract_load, tmp_path, batch_
         airflow("bulk", "batch", "snapshot", batch_id, "--conn-id", conn_id, "-o", path)
     assert caught.value.code.startswith(f"batch {batch_id} over connection {conn_id}: ")
     assert why in caught.value.code
+    assert "retry" not in caught.value.code
     assert caught.value.code.endswith(f"{path} was not written.")
     assert not path.exists()
 

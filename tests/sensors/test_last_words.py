@@ -28,7 +28,7 @@ from airflow_bulk.sensors.extract_load import ExtractLoadBatchSensor
 from airflow_bulk.sensors.integration_batch import IntegrationBatchSensor
 
 HANGING = {"jobs": [{"type": "load", "object": "vendors", "required_objects": {"load": ["nowhere"]}}]}
-WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew, and a longer timeout waits longer."
+WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew; a longer timeout waits longer."
 
 
 class LateTask(SensorTask):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from airflow.sdk import conf
 
+from airflow_bulk.cli.connecting import opened
+from airflow_bulk.cli.errors import Ended, ended_by
 from airflow_bulk.cli.output import Output, command
 from airflow_bulk.extract_load import BatchDefinitionError, BatchGraph, compile_batch, load_definition
 from airflow_bulk.judging import how_many
@@ -52,19 +54,17 @@ def compile_file(args: argparse.Namespace, output: Output) -> None:
 @command
 def snapshot(args: argparse.Namespace, output: Output) -> None:
     """Write a remote definition to a file; say at once what is wrong with it."""
-    from airflow.sdk.exceptions import AirflowException
-
     from airflow_bulk.hooks.extract_load import ExtractLoadHook
     from airflow_bulk.platforms.errors import PlatformError
 
     path = Path(args.output)
     try:
-        batch = ExtractLoadHook(args.conn_id).get_batch(args.batch_id)
+        batch = opened(ExtractLoadHook(args.conn_id)).get_batch(args.batch_id)
         definition = {key: value for key, value in batch.raw.items() if key not in _SERVER_FIELDS}
         path.write_text(_text(definition, path.suffix.lower()), encoding="utf-8")
-    except (PlatformError, AirflowException, ValueError) as error:
+    except (Ended, PlatformError, ValueError) as error:
         where = f"batch {args.batch_id} over connection {args.conn_id}"
-        raise _end(f"{where}: {error}\n{path} was not written.", output) from None
+        raise _end(f"{where}: {ended_by(error).text}\n{path} was not written.", output) from None
     except OSError as error:
         raise _end(f"{path}: {error.strerror}", output) from None
     jobs = len(definition.get("jobs") or [])

@@ -75,7 +75,9 @@ def _extract_load(args: argparse.Namespace) -> ExtractLoadHook:
 def _only_for_integration(args: argparse.Namespace, *options: str) -> None:
     for name in options:
         if getattr(args, name) is not None and args.platform != "integration":
-            raise Ended(f"--{name.replace('_', '-')} is for --platform integration alone.", WRONG_USE)
+            raise Ended(
+                f"--{name.replace('_', '-')} is for --platform integration alone: leave it out.", WRONG_USE
+            )
 
 
 # List.
@@ -210,7 +212,7 @@ class IntegrationRunWatch(Watch):
         if isinstance(verdict, judging.FailedBecause):
             return f"{self.thing}: {verdict.reason}."
         if verdict.canceled:
-            return f"{self.thing} was cancelled, and never ran."
+            return f"{self.thing} was cancelled, and never ran; name another run with --execution-id."
         assert self.run is not None  # noqa: S101
         return failures.say_too_many(
             self.thing, verdict.totals.failed, self.run.lines or 0, self._tolerance, noun="task"

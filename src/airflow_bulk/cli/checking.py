@@ -117,7 +117,7 @@ class CheckedSource:
 
     def say_refused(self) -> str:
         """Why an import would refuse the whole source."""
-        return f"More than --max-failures {self.args.tolerance}: an import would send nothing of it."
+        return f"More than --max-failures {self.args.tolerance}: an import would send nothing of it. Correct these lines, or raise --max-failures."
 
 
 @command

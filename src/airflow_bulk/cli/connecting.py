@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from airflow_bulk.cli.errors import Ended
+from airflow_bulk.cli.errors import Ended, for_a_shell
 from airflow_bulk.hooks.platform_hook import PlatformHook
 
 H = TypeVar("H", bound=PlatformHook)
@@ -26,5 +26,5 @@ def opened(hook: H) -> H:
             f"connections add), or set {variable}."
         ) from None
     except ValueError as error:
-        raise Ended(str(error)) from None
+        raise Ended(for_a_shell(str(error))) from None
     return hook

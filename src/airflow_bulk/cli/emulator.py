@@ -36,7 +36,10 @@ def start(args: argparse.Namespace, output: Output) -> int:
             _introduce(emulator, output)
             while emulator.alive:
                 time.sleep(LOOK)
-            raise Ended(f"The emulator has ended by itself: {_last(emulator.log)}", NOT_GOOD)
+            raise Ended(
+                f"The emulator has ended by itself: {_last(emulator.log).rstrip('.')}. Start it again; --state DIR keeps its log.",
+                NOT_GOOD,
+            )
     except KeyboardInterrupt:
         output.tell("The emulator has ended.")
         return 0

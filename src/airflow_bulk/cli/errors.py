@@ -9,16 +9,25 @@ import re
 from pathlib import Path
 from typing import Any
 
-#: What only a task has; a clause that speaks of it is left out.
+#: What only a task has; a clause that speaks of it is left out. The second line has what stands behind such a clause.
 _OF_TASKS = re.compile(
-    r"\b(a )?retry\b|\bretries\b|\bclear(s|ed|ing)?\b.*\btask\b|\bclearing\b|\ba clear\b|\bDAGs?\b|\bthe task\b|\bon_clear\b",
+    r"\b(a )?retry\b|\bretries\b|\bclear(s|ed|ing)?\b.*\btask\b|\bclearing\b|\ba clear\b|\bDAGs?\b|\bthe task\b|\bon_clear\b"
+    r"|^nothing that was recorded is repeated|^It cannot help before that|^it sends the same|^it finds the same",
     re.IGNORECASE,
+)
+#: What a person can do stays, also where a retry is told first.
+_ADVICE = (
+    (re.compile(r"\bA retry cannot help until\b"), "Running this again cannot help until"),
+    (re.compile(r"\ba retry cannot help until\b"), "running this again cannot help until"),
+    (re.compile(r"\bA retry cannot help: (?!it )"), ""),
+    (re.compile(r", for a new DAG run\b"), ""),
 )
 _CLAUSE = re.compile(r"(?<=[.!?]) (?=[A-Z0-9(])|(?<=;) ")
 #: Options of an operator as options of a command.
 _OPTION = re.compile(r"SendingOptions\((\w+)(?:=(\w+))?\)")
 _NAME = re.compile(
     r"\b(rejects_path|spool_dir|max_part_bytes)\b|(?<=\bgive )(datamart_id|organisation_id)\b|^datamart_id\b"
+    r"|(?<=the source or )(max_failures|max_deletions)\b|(?<=\blonger )timeout\b"
 )
 _ARGUMENT = re.compile(r"\b(on_empty|on_source_change|max_failures|max_deletions)=('?)([\w.%]+)\2")
 
@@ -48,9 +57,29 @@ def flag_of(field: str) -> str:
 
 def for_a_shell(text: str) -> str:
     """A message of the package without what it says of retries, clears and DAGs, and with options as a shell has them."""
-    kept = [clause for clause in _CLAUSE.split(text) if not _OF_TASKS.search(clause)]
-    said = " ".join(kept) or text
-    said = re.sub(r"[;,:]$", ".", said)
+    return _as_options(_without_tasks(text) or text)
+
+
+def _without_tasks(text: str) -> str:
+    """A message without its clauses on tasks; empty where it has no others."""
+    for pattern, instead in _ADVICE:
+        text = pattern.sub(instead, text)
+    said = ""
+    for clause in _CLAUSE.split(text):
+        if not _OF_TASKS.search(clause):
+            # A clause behind a semicolon may be the first of its sentence that is left.
+            said += f" {_capital(clause) if said.endswith(('.', '!', '?')) else clause}"
+        elif clause.endswith((".", "!", "?")) and said.endswith(";"):
+            said = f"{said[:-1]}."
+    return re.sub(r"[;,:]$", ".", said.strip())
+
+
+def _capital(clause: str) -> str:
+    """A clause as a sentence begins; a name of an option stays as it is."""
+    return clause[:1].upper() + clause[1:] if re.match(r"[a-z]+ ", clause) else clause
+
+
+def _as_options(said: str) -> str:
     said = _OPTION.sub(_option, said)
     said = _NAME.sub(lambda found: flag_of(found[0]), said)
     said = said.replace("the worker's folder", "the current folder")
@@ -74,7 +103,8 @@ def ended_by(error: Exception) -> Ended:
     if isinstance(error, ArgumentError):
         return Ended(f"{flag_of(error.field)} {error.problem}.", 2)
     if isinstance(error, PlatformError):
-        return Ended(f"Could not {error.what}: {error.why}.")
+        advice = _as_options(_capital(_without_tasks(error.retry)))
+        return Ended(f"Could not {error.what}: {error.why}. {advice}".rstrip())
     if isinstance(error, AirflowSkipException):
         return Ended(for_a_shell(str(error)), 0)
     if isinstance(error, OSError) and error.strerror:

@@ -123,7 +123,11 @@ def cancel(args: argparse.Namespace, output: Output) -> int:
     seen = executions.snapshots()
     asked = set(args.execution_id) if args.execution_id else {one.id for one in seen}
     if unknown := newest_first(asked - {one.id for one in seen}):
-        raise Ended(f"Document import {args.import_id} has no execution {name_ids(unknown)}.", WRONG_USE)
+        raise Ended(
+            f"Document import {args.import_id} has no execution {name_ids(unknown)}. To see those that it has: airflow bulk "
+            f"executions list {args.import_id}.",
+            WRONG_USE,
+        )
     pending = [one.id for one in seen if one.id in asked and one.remote_status is RemoteStatus.PENDING]
     others = [one for one in seen if one.id in asked and one.remote_status is not RemoteStatus.PENDING]
     if not pending:
@@ -142,7 +146,8 @@ def _cancel(executions: UploadExecutions, pending: set[str], output: Output) -> 
         found = cancel_pending(executions, pending, tell=bars.count, signals=signals)
     if found.unproved:
         raise Ended(
-            f"{len(found.cancelled):,} cancelled. Whether others were is not proved: {found.unproved}."
+            f"{len(found.cancelled):,} cancelled. Whether others were is not proved: {found.unproved}. Run the command "
+            "again: it looks first, and cancels what is still PENDING."
         )
     return found.cancelled
 

@@ -71,9 +71,9 @@ def open_record(file: str | None, asked: Mapping[str, Any]) -> Iterator[Record]:
     except sqlite3.Error as error:
         held = "locked" in str(error)
         raise Ended(
-            f"--record {file}: another run of this command uses it."
+            f"--record {file}: another run of this command uses it. Wait until that one has ended."
             if held
-            else f"--record {file}: cannot be used as a record ({error})."
+            else f"--record {file}: cannot be used as a record ({error}). Name a record of this command, or a file that is not there yet."
         ) from None
 
 

@@ -54,7 +54,10 @@ def _given(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
     """
     for name, value in vars(args).items():
         if is_template(value):
-            raise ArgumentError(name, f"holds a template, {value!r}, and nothing renders it at a shell")
+            raise ArgumentError(
+                name,
+                f"holds a template, {value!r}, and nothing renders it at a shell: write the value itself",
+            )
     return {
         "source": args.file,
         "document_type": args.document_type,

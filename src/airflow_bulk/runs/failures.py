@@ -27,7 +27,7 @@ LOOKS_AGAIN = (
     "The record is kept: a retry looks once more, and clearing the task goes on with a new deadline."
 )
 #: After a sensor's timeout.
-WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew, and a longer timeout waits longer."
+WAITS_ANEW = "Airflow does not retry a sensor that timed out; clearing the task waits anew; a longer timeout waits longer."
 #: Kinds of messages that a text names.
 KINDS_NAMED = 3
 

@@ -120,7 +120,7 @@ def nothing_to_send(args: UploadArguments, why: str) -> None:
         raise AirflowSkipException(f"{why} Nothing was sent (on_empty='skip').")
     if args.on_empty == "fail":
         raise AirflowFailException(
-            f"{why} Nothing was sent, and a retry is left out: say on_empty='skip' or 'ok' if that is expected."
+            f"{why} Nothing was sent, and a retry is left out. Say on_empty='skip' or on_empty='ok' if that is expected."
         )
     log.info("%s Nothing was sent (on_empty='ok').", why)
 
