@@ -5,6 +5,7 @@ A trigger reaches neither the task's state nor its row, so what changes while a 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.progress import NOW_KEY, Pace, waiting_state
 
 log = logging.getLogger(__name__)
+
+#: Seconds for one write.
+WRITING_SECONDS = 10.0
 
 
 class ShownWaiting:
@@ -50,14 +54,17 @@ class ShownWaiting:
         from airflow.sdk import BaseXCom
 
         map_index = self._ti.map_index
+        writing = BaseXCom.aset(
+            NOW_KEY,
+            {**state, "at": time.time()},
+            dag_id=self._ti.dag_id,
+            task_id=self._ti.task_id,
+            run_id=self._ti.run_id,
+            map_index=-1 if map_index is None else map_index,
+        )
         try:
-            await BaseXCom.aset(
-                NOW_KEY,
-                {**state, "at": time.time()},
-                dag_id=self._ti.dag_id,
-                task_id=self._ti.task_id,
-                run_id=self._ti.run_id,
-                map_index=-1 if map_index is None else map_index,
-            )
+            # The wait has a deadline of its own, and a write that never ends must not hold it up.
+            await asyncio.wait_for(writing, WRITING_SECONDS)
         except Exception as error:  # noqa: BLE001  (what people see must not end a wait)
+            self._pace.forget()
             log.debug("The page does not learn of this: %s.", type(error).__name__)

@@ -69,6 +69,10 @@ class Pace:
         self._last, self._written_at = state, now
         return True
 
+    def forget(self) -> None:
+        """The state could not be written: it is due again once the pause has passed."""
+        self._last = None
+
 
 def waiting_state(seen: Sequence[RemoteSnapshot], verdict: KeepWaiting) -> dict[str, Any]:
     """The state of a task that waits.

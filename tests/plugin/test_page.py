@@ -151,6 +151,40 @@ def test_whatever_xcom_holds_is_shown(page_server: PageServer, row: Any) -> None
         assert 'href="javascript' not in answer.text
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        7,
+        "text",
+        [],
+        {},
+        [[]],
+        [7],
+        {"files": 7},
+        {"first": 1},
+        {"first": [[1, 2]]},
+        {"number": "x"},
+        [["x"] * 13],
+        [list(range(13))],
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("key", ["plan", "found", "try", "parts.0", "executions.0"])
+def test_whatever_the_state_holds_is_shown(page_server: PageServer, key: str, garbage: Any) -> None:
+    """One piece cannot be read, and the others are shown all the same."""
+    record = {**import_record(), f"g1.{key}": garbage}
+    place = page_server.work.work("this_dag", "garbage", row=import_row(), record=record)
+    answer = page_server.get("run", **place)
+    assert answer.status_code == 200
+    assert "990 accepted" in words(answer.text)
+
+
+def test_urls_past_every_end(page_server: PageServer, this: dict[str, Any]) -> None:
+    assert page_server.get("run", **{**this, "map_index": "9" * 40}).status_code == 200
+    for day in ("9999-12-31", "0001-01-01", "2026-13-45"):
+        assert page_server.get("list", day=day).status_code == 200
+
+
 def test_a_task_without_bulk_work(page_server: PageServer, this: dict[str, Any]) -> None:
     answer = page_server.get("run", **{**this, "task_id": "another"})
     assert answer.status_code == 200

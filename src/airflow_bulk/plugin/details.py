@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from sqlalchemy import select
 
 from airflow_bulk.judging import id_order
@@ -78,6 +80,7 @@ class Detail:
     :param first: the first rejected lines: file, line, reasons; never their content.
     :param reasons: how many lines were rejected for each reason, the most frequent first.
     :param kinds: how many executions had each kind of error.
+    :param unread: pieces that cannot be read.
     """
 
     parts: list[ShownPart] = field(default_factory=list)
@@ -87,6 +90,23 @@ class Detail:
     hints: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     tries: list[Try] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+class Findings(msgspec.Struct):
+    """What the check has found, as :func:`airflow_bulk.runs.upload.shown.keep_findings` writes it."""
+
+    first: list[tuple[str, int, list[str]]] = []
+    reasons: dict[str, int] = {}
+    hints: dict[str, int] = {}
+
+
+class TriesBegun(msgspec.Struct):
+    """The newest execution that was there when each try began, as :meth:`airflow_bulk.runs.record.Record.begin_try` writes it."""
+
+    number: int
+    begun_before: str | None = None
+    earlier: list[tuple[int, str | None]] = []
 
 
 class ShownJob(NamedTuple):
@@ -104,7 +124,7 @@ class ShownJob(NamedTuple):
 
 
 def read_detail(session: Session, ti: Mapping[str, Any], *, part_page: int) -> Detail:
-    """Read what the record of a task instance tells.
+    """Read what the record of a task instance tells; a piece that cannot be read is named, and the others are shown.
 
     :param ti: its ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
     :param part_page: which page of parts, from 0.
@@ -117,23 +137,42 @@ def read_detail(session: Session, ti: Mapping[str, Any], *, part_page: int) -> D
     keys = ["plan", "try", FOUND, *(f"parts.{page}" for page in wanted)]
     keys += [EXECUTIONS.format(page) for page in {*wanted, max(part_page - 1, 0)}]
     state = _task_state(session, ti, [generation + key for key in keys], len(generation))
-    entries = [RecordedPart.read(plain) for page in pages for plain in state.get(f"parts.{page}") or ()]
-    shown = [RecordedPart.read(plain) for plain in state.get(f"parts.{part_page}") or ()]
-    executions = _executions(session, ti, state)
-    found = state.get(FOUND) or {}
-    return Detail(
-        parts=[
-            _part(one, executions, (state.get("plan") or {}).get("files") or ())
-            for one in shown
-            if one.part.lines
-        ],
-        part_pages=-(-total // PAGE),
-        first=[(uri, line, reasons) for uri, line, reasons in found.get("first", ())],
-        reasons=found.get("reasons", {}),
-        hints=found.get("hints", {}),
-        kinds=dict(Counter(one.message for one in executions.values() if one.message).most_common(20)),
-        tries=_tries(session, ti, state.get("try") or {}, entries if total <= PAGES_READ * PAGE else None),
-    )
+    each = _xcom(session, ti, [NOW_KEY]).get("each")
+    detail = Detail(part_pages=-(-total // PAGE))
+    entries: list[RecordedPart] = []
+    executions: dict[str, ShownExecution] = {}
+    with _legible(detail, "the executions"):
+        executions = _executions(state, each)
+        kinds = Counter(one.message for one in executions.values() if one.message)
+        detail.kinds = dict(kinds.most_common(20))
+    with _legible(detail, "the parts"):
+        files = msgspec.convert((state.get("plan") or {}).get("files") or [], list[tuple[str, str]])
+        entries = [one for page in pages for one in _entries(state.get(f"parts.{page}"))]
+        shown = _entries(state.get(f"parts.{part_page}"))
+        detail.parts = [_part(one, executions, files) for one in shown if one.part.lines]
+    with _legible(detail, "what the check has found"):
+        found = msgspec.convert(state.get(FOUND) or {}, Findings)
+        detail.first, detail.reasons, detail.hints = found.first, found.reasons, found.hints
+    sent: dict[int, int] = {}
+    with _legible(detail, "what each try has sent"):
+        if total <= PAGES_READ * PAGE and "try" in state:
+            sent = _sent_by(msgspec.convert(state["try"], TriesBegun), entries)
+    detail.tries = _tries(session, ti, sent)
+    return detail
+
+
+@contextmanager
+def _legible(detail: Detail, piece: str) -> Iterator[None]:
+    """Name a piece that cannot be read: another version of this package, or a person, may have written it."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
+        detail.unread.append(piece)
+
+
+def _entries(page: Any) -> list[RecordedPart]:
+    read = [RecordedPart.read(plain) for plain in page or ()]
+    return msgspec.convert(msgspec.to_builtins(read), list[RecordedPart])
 
 
 def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[ShownJob]:
@@ -142,7 +181,12 @@ def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[ShownJob]:
     :param ti: the group's first task.
     """
     row = _xcom(session, ti, [GROUP_KEY])
-    jobs = [one for one in row.get("jobs") or () if isinstance(one, list) and len(one) == 3]
+    told = row.get("jobs")
+    jobs = [
+        one
+        for one in (told if isinstance(told, list) else ())
+        if isinstance(one, list) and len(one) == 3 and isinstance(one[2], list)
+    ]
     task_ids = [str(task_id) for _, task_id, _ in jobs]
     of_jobs = [*at({name: ti[name] for name in ("dag_id", "run_id")}), of_ti("task_id").in_(task_ids)]
     found = session.execute(select(of_ti("task_id"), of_ti("state")).where(*of_jobs, *is_current()))
@@ -170,7 +214,8 @@ def _counts(result: Mapping[str, Any]) -> dict[str, int]:
         return {name: count(result.get(key)) or 0 for name, key in names.items()}
     if "lines_accepted" in result:
         return {name: count(result.get(f"lines_{name}")) or 0 for name in ("accepted", "failed")}
-    return {} if count(result.get("records")) is None else {"records": int(result["records"])}
+    records = count(result.get("records"))
+    return {} if records is None else {"records": records}
 
 
 def _xcom(session: Session, ti: Mapping[str, Any], keys: Iterable[str]) -> Mapping[str, Any]:
@@ -183,18 +228,12 @@ def _task_state(session: Session, ti: Mapping[str, Any], keys: Sequence[str], pr
     return {key[prefix:]: json.loads(value) for key, value in session.execute(task_state(ti, keys))}
 
 
-def _executions(
-    session: Session, ti: Mapping[str, Any], state: Mapping[str, Any]
-) -> dict[str, ShownExecution]:
-    """Executions as last seen, by id: while the task waits as the poller saw them, else as they ended."""
+def _executions(state: Mapping[str, Any], each: Any) -> dict[str, ShownExecution]:
+    """Executions as last seen, by id: as they ended, else, while the task waits, as the poller saw them."""
     prefix = EXECUTIONS.format("")
-    rows = [row for key, page in state.items() if key.startswith(prefix) for row in page]
-    each = _xcom(session, ti, [NOW_KEY]).get("each")
-    rows += (
-        [[*row, None, ""] for row in each or () if isinstance(row, list) and len(row) == 4]
-        if not rows
-        else []
-    )
+    rows = [row[:6] for key, page in state.items() if key.startswith(prefix) for row in page]
+    if not rows and isinstance(each, list):
+        rows = [[*row[:4], None, ""] for row in each]
     return {
         str(one_id): ShownExecution(
             str(one_id), text(status), count(accepted), count(failed), moment(created), text(message)
@@ -219,12 +258,9 @@ def _part(entry: RecordedPart, executions: Mapping[str, ShownExecution], files: 
     )
 
 
-def _tries(
-    session: Session, ti: Mapping[str, Any], stored: Mapping[str, Any], entries: Sequence[RecordedPart] | None
-) -> list[Try]:
-    """All tries, the newest first; which has sent what follows from the order of the executions' ids."""
+def _tries(session: Session, ti: Mapping[str, Any], sent: Mapping[int, int]) -> list[Try]:
+    """All tries, the newest first."""
     found = {one[0]: one for query in tries(ti) for one in session.execute(query)}
-    sent = _sent_by(stored, entries)
     return [
         Try(number, state or "", began, ended, sent.get(number))
         for number, (_, state, began, ended) in sorted(found.items(), reverse=True)
@@ -232,11 +268,9 @@ def _tries(
     ]
 
 
-def _sent_by(stored: Mapping[str, Any], entries: Sequence[RecordedPart] | None) -> dict[int, int]:
+def _sent_by(tries_begun: TriesBegun, entries: Sequence[RecordedPart]) -> dict[int, int]:
     """How many parts each try has sent: those after the newest execution that was there when it began."""
-    if entries is None or "number" not in stored:
-        return {}
-    began = [*stored.get("earlier", ()), [stored["number"], stored["begun_before"]]]
+    began = [*tries_begun.earlier, (tries_begun.number, tries_begun.begun_before)]
     ids = sorted((one for entry in entries for one in entry.executions), key=id_order)
     bounds = [id_order(before) if before is not None else (0, "") for _, before in began]
     ends = [*bounds[1:], (10**6, "")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,12 +78,12 @@ class _Stored(NamedTuple):
         return tuple(self.ti[name] for name in PLACE)
 
 
-def list_rows(session: Session, filters: Filters, readable: Collection[str]) -> Listing:
+def list_rows(session: Session, filters: Filters, may_read: Callable[[str], bool]) -> Listing:
     """Read one page.
 
-    :param readable: the DAGs that the reader may see; nothing of another one is read.
+    :param may_read: whether the reader may see a DAG; nothing of another one is read.
     """
-    dag_ids = sorted(dags_with_work(session, _PLATFORM_OF) & set(readable))
+    dag_ids = sorted(filter(may_read, dags_with_work(session, _PLATFORM_OF)))
     wanted = [one for one in dag_ids if filters.dag_id in ("", one)]
     if not wanted:
         return Listing([], False, dag_ids)

@@ -7,7 +7,6 @@ not shown.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,12 +31,14 @@ KINDS = {
     "delegated_batch": "extract/load batch",
     "group": "extract/load group",
 }
+#: Larger numbers are nobody's; it is also larger than every time in seconds since 1970.
+LARGEST_NUMBER = 10**15
 OVER_STATES = ("SUCCEEDED", "succeeded", "FAILED", "failed", "CANCELED", "canceled")
 
 
 def number(value: Any) -> float | None:
     """A number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         return None
     return value
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from airflow_bulk.progress import NOW_KEY, Pace
 from airflow_bulk.runs.failures import TaskStopped
@@ -43,38 +43,46 @@ class ShownRun:
         """
         if row != self._row:
             self._row = dict(row)
-            self._push(self._key, {**row, "at": time.time()})
+            if not self._push(self._key, {**row, "at": time.time()}):
+                self._row = {}  # the next step tells it once more
 
     def tell_now(self, state: dict[str, Any]) -> None:
         """Write the state now, if it has changed and enough time has passed."""
-        if self._pace.is_due(state):
-            self._push(NOW_KEY, {**state, "at": time.time()})
+        if self._pace.is_due(state) and not self._push(NOW_KEY, {**state, "at": time.time()}):
+            self._pace.forget()
 
-    def tell_failure(self, reason: str) -> None:
+    def tell_failure(self, row: Mapping[str, Any], reason: str) -> None:
         """Add to the row why this try failed."""
-        self.tell({**self._row, "reason": reason[:LONGEST_REASON]})
+        from airflow.sdk.log import redact  # type: ignore[attr-defined]
+
+        # Airflow masks what it logs; what is pushed to XCom it does not.
+        self.tell({**row, "reason": str(redact(reason))[:LONGEST_REASON]})
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Tell why the block fails. Airflow's errors have our own texts; of others, which may quote anything, the kind is told."""
+        """Tell why the block fails: in our own words, or in Airflow's; of any other error, which may quote anything, the kind."""
         try:
             yield
-        except (TaskStopped, RecordLost):
-            raise  # there is no time, or nobody to write to
-        except AirflowException as error:
-            self.tell_failure(str(error))
-            raise
+        except (TaskStopped, AirflowSkipException):
+            raise  # there is no time, or nothing has failed
         except Exception as error:
-            self.tell_failure(f"{type(error).__name__}; the log of the task has its text.")
+            cause = getattr(error, "error", error)  # of a failed try
+            if not isinstance(cause, RecordLost):  # a newer try has the row
+                ours = isinstance(error, AirflowException) and type(cause).__module__.startswith("airflow")
+                told = str(error) if ours else f"{type(cause).__name__}; the log of the task has its text."
+                self.tell_failure(self._row, told)
             raise
 
-    def _push(self, key: str, value: dict[str, Any]) -> None:
+    def _push(self, key: str, value: dict[str, Any]) -> bool:
+        """Return whether the value was written."""
         push = getattr(self._ti, "xcom_push", None)
         if push is None:
-            return  # a run outside of any task
+            return True  # a run outside of any task: nobody looks
         try:
             push(key=key, value=value)
         except TaskStopped:
             raise
         except Exception as error:  # noqa: BLE001  (see the module)
             log.debug("The page does not learn of this: %s.", type(error).__name__)
+            return False
+        return True

@@ -256,8 +256,8 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         known = {"lines_accepted": None, "lines_failed": None} | result
         return {
-            "name": f"{self.args.batch_type}, account {self.hook.account(self.args.account_id)}",
-            "id": self.batch_id,
+            "name": self.args.batch_type,
+            "id": self.batch_id or result.get("batch_id"),
             "status": known.get("status"),
             "lines_read": self.findings.lines if self.findings.lines is not None else known.get("count"),
             "lines_accepted": known["lines_accepted"],

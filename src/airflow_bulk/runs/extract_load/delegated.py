@@ -252,7 +252,7 @@ class DelegatedBatchRun(RemoteRun["DelegatedBatchArguments"]):
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         return {
             "name": f"batch of connection {self.hook.conn_id}",
-            "id": self.batch_id,
+            "id": self.batch_id or result.get("batch_id"),
             "status": result.get("status"),
             "errors": result.get("errors"),
             "error_kinds": result.get("error_kinds"),

@@ -269,12 +269,13 @@ class IntegrationBatchRun(RemoteRun["RunArguments"]):
         tasks, failed = result.get("tasks"), result.get("tasks_failed")
         return {
             "name": f"batch instance {self.args.instance_id}",
-            "id": self.execution_id,
+            "id": self.execution_id or result.get("execution_id"),
             "status": result.get("status"),
             "lines_read": tasks,
             "lines_accepted": None if tasks is None else tasks - (failed or 0),
             "lines_failed": failed,
-            "console_url": self._console_url(None),
+            "console_url": result.get("console_url")
+            or (self._console_url(None) if self.execution_id else None),
             "seconds": result.get("seconds"),
         }
 

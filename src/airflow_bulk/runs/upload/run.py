@@ -29,7 +29,7 @@ from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
-from airflow_bulk.runs.upload.shown import keep_executions, plan_in_row
+from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
 
 if TYPE_CHECKING:
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
@@ -249,10 +249,10 @@ class UploadRun(RemoteRun[UploadArguments]):
         return {
             "noun": work.port.noun,
             "name": work.args.name,
-            "id": work.import_id,
-            "console_url": work.console_url(),
+            "id": work.import_id or result.get("import_id"),
+            "console_url": work.console_url() or result.get("console_url"),
             **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
-            **plan_in_row(work.plan or work.found),
+            **(plan_in_row(work.plan or work.found) or {name: result.get(name) for name in RESULT_IN_ROW}),
         }
 
     # Stopping.

@@ -5,6 +5,7 @@ All of it is for people. It holds names of files, numbers of lines and kinds of 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from airflow_bulk.runs.record import Record
     from airflow_bulk.runs.upload.planning import SourcePlan
 
-#: Kinds of reasons and hints that are kept, the most frequent first.
-KINDS_KEPT = 20
-LONGEST_KIND = 300
+log = logging.getLogger(__name__)
+
+#: Kinds of reasons and hints that are kept, the most frequent first; reasons of one line; bytes of one text.
+KINDS_KEPT, REASONS_KEPT, LONGEST_TEXT = 20, 3, 300
 #: The record's keys: what the check has found, and the executions in pages as the record's parts are.
 FOUND, EXECUTIONS = "found", "executions.{}"
 
@@ -26,21 +28,40 @@ FOUND, EXECUTIONS = "found", "executions.{}"
 def keep_findings(record: Record, totals: CheckTotals) -> None:
     """Keep what the check has found: a later try does not check again, and its XCom begins empty."""
     reasons, hints = (
-        {kind[:LONGEST_KIND]: count for kind, count in kinds.most_common(KINDS_KEPT)}
+        {clipped(kind): count for kind, count in kinds.most_common(KINDS_KEPT)}
         for kinds in (totals.reasons, totals.hints)
     )
-    first = [[one.uri, one.line, [reason[:LONGEST_KIND] for reason in one.reasons]] for one in totals.first]
-    record.write(FOUND, {"first": first, "reasons": reasons, "hints": hints}, copied=False)
+    first = [
+        [clipped(one.uri), one.line, [clipped(reason) for reason in one.reasons[:REASONS_KEPT]]]
+        for one in totals.first
+    ]
+    _keep(record, FOUND, {"first": first, "reasons": reasons, "hints": hints})
 
 
 def keep_executions(record: Record, seen: Sequence[RemoteSnapshot]) -> None:
     """Keep how each execution ended: id, status, accepted and failed lines, creation, kind of error."""
     rows = [
-        [one.id, one.status[:40], one.accepted, one.failed, one.created, one.message[:LONGEST_KIND]]
+        [one.id, clipped(one.status, 40), one.accepted, one.failed, one.created, clipped(one.message or "")]
         for one in seen
     ]
     for first in range(0, len(rows), PAGE):
-        record.write(EXECUTIONS.format(first // PAGE), rows[first : first + PAGE], copied=False)
+        _keep(record, EXECUTIONS.format(first // PAGE), rows[first : first + PAGE])
+
+
+def clipped(text: str, longest: int = LONGEST_TEXT) -> str:
+    """A text of at most so many bytes: a page of 100 rows stays far below what a value of the record may hold."""
+    return text.encode(errors="replace")[:longest].decode(errors="ignore")
+
+
+def _keep(record: Record, name: str, value: Any) -> None:
+    """Write a value that only people read. One that cannot be written is left out, and the work goes on.
+
+    :raises RecordLost: a newer try exists: this one is to end.
+    """
+    try:
+        record.write(name, value, copied=False)
+    except (ValueError, TypeError) as error:
+        log.warning("The page will lack %r of this task: %s.", name, type(error).__name__)
 
 
 def sending_state(entries: Sequence[RecordedPart], state: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +71,10 @@ def sending_state(entries: Sequence[RecordedPart], state: dict[str, Any]) -> dic
     """
     sent = [one.part.body for one in entries if one.state is PartState.SENT]
     return {**state, "parts_sent": len(sent), "bytes_sent": sum(sent)}
+
+
+#: What a row takes from a recorded result, where no plan was read.
+RESULT_IN_ROW = ("parts", "bytes", "lines_read", "lines_rejected", "rejects_uri")
 
 
 def plan_in_row(plan: SourcePlan | None) -> dict[str, Any]:
