@@ -45,3 +45,16 @@ def test_a_key_that_is_refused_in_between_may_be_renewed(centrapay: Any, files: 
     assert not isinstance(caught.value, AirflowFailException)
     assert one.run()["lines_accepted"] == 2
     assert posts(centrapay) == 1
+
+
+def test_a_recorded_success_needs_no_connection(
+    centrapay: Any, files: Any, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker died after the end was recorded; what the page shows of it asks nobody."""
+    one = task(loading(url=files.put("/a.jsonl", accounts(2))))
+    result = one.run()
+    monkeypatch.delenv("AIRFLOW_CONN_CENTRAPAY_DEFAULT")
+    one.shown.clear()
+    assert one.run() == result
+    row = one.shown["bulk.centrapay"]
+    assert (row["phase"], row["id"], row["status"]) == ("over", result["batch_id"], result["status"])
