@@ -1,4 +1,4 @@
-"""What a trigger tells the page about a task that waits (:mod:`airflow_bulk.progress`).
+"""What a trigger tells the page about a task that waits (:mod:`airflow_bulk.shown`).
 
 A trigger reaches neither the task's state nor its row, so what changes while a task waits is a value of its own.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_bulk.judging import KeepWaiting
 from airflow_bulk.platforms.status import RemoteSnapshot
-from airflow_bulk.progress import NOW_KEY, Pace, waiting_state
+from airflow_bulk.shown import NOW_KEY, Pace, waiting_state
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from one_task import importing, write_profiles
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.progress import ROW_KEYS
 from airflow_bulk.runs.failures import TaskStopped, TryFailed
 from airflow_bulk.runs.record import LARGEST_VALUE, Record, RecordLost
 from airflow_bulk.runs.shown import ShownRun
 from airflow_bulk.runs.upload.shown import keep_executions
+from airflow_bulk.shown import ROW_KEYS
 
 KEY = ROW_KEYS["mediarithmics"]
 

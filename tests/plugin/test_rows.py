@@ -13,7 +13,7 @@ from airflow_bulk.plugin.details import ShownJob
 from airflow_bulk.plugin.drawing import BOX_WIDTH, draw_chart, draw_graph
 from airflow_bulk.plugin.rows import read_row
 from airflow_bulk.plugin.words import FILTERS
-from airflow_bulk.progress import SHOWN_ONE_BY_ONE, Pace, waiting_state
+from airflow_bulk.shown import SHOWN_ONE_BY_ONE, Pace, waiting_state
 from recorded_work import BEGAN, import_row
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

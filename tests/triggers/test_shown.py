@@ -12,7 +12,7 @@ from airflow.sdk.execution_time import task_runner
 
 from airflow_bulk.judging import KeepWaiting, Totals
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.progress import NOW_KEY, Pace
+from airflow_bulk.shown import NOW_KEY, Pace
 from airflow_bulk.triggers import shown
 from airflow_bulk.triggers.shown import ShownWaiting
 

@@ -25,7 +25,7 @@ from airflow_bulk.plugin.details import Detail, read_detail, read_jobs
 from airflow_bulk.plugin.drawing import draw_chart, draw_graph
 from airflow_bulk.plugin.listing import LAST_PAGE, Filters, find_row, last_rows, list_rows
 from airflow_bulk.plugin.rows import KINDS, STATE_GROUPS
-from airflow_bulk.progress import PLATFORMS
+from airflow_bulk.shown import PLATFORMS
 
 #: Runs in the chart of a task.
 CHART_RUNS = 30

@@ -20,9 +20,9 @@ from sqlalchemy import select
 from airflow_bulk.judging import id_order
 from airflow_bulk.plugin.rows import count, moment, text
 from airflow_bulk.plugin.tables import XCOM_KEY, XCOM_VALUE, at, is_current, of_ti, task_state, tries, xcoms
-from airflow_bulk.progress import GROUP_KEY, NOW_KEY, ROW_KEYS
 from airflow_bulk.runs.recorded_parts import PAGE, RecordedPart
 from airflow_bulk.runs.upload.shown import EXECUTIONS, FOUND
+from airflow_bulk.shown import GROUP_KEY, NOW_KEY, ROW_KEYS
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -25,7 +25,7 @@ from airflow_bulk.plugin.tables import (
     rows_of_work,
     xcoms,
 )
-from airflow_bulk.progress import GROUP_KEY, NOW_KEY, ROW_KEYS
+from airflow_bulk.shown import GROUP_KEY, NOW_KEY, ROW_KEYS
 
 if TYPE_CHECKING:
     from sqlalchemy import Select

@@ -1,4 +1,4 @@
-"""What a run tells the page about itself (:mod:`airflow_bulk.progress`), from the worker.
+"""What a run tells the page about itself (:mod:`airflow_bulk.shown`), from the worker.
 
 A value that cannot be written is left out: what people see must not end a run.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from airflow_bulk.progress import NOW_KEY, Pace
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.record import RecordLost
+from airflow_bulk.shown import NOW_KEY, Pace
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class ShownRun:
     """The row of a run, and its state now.
 
     :param ti: the task instance.
-    :param key: of its row in XCom: one of :data:`airflow_bulk.progress.ROW_KEYS`, or the key of groups.
+    :param key: of its row in XCom: one of :data:`airflow_bulk.shown.ROW_KEYS`, or the key of groups.
     """
 
     def __init__(self, ti: Any, key: str) -> None:

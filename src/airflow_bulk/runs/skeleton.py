@@ -25,10 +25,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_bulk import judging
 from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline, WaitingProgress
 from airflow_bulk.platforms.errors import TryLater
-from airflow_bulk.progress import ROW_KEYS, waiting_state
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.record import EndMeaning, RecordedEnd
 from airflow_bulk.runs.shown import ShownRun
+from airflow_bulk.shown import ROW_KEYS, waiting_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class RemoteRun(ABC, Generic[A]):
 
     :param args: what was asked for.
     :param record: the task's memory.
-    :param platform: a key of :data:`airflow_bulk.progress.PLATFORMS`, for the page.
+    :param platform: a key of :data:`airflow_bulk.shown.PLATFORMS`, for the page.
     """
 
     #: What kind of work it is, as the page names it.

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_bulk.progress import GROUP_KEY
 from airflow_bulk.runs.shown import ShownRun
+from airflow_bulk.shown import GROUP_KEY
 
 #: Bytes of the graph; a larger one is told without its jobs, and the page lists the tasks.
 LARGEST_GRAPH = 40_000

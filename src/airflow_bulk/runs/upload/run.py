@@ -19,7 +19,6 @@ from airflow_bulk.arguments import UploadArguments
 from airflow_bulk.judging import Tolerance, how_many, name_ids
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.progress import platform_of
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
@@ -30,6 +29,7 @@ from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
+from airflow_bulk.shown import platform_of
 
 if TYPE_CHECKING:
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
