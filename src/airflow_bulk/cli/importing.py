@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_bulk.cli.connecting import opened
 from airflow_bulk.cli.errors import Ended, ended_by
@@ -51,13 +52,16 @@ def import_documents(args: argparse.Namespace, output: Output) -> int:
     port = hook.document_imports(args.datamart_id)
     # A token that is refused is better known before hours of checking than after.
     hook.send(list_document_imports(port.datamart_id, max_results=1))
-    with open_record(args.record, _asked(arguments, port)) as record:
+    with open_record(args.record, _asked(arguments, hook, port)) as record:
         return _Import(args, arguments, hook, port, record, output).run()
 
 
-def _asked(arguments: UploadArguments, port: DocumentImports) -> dict[str, Any]:
+def _asked(arguments: UploadArguments, hook: MediarithmicsHook, port: DocumentImports) -> dict[str, Any]:
     """What must be the same over all runs of the command with one record."""
+    server = urlsplit(hook.endpoint.base_url)
     return {
+        # Without a user and a password, which an address may hold.
+        "server": f"{server.scheme}://{server.netloc.rpartition('@')[2].lower()}{server.path}",
         "name": arguments.name,
         "document_type": arguments.document_type,
         "mime_type": arguments.mime_type,

@@ -98,7 +98,15 @@ def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict
         "asked": dict(asked),
         "at": time.time(),
     }
-    if other := [name for name, value in asked.items() if begun["asked"].get(name) != value]:
+    before = begun["asked"]
+    other = [name for name, value in asked.items() if before.get(name) != value]
+    if "server" in other and "server" in before:
+        raise Ended(
+            f"--record {file}: it is the record of an import on {before['server']}, and this connection leads to "
+            f"{asked['server']}. Nothing was sent. Name another file to begin an import there.",
+            2,
+        )
+    if other:
         raise Ended(
             f"--record {file}: it is the record of another import, which differs in {name_ids(other)}. "
             "Name another file to begin a new import.",
