@@ -55,3 +55,53 @@ def test_a_password_in_the_address_is_in_no_record(bulk, emulator, words, record
     said = bulk(*words)
     assert b"hidden-word" not in record.read_bytes()
     assert emulator.url.encode() in record.read_bytes(), said.err
+
+
+# The source.
+
+
+def test_a_finished_import_says_that_it_was_imported_before(bulk, emulator, words):
+    first = bulk(*words)
+    assert "already" not in first.document
+    again = bulk(*words)
+    assert again.document == {"already": True, **first.document}
+    assert "Imported before, by this record; nothing was sent now." in again.err.splitlines()
+    assert len(emulator.imports()) == 1
+
+
+@pytest.mark.parametrize("on_change", ["fail", "restart"])
+def test_another_source_under_the_same_name_was_not_imported(
+    bulk, emulator, words, source, record, on_change
+):
+    assert bulk(*words).code == 0
+    write_profiles(source, 50)
+    said = bulk(*words, "--on-source-change", on_change)
+    assert said.code == 1
+    assert said.document["error"] == (
+        f"--record {record}: the source is not the one that was sent by this record ({source}). Nothing was sent now. "
+        "To import it as it is now, name a record file that is not there yet."
+    )
+    source.unlink()
+    assert "no such file" in bulk(*words).document["error"]
+    assert len(emulator.imports()) == 1
+
+
+def test_another_source_while_the_first_is_waited_for_is_refused(bulk, emulator, words, source):
+    emulator.settings(run_seconds=1000)
+    late = bulk(*words, "--timeout", "1").document["error"]
+    assert "Still running" in late
+    write_profiles(source, 50)
+    assert "the source is not the one that was sent" in bulk(*words, "--timeout", "1").document["error"]
+    source.unlink()  # all of it is on the platform: it can be waited for
+    assert "Still running" in bulk(*words, "--timeout", "1").document["error"]
+    assert len(emulator.imports()) == 1
+
+
+def test_what_was_empty_is_looked_at_again(bulk, emulator, words, source):
+    good = source.read_text()
+    source.write_text("\n")
+    empty = bulk(*words, "--on-empty", "ok")
+    assert (empty.code, empty.document["import_id"]) == (0, None)
+    source.write_text(good)
+    assert bulk(*words, "--on-empty", "ok").document["lines_accepted"] == 100
+    assert emulator.held() == once(good.splitlines())

@@ -16,6 +16,7 @@ from airflow_bulk.cli.errors import Ended, ended_by
 from airflow_bulk.cli.output import NOT_GOOD, Output, command
 from airflow_bulk.cli.progress import Bars
 from airflow_bulk.cli.record_file import open_record
+from airflow_bulk.cli.recorded_source import was_over
 from airflow_bulk.cli.sources import read_import
 from airflow_bulk.cli.stopping import Cancelled, Signals, Stopped, cancel_pending
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -99,12 +100,16 @@ class _Import:
 
     def run(self) -> int:
         self._introduce()
+        already = was_over(self._record, self._arguments, self._args.record)
         with Signals() as signals, self._bars:
             try:
                 result = self._until_over(UploadRun(self._work), signals)
             except Stopped as stopped:
                 self._bars.close()
                 raise self._stopped(stopped, signals) from None
+        if already:
+            self._output.tell("Imported before, by this record; nothing was sent now.")
+            result = {"already": True, **result}
         self._tell_result(result)
         return 0
 
