@@ -1,6 +1,8 @@
 """``airflow bulk import --record``: which file is a record, and of which import."""
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 from one_task import once, write_profiles
@@ -105,3 +107,32 @@ def test_what_was_empty_is_looked_at_again(bulk, emulator, words, source):
     source.write_text(good)
     assert bulk(*words, "--on-empty", "ok").document["lines_accepted"] == 100
     assert emulator.held() == once(good.splitlines())
+
+
+# The file.
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "--record names no file: its value is empty"),
+        (":memory:", "--record :memory: would keep nothing."),
+    ],
+)
+def test_a_name_that_keeps_no_record_is_wrong_use(bulk, emulator, source, name, said):
+    ended = bulk("import", source, *TYPE, "--yes", "--record", name)
+    assert ended.code == 2
+    assert ended.sentence.startswith(said)
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("value", ["{", "[]", '"x"', "{}", '{"id": 1, "runs": "x", "asked": 0}', "0"])
+def test_a_broken_record_says_so(bulk, emulator, words, record, value):
+    assert bulk(*words).code == 0
+    with contextlib.closing(sqlite3.connect(record, isolation_level=None)) as database:
+        database.execute("UPDATE record SET value = ? WHERE key = 'command'", (value,))
+    said = bulk(*words)
+    assert said.code == 1
+    assert said.document["error"].startswith(f"--record {record}: a record that cannot be read: ")
+    assert "name a file that is not there yet" in said.document["error"]
+    assert len(emulator.imports()) == 1

@@ -15,7 +15,7 @@ from airflow_bulk.cli.connecting import opened
 from airflow_bulk.cli.errors import Ended, ended_by
 from airflow_bulk.cli.output import NOT_GOOD, Output, command
 from airflow_bulk.cli.progress import Bars
-from airflow_bulk.cli.record_file import open_record
+from airflow_bulk.cli.record_file import must_be_a_name, open_record
 from airflow_bulk.cli.recorded_source import was_over
 from airflow_bulk.cli.sources import read_import
 from airflow_bulk.cli.stopping import Cancelled, Signals, Stopped, cancel_pending
@@ -47,6 +47,7 @@ WITH_RECORD = "The same command with the same record goes on where this one stop
 def import_documents(args: argparse.Namespace, output: Output) -> int:
     """Check, ask, send, wait and judge."""
     arguments = read_import(args)
+    must_be_a_name(args.record)
     if not args.yes:
         output.must_be_able_to_ask()
     hook = opened(MediarithmicsHook(args.conn_id))

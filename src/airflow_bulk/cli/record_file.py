@@ -48,6 +48,24 @@ class FileStore:
         )
 
 
+def must_be_a_name(file: str | None) -> None:
+    """Refuse what SQLite takes for a database that nobody keeps.
+
+    :raises Ended: a record was asked for, and no file is named.
+    """
+    if file == "":
+        raise Ended(
+            "--record names no file: its value is empty, as that of a shell variable that is not set. Name a file, or leave "
+            "--record out.",
+            2,
+        )
+    if file == ":memory:":
+        raise Ended(
+            "--record :memory: would keep nothing. Name a file (./:memory: for one of this name), or leave --record out.",
+            2,
+        )
+
+
 @contextlib.contextmanager
 def open_record(file: str | None, asked: Mapping[str, Any]) -> Iterator[Record]:
     """Give the record of this import: of the file, or a new one in memory.
@@ -92,12 +110,9 @@ def _open(file: str | None) -> sqlite3.Connection:
 
 
 def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict[str, Any]:
-    begun: dict[str, Any] = store.get(BEGUN) or {
-        "id": uuid.uuid4().hex,
-        "runs": 0,
-        "asked": dict(asked),
-        "at": time.time(),
-    }
+    begun = _read_begun(store, file)
+    if begun is None:
+        begun = {"id": uuid.uuid4().hex, "runs": 0, "asked": dict(asked), "at": time.time()}
     before = begun["asked"]
     other = [name for name, value in asked.items() if before.get(name) != value]
     if "server" in other and "server" in before:
@@ -115,3 +130,18 @@ def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict
     begun["runs"] += 1
     store.set(BEGUN, begun)
     return begun
+
+
+def _read_begun(store: FileStore, file: str | None) -> dict[str, Any] | None:
+    """What an earlier run has written of the command; None where there was none."""
+    try:
+        begun: Any = store.get(BEGUN)
+    except ValueError:
+        begun = ""
+    match begun:
+        case None | {"id": str(), "runs": int(), "asked": dict()}:
+            return begun
+    raise Ended(
+        f"--record {file}: a record that cannot be read: what it holds of the command is broken. Put back a copy of the "
+        "file. Without one, look at what was sent (airflow bulk executions list), then name a file that is not there yet."
+    )
