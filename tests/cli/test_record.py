@@ -3,10 +3,12 @@
 import contextlib
 import json
 import sqlite3
+import stat
 
 import pytest
 from one_task import once, write_profiles
 
+from airflow_bulk.cli.record_file import TABLE
 from airflow_bulk.emulator.handle import Emulator
 
 TYPE = ("--document-type", "USER_PROFILE", "--name", "n")
@@ -136,3 +138,47 @@ def test_a_broken_record_says_so(bulk, emulator, words, record, value):
     assert said.document["error"].startswith(f"--record {record}: a record that cannot be read: ")
     assert "name a file that is not there yet" in said.document["error"]
     assert len(emulator.imports()) == 1
+
+
+def test_an_existing_record_becomes_private(bulk, emulator, words, record):
+    record.touch()
+    record.chmod(0o644)
+    assert bulk(*words).code == 0
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    record.chmod(0o666)
+    assert bulk(*words).code == 0
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "CREATE TABLE accounts (id INTEGER)",
+        "CREATE TABLE record (key TEXT PRIMARY KEY, value TEXT)",
+        f"{TABLE}; CREATE TABLE more (id INTEGER)",
+        "CREATE TABLE gone (id INTEGER); DROP TABLE gone",
+    ],
+)
+def test_another_programs_database_is_left_as_it_is(bulk, emulator, words, record, journal, table):
+    with contextlib.closing(sqlite3.connect(record)) as database:
+        database.execute(f"PRAGMA journal_mode = {journal}")
+        database.executescript(table)
+    record.chmod(0o644)
+    before, beside = record.read_bytes(), sorted(record.parent.iterdir())
+    said = bulk(*words)
+    assert said.code == 1
+    assert said.document["error"].startswith(
+        f"--record {record}: a database, but not a record of this command."
+    )
+    assert (record.read_bytes(), sorted(record.parent.iterdir())) == (before, beside)
+    assert stat.S_IMODE(record.stat().st_mode) == 0o644
+    assert emulator.imports() == []
+
+
+def test_what_is_no_file_is_no_record(bulk, emulator, words, record):
+    record.mkdir(mode=0o755)
+    said = bulk(*words)
+    assert said.code == 1
+    assert said.document["error"] == f"--record {record}: is not a regular file. Name a file."
+    assert stat.S_IMODE(record.stat().st_mode) == 0o755

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from airflow_bulk.runs.record import Record
 
 #: What a record of this command holds besides the run's own keys.
 BEGUN = "command"
+#: The one table of a record, as SQLite keeps this text, too: a database with anything else is not ours.
+TABLE = "CREATE TABLE record (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 
 
 class FileStore:
@@ -33,7 +36,8 @@ class FileStore:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        database.execute("CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        if not _tables(database):
+            database.execute(TABLE)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a stored value."""
@@ -100,6 +104,9 @@ def _open(file: str | None) -> sqlite3.Connection:
         # It names files and counts, no lines; still nobody else's business.
         with contextlib.suppress(FileExistsError):
             Path(file).touch(mode=0o600, exist_ok=False)
+        _must_be_ours(Path(file))
+        if stat.S_IMODE(Path(file).stat().st_mode) != 0o600:
+            Path(file).chmod(0o600)
     database = sqlite3.connect(file or ":memory:", timeout=1.0, isolation_level=None)
     # The lock is kept from the first access to the end of the process, and ends with it, however it ends.
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -107,6 +114,32 @@ def _open(file: str | None) -> sqlite3.Connection:
     database.execute("BEGIN EXCLUSIVE")
     database.execute("COMMIT")
     return database
+
+
+def _must_be_ours(file: Path) -> None:
+    """Refuse a file that is not a record before anything is written into it, or beside it.
+
+    :raises Ended: it is something else.
+    :raises sqlite3.Error: it is no database.
+    """
+    state = file.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise Ended(f"--record {file}: is not a regular file. Name a file.")
+    if not state.st_size:
+        return
+    # As it lies there, without a lock and without a look at a journal: another program's database stays as it is.
+    address = f"{file.absolute().as_uri()}?immutable=1"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+        if _tables(database) != [TABLE]:
+            raise Ended(
+                f"--record {file}: a database, but not a record of this command. Nothing was written into it. Name a record "
+                "of this command, or a file that is not there yet."
+            )
+
+
+def _tables(database: sqlite3.Connection) -> list[str]:
+    """What the database is made of; SQLite's own index of a table has no text."""
+    return [text for (text,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
 
 
 def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict[str, Any]:
