@@ -111,7 +111,12 @@ class _Import:
         if already:
             self._output.tell("Imported before, by this record; nothing was sent now.")
             result = {"already": True, **result}
-        self._tell_result(result)
+        try:
+            self._tell_result(result)
+        except BrokenPipeError:  # everything is imported, whoever hears of it
+            self._output.tell(_say_result(result))
+        except Ended as ended:
+            raise Ended(f"{ended.text} {_say_result(result)}", ended.code) from None
         return 0
 
     def _until_over(self, run: UploadRun, signals: Signals) -> dict[str, Any]:
@@ -161,24 +166,10 @@ class _Import:
 
     def _tell_result(self, result: dict[str, Any]) -> None:
         self._output.document({"ok": True, **result})
-        if result["import_id"] is None:
-            self._output.sentence(
-                f"Nothing to send: {result['lines_read']:,} lines read, {result['lines_rejected']:,} rejected."
-            )
-            return
-        accepted, failed = result["lines_accepted"], result["lines_failed"]
-        counted = (
-            f"{accepted:,} accepted + {failed:,} failed"
-            if accepted is not None
-            else f"{result['lines_read'] - result['lines_rejected']:,} sent, not waited for"
-        )
-        self._output.sentence(
-            f"Document import {result['import_id']}: {result['lines_read']:,} lines read = {result['lines_rejected']:,} rejected + "
-            f"{counted}. {how_many(result['parts'], 'part')}, {gigabytes(result['bytes'])}, {result['seconds']:.1f} s."
-        )
+        self._output.sentence(_say_result(result))
         if result["rejects_uri"]:
             self._output.line(f"Rejected lines: {result['rejects_uri']}")
-        if result["console_url"]:
+        if result["import_id"] is not None and result["console_url"]:
             self._output.line(result["console_url"])
 
     def _failed(self, error: Exception, signals: Signals) -> Ended:
@@ -265,3 +256,19 @@ class _Import:
             bars.count(done, total)
 
         return tell
+
+
+def _say_result(result: dict[str, Any]) -> str:
+    """The result in one sum."""
+    if result["import_id"] is None:
+        return f"Nothing to send: {result['lines_read']:,} lines read, {result['lines_rejected']:,} rejected."
+    accepted, failed = result["lines_accepted"], result["lines_failed"]
+    counted = (
+        f"{accepted:,} accepted + {failed:,} failed"
+        if accepted is not None
+        else f"{result['lines_read'] - result['lines_rejected']:,} sent, not waited for"
+    )
+    return (
+        f"Document import {result['import_id']}: {result['lines_read']:,} lines read = {result['lines_rejected']:,} rejected + "
+        f"{counted}. {how_many(result['parts'], 'part')}, {gigabytes(result['bytes'])}, {result['seconds']:.1f} s."
+    )
