@@ -102,12 +102,18 @@ class _Import:
     def run(self) -> int:
         self._introduce()
         already = was_over(self._record, self._arguments, self._args.record)
-        with Signals() as signals, self._bars:
-            try:
-                result = self._until_over(UploadRun(self._work), signals)
-            except Stopped as stopped:
-                self._bars.close()
-                raise self._stopped(stopped, signals) from None
+        result: dict[str, Any] | None = None
+        try:
+            with Signals() as signals, self._bars:
+                try:
+                    result = self._until_over(UploadRun(self._work), signals)
+                except Stopped as stopped:
+                    self._bars.close()
+                    raise self._stopped(stopped, signals) from None
+        except Stopped:
+            if result is None:
+                raise
+            # Everything was over in that moment, and there is nothing to stop.
         if already:
             self._output.tell("Imported before, by this record; nothing was sent now.")
             result = {"already": True, **result}

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_bulk.cli.errors import Ended, ended_by
+from airflow_bulk.cli.stopping import Stopped
 
 if TYPE_CHECKING:
     import argparse
@@ -208,6 +209,8 @@ def _run(
         return run(args, output) or 0
     except KeyboardInterrupt:
         ended = Ended("Stopped.", INTERRUPTED)
+    except Stopped as stopped:  # in a moment in which the command itself could not answer it
+        ended = Ended("Stopped.", stopped.code, stopped=True)
     except BrokenPipeError:
         return NOT_GOOD  # whoever read the output has seen enough, as `head` does
     except Exception as error:  # noqa: BLE001  (a person at a terminal gets a sentence, whatever it is)
