@@ -121,7 +121,8 @@ def test_what_was_empty_is_looked_at_again(bulk, emulator, words, source):
         (":memory:", "--record :memory: would keep nothing."),
     ],
 )
-def test_a_name_that_keeps_no_record_is_wrong_use(bulk, emulator, source, name, said):
+def test_a_name_that_keeps_no_record_is_wrong_use(bulk, emulator, source, name, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     ended = bulk("import", source, *TYPE, "--yes", "--record", name)
     assert ended.code == 2
     assert ended.sentence.startswith(said)
