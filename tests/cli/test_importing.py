@@ -247,7 +247,7 @@ def test_a_finished_record_says_its_result_and_sends_nothing(bulk, emulator, sou
     words = (source, *TYPE, *PARTS, "--yes", "--json", "--record", tmp_path / "record")
     first = bulk("import", *words).document
     emulator.clear_requests()
-    assert bulk("import", *words).document == first
+    assert bulk("import", *words).document == {**first, "already": True}
     assert [one for one in emulator.requests() if one["method"] != "GET"] == []
 
 

@@ -1,11 +1,17 @@
 """Ctrl-C in a real process: what can be cancelled is, what goes on is named, and nothing stays PENDING."""
 
+import argparse
 import json
+import os
 import signal
+import time
 from collections import Counter
 
 import pytest
 from one_task import write_profiles
+
+from airflow_bulk.cli.output import command
+from airflow_bulk.cli.stopping import Signals
 
 TYPE = ("--document-type", "USER_PROFILE", "--name", "n", "--yes")
 UPLOAD = {"method": "POST", "path": "/executions$"}
@@ -177,3 +183,20 @@ def test_with_a_record_the_same_command_goes_on(begin, emulator, source, states,
     assert (json.loads(said.out)["lines_accepted"], len(emulator.imports())) == (1000, 1)
     assert set(emulator.held().values()) == {1}
     assert sum(emulator.held().values()) == 1000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_moment_in_which_nothing_answers_it_is_an_orderly_end(capfd, number):
+    @command
+    def stopped(args, output):
+        with Signals():
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        return 0
+
+    with pytest.raises(SystemExit) as end:
+        stopped(argparse.Namespace(json=True))
+    assert end.value.code == 128 + number
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"ok": False, "error": "Stopped.", "stopped": True}
+    assert err.splitlines()[-1] == "Stopped."

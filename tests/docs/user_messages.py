@@ -208,7 +208,8 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "the current folder",
     ),
     "SQL and a name within the file of --record": (
-        "CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, value TEXT NOT NULL",
+        "CREATE TABLE record (key TEXT PRIMARY KEY, value TEXT NOT NULL",
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL",
         "SELECT value FROM record WHERE key = ?",
         "INSERT INTO record VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         "PRAGMA locking_mode = EXCLUSIVE",

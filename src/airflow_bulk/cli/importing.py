@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_bulk.cli.connecting import opened
 from airflow_bulk.cli.errors import Ended, ended_by
 from airflow_bulk.cli.output import NOT_GOOD, Output, command
 from airflow_bulk.cli.progress import Bars
-from airflow_bulk.cli.record_file import open_record
+from airflow_bulk.cli.record_file import must_be_a_name, open_record
+from airflow_bulk.cli.recorded_source import was_over
 from airflow_bulk.cli.sources import read_import
 from airflow_bulk.cli.stopping import Cancelled, Signals, Stopped, cancel_pending
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -45,19 +47,23 @@ WITH_RECORD = "The same command with the same record goes on where this one stop
 def import_documents(args: argparse.Namespace, output: Output) -> int:
     """Check, ask, send, wait and judge."""
     arguments = read_import(args)
+    must_be_a_name(args.record)
     if not args.yes:
         output.must_be_able_to_ask()
     hook = opened(MediarithmicsHook(args.conn_id))
     port = hook.document_imports(args.datamart_id)
     # A token that is refused is better known before hours of checking than after.
     hook.send(list_document_imports(port.datamart_id, max_results=1))
-    with open_record(args.record, _asked(arguments, port)) as record:
+    with open_record(args.record, _asked(arguments, hook, port)) as record:
         return _Import(args, arguments, hook, port, record, output).run()
 
 
-def _asked(arguments: UploadArguments, port: DocumentImports) -> dict[str, Any]:
+def _asked(arguments: UploadArguments, hook: MediarithmicsHook, port: DocumentImports) -> dict[str, Any]:
     """What must be the same over all runs of the command with one record."""
+    server = urlsplit(hook.endpoint.base_url)
     return {
+        # Without a user and a password, which an address may hold.
+        "server": f"{server.scheme}://{server.netloc.rpartition('@')[2].lower()}{server.path}",
         "name": arguments.name,
         "document_type": arguments.document_type,
         "mime_type": arguments.mime_type,
@@ -95,13 +101,28 @@ class _Import:
 
     def run(self) -> int:
         self._introduce()
-        with Signals() as signals, self._bars:
-            try:
-                result = self._until_over(UploadRun(self._work), signals)
-            except Stopped as stopped:
-                self._bars.close()
-                raise self._stopped(stopped, signals) from None
-        self._tell_result(result)
+        already = was_over(self._record, self._arguments, self._args.record)
+        result: dict[str, Any] | None = None
+        try:
+            with Signals() as signals, self._bars:
+                try:
+                    result = self._until_over(UploadRun(self._work), signals)
+                except Stopped as stopped:
+                    self._bars.close()
+                    raise self._stopped(stopped, signals) from None
+        except Stopped:
+            if result is None:
+                raise
+            # Everything was over in that moment, and there is nothing to stop.
+        if already:
+            self._output.tell("Imported before, by this record; nothing was sent now.")
+            result = {"already": True, **result}
+        try:
+            self._tell_result(result)
+        except BrokenPipeError:  # everything is imported, whoever hears of it
+            self._output.tell(_say_result(result))
+        except Ended as ended:
+            raise Ended(f"{ended.text} {_say_result(result)}", ended.code) from None
         return 0
 
     def _until_over(self, run: UploadRun, signals: Signals) -> dict[str, Any]:
@@ -151,24 +172,10 @@ class _Import:
 
     def _tell_result(self, result: dict[str, Any]) -> None:
         self._output.document({"ok": True, **result})
-        if result["import_id"] is None:
-            self._output.sentence(
-                f"Nothing to send: {result['lines_read']:,} lines read, {result['lines_rejected']:,} rejected."
-            )
-            return
-        accepted, failed = result["lines_accepted"], result["lines_failed"]
-        counted = (
-            f"{accepted:,} accepted + {failed:,} failed"
-            if accepted is not None
-            else f"{result['lines_read'] - result['lines_rejected']:,} sent, not waited for"
-        )
-        self._output.sentence(
-            f"Document import {result['import_id']}: {result['lines_read']:,} lines read = {result['lines_rejected']:,} rejected + "
-            f"{counted}. {how_many(result['parts'], 'part')}, {gigabytes(result['bytes'])}, {result['seconds']:.1f} s."
-        )
+        self._output.sentence(_say_result(result))
         if result["rejects_uri"]:
             self._output.line(f"Rejected lines: {result['rejects_uri']}")
-        if result["console_url"]:
+        if result["import_id"] is not None and result["console_url"]:
             self._output.line(result["console_url"])
 
     def _failed(self, error: Exception, signals: Signals) -> Ended:
@@ -255,3 +262,19 @@ class _Import:
             bars.count(done, total)
 
         return tell
+
+
+def _say_result(result: dict[str, Any]) -> str:
+    """The result in one sum."""
+    if result["import_id"] is None:
+        return f"Nothing to send: {result['lines_read']:,} lines read, {result['lines_rejected']:,} rejected."
+    accepted, failed = result["lines_accepted"], result["lines_failed"]
+    counted = (
+        f"{accepted:,} accepted + {failed:,} failed"
+        if accepted is not None
+        else f"{result['lines_read'] - result['lines_rejected']:,} sent, not waited for"
+    )
+    return (
+        f"Document import {result['import_id']}: {result['lines_read']:,} lines read = {result['lines_rejected']:,} rejected + "
+        f"{counted}. {how_many(result['parts'], 'part')}, {gigabytes(result['bytes'])}, {result['seconds']:.1f} s."
+    )

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_bulk.cli.errors import Ended, ended_by
+from airflow_bulk.cli.stopping import Stopped
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 NOT_GOOD, WRONG_USE, INTERRUPTED = 1, 2, 130
 #: Its warnings name records of Centrapay by ids that stand in lines: right in a task's log, too much for a shell's output.
 NAMES_RECORDS = "airflow_bulk.runs.centrapay_batch.judgement"
+CLOSED = "Standard output is closed, and nothing was done. To throw results away, say >/dev/null."
 #: Columns of a table where nobody looks at a terminal.
 WIDE = 200
 
@@ -62,10 +64,11 @@ class Output:
         """Print a line of the result for a person; nothing with ``--json``."""
         if self.as_json:
             return
-        if self.bar is not None:
-            self.bar.print(text, soft_wrap=True)
-        else:
-            print(text, file=self._stdout, flush=True)
+        with _writing():
+            if self.bar is not None:
+                self.bar.print(text, soft_wrap=True)
+            else:
+                print(text, file=self._stdout, flush=True)
 
     def sentence(self, text: str) -> None:
         """Print a sentence of the result, broken between words where a person reads it."""
@@ -74,7 +77,8 @@ class Output:
     def document(self, content: Mapping[str, Any]) -> None:
         """Print a JSON document in one line; nothing without ``--json``."""
         if self.as_json:
-            print(json.dumps(content, ensure_ascii=False, default=str), file=self._stdout, flush=True)
+            with _writing():
+                print(json.dumps(content, ensure_ascii=False, default=str), file=self._stdout, flush=True)
 
     def tell(self, text: str) -> None:
         """Print a message on standard error."""
@@ -94,7 +98,8 @@ class Output:
         :param titles: title of each column -> ``left`` or ``right``.
         """
         if not self.as_json:
-            self.console.print(make_table(titles, rows), soft_wrap=False)
+            with _writing():
+                self.console.print(make_table(titles, rows), soft_wrap=False)
 
     def must_be_able_to_ask(self) -> None:
         """Refuse to go on where a question would come that nobody can answer.
@@ -117,6 +122,21 @@ class Output:
             flush=True,
         )
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Write to standard output.
+
+    :raises BrokenPipeError: whoever read it has gone.
+    :raises Ended: it cannot be written: a disk is full, mostly.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Ended(f"Standard output cannot be written ({error.strerror}).", NOT_GOOD) from None
 
 
 def _fold(line: str, columns: int) -> str:
@@ -170,6 +190,8 @@ def command(
     @functools.wraps(run)
     def call(args: argparse.Namespace) -> None:
         as_json = bool(getattr(args, "json", False))
+        if sys.stdout is None:  # Python's sign that it is closed
+            raise SystemExit(CLOSED)
         with _own_stdout() as stdout, _metastore():
             output = Output(stdout, as_json=as_json)
             with _logs_as_messages(output):
@@ -187,13 +209,16 @@ def _run(
         return run(args, output) or 0
     except KeyboardInterrupt:
         ended = Ended("Stopped.", INTERRUPTED)
+    except Stopped as stopped:  # in a moment in which the command itself could not answer it
+        ended = Ended("Stopped.", stopped.code, stopped=True)
     except BrokenPipeError:
         return NOT_GOOD  # whoever read the output has seen enough, as `head` does
     except Exception as error:  # noqa: BLE001  (a person at a terminal gets a sentence, whatever it is)
         ended = ended_by(error)
     if ended.text:
         output.tell(ended.text)
-    output.document({"ok": False, "error": ended.text, **ended.details})
+    with contextlib.suppress(BrokenPipeError, Ended):  # the end is told on standard error, and stays the same
+        output.document({"ok": False, "error": ended.text, **ended.details})
     return ended.code
 
 
@@ -201,7 +226,8 @@ def _run(
 def _own_stdout() -> Iterator[TextIO]:
     """Give standard output to the command alone; what others write there goes to standard error."""
     given = sys.stdout
-    given.flush()
+    with contextlib.suppress(OSError):  # what others wrote before
+        given.flush()
     try:
         ours = os.dup(given.fileno()) if given.fileno() == 1 else None
     except (OSError, io.UnsupportedOperation):
@@ -223,7 +249,8 @@ def _own_stdout() -> Iterator[TextIO]:
             try:
                 yield stdout
             finally:
-                with contextlib.suppress(BrokenPipeError):  # whoever read it has seen enough
+                # Each write is flushed at once, so what cannot be written is known by now.
+                with contextlib.suppress(OSError):
                     stdout.close()
     finally:
         if ours is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from airflow_bulk.runs.record import Record
 
 #: What a record of this command holds besides the run's own keys.
 BEGUN = "command"
+#: The one table of a record, as SQLite keeps this text, too: a database with anything else is not ours.
+TABLE = "CREATE TABLE record (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 
 
 class FileStore:
@@ -33,7 +36,8 @@ class FileStore:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        database.execute("CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        if not _tables(database):
+            database.execute(TABLE)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a stored value."""
@@ -45,6 +49,24 @@ class FileStore:
         self._database.execute(
             "INSERT INTO record VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, json.dumps(value)),
+        )
+
+
+def must_be_a_name(file: str | None) -> None:
+    """Refuse what SQLite takes for a database that nobody keeps.
+
+    :raises Ended: a record was asked for, and no file is named.
+    """
+    if file == "":
+        raise Ended(
+            "--record names no file: its value is empty, as that of a shell variable that is not set. Name a file, or leave "
+            "--record out.",
+            2,
+        )
+    if file == ":memory:":
+        raise Ended(
+            "--record :memory: would keep nothing. Name a file (./:memory: for one of this name), or leave --record out.",
+            2,
         )
 
 
@@ -82,6 +104,9 @@ def _open(file: str | None) -> sqlite3.Connection:
         # It names files and counts, no lines; still nobody else's business.
         with contextlib.suppress(FileExistsError):
             Path(file).touch(mode=0o600, exist_ok=False)
+        _must_be_ours(Path(file))
+        if stat.S_IMODE(Path(file).stat().st_mode) != 0o600:
+            Path(file).chmod(0o600)
     database = sqlite3.connect(file or ":memory:", timeout=1.0, isolation_level=None)
     # The lock is kept from the first access to the end of the process, and ends with it, however it ends.
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -91,14 +116,45 @@ def _open(file: str | None) -> sqlite3.Connection:
     return database
 
 
+def _must_be_ours(file: Path) -> None:
+    """Refuse a file that is not a record before anything is written into it, or beside it.
+
+    :raises Ended: it is something else.
+    :raises sqlite3.Error: it is no database.
+    """
+    state = file.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise Ended(f"--record {file}: is not a regular file. Name a file.")
+    if not state.st_size:
+        return
+    # As it lies there, without a lock and without a look at a journal: another program's database stays as it is.
+    address = f"{file.absolute().as_uri()}?immutable=1"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+        if _tables(database) != [TABLE]:
+            raise Ended(
+                f"--record {file}: a database, but not a record of this command. Nothing was written into it. Name a record "
+                "of this command, or a file that is not there yet."
+            )
+
+
+def _tables(database: sqlite3.Connection) -> list[str]:
+    """What the database is made of; SQLite's own index of a table has no text."""
+    return [text for (text,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+
+
 def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict[str, Any]:
-    begun: dict[str, Any] = store.get(BEGUN) or {
-        "id": uuid.uuid4().hex,
-        "runs": 0,
-        "asked": dict(asked),
-        "at": time.time(),
-    }
-    if other := [name for name, value in asked.items() if begun["asked"].get(name) != value]:
+    begun = _read_begun(store, file)
+    if begun is None:
+        begun = {"id": uuid.uuid4().hex, "runs": 0, "asked": dict(asked), "at": time.time()}
+    before = begun["asked"]
+    other = [name for name, value in asked.items() if before.get(name) != value]
+    if "server" in other and "server" in before:
+        raise Ended(
+            f"--record {file}: it is the record of an import on {before['server']}, and this connection leads to "
+            f"{asked['server']}. Nothing was sent. Name another file to begin an import there.",
+            2,
+        )
+    if other:
         raise Ended(
             f"--record {file}: it is the record of another import, which differs in {name_ids(other)}. "
             "Name another file to begin a new import.",
@@ -107,3 +163,18 @@ def _begin(store: FileStore, asked: Mapping[str, Any], file: str | None) -> dict
     begun["runs"] += 1
     store.set(BEGUN, begun)
     return begun
+
+
+def _read_begun(store: FileStore, file: str | None) -> dict[str, Any] | None:
+    """What an earlier run has written of the command; None where there was none."""
+    try:
+        begun: Any = store.get(BEGUN)
+    except ValueError:
+        begun = ""
+    match begun:
+        case None | {"id": str(), "runs": int(), "asked": dict()}:
+            return begun
+    raise Ended(
+        f"--record {file}: a record that cannot be read: what it holds of the command is broken. Put back a copy of the "
+        "file. Without one, look at what was sent (airflow bulk executions list), then name a file that is not there yet."
+    )

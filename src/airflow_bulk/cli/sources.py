@@ -50,9 +50,13 @@ def read_check(args: argparse.Namespace) -> UploadArguments:
 def _given(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
     """An operator's arguments by name. Each invocation of a command is a new try that a person began.
 
-    :raises ArgumentError: one holds a template, which nothing renders here.
+    :raises ArgumentError: one holds a template, which nothing renders here, or is not UTF-8, as all is that is kept of it.
     """
     for name, value in vars(args).items():
+        if isinstance(value, str) and name != "record" and not _is_utf8(value):
+            raise ArgumentError(
+                name, f"is not UTF-8: {value!r}. Give a value, or name a file or folder, that is"
+            )
         if is_template(value):
             raise ArgumentError(
                 name,
@@ -79,3 +83,12 @@ def _given(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
         "cancel_on_kill": True,
         **more,
     }
+
+
+def _is_utf8(value: str) -> bool:
+    """Whether it is: a byte of a shell's word that is not comes as half of a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -152,7 +152,19 @@ def _local_hint(name: str) -> str:
     return f" A relative path counts from the worker's folder, {Path.cwd()}.{_hint(name)}"
 
 
+def _must_be_utf8(name: str) -> None:
+    """Refuse a name that no record and no message could hold: JSON is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise SourceUnusable(
+            f"{shown(name)!r}: this name is not UTF-8. Rename the file, or make a link to it whose name is. "
+            f"{UNSENT_UNTIL_CHANGED}"
+        ) from None
+
+
 def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[FoundFile]:
+    _must_be_utf8(entry)
     if "://" in entry and not entry.startswith("file://"):
         if open_path is None:
             raise SourceUnusable(
@@ -177,6 +189,7 @@ def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[Fou
 def _look_at(name: str) -> FoundFile:
     path = Path(name).absolute()
     uri = str(path)
+    _must_be_utf8(uri)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not make us wait
         try:
