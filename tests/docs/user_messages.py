@@ -24,6 +24,7 @@ FILES_LEFT_OUT = {
     "src/airflow_bulk/cli/flags.py": "help of the command line",
     "src/airflow_bulk/cli/progress.py": "bars of the command line, which hold counts alone",
     "src/airflow_bulk/plugin/app.py": "texts of the page, which explains itself",
+    "src/airflow_bulk/plugin/details.py": "texts of the page",
     "src/airflow_bulk/plugin/rows.py": "texts of the page",
     "src/airflow_bulk/plugin/words.py": "texts of the page",
 }
@@ -319,10 +320,12 @@ def _trees(repository: Path) -> Iterator[tuple[str, ast.Module]]:
 
 
 def _emulator_errors(tree: ast.Module) -> Iterator[ast.AST]:
-    """What the emulator raises for those who use it in their tests."""
+    """What the emulator raises for those who use it in their tests, and what ends its command."""
     for node in ast.walk(tree):
         match node:
             case ast.Raise(exc=ast.Call(func=ast.Name(id=name)) as call) if name in EMULATOR_ERRORS:
+                yield call
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="made"), attr="error")) as call:
                 yield call
 
 
