@@ -30,7 +30,7 @@ def templates(page: str, known: set[str]) -> dict[str, int]:
             continue
         for one in CODE.finditer(cell):
             text = normal(one[2].replace("\\|", "|"))
-            found[text if text in known else text.removeprefix("Could not ")] = number
+            found[text if text in known else normal(text.removeprefix("Could not "))] = number
     return found
 
 
