@@ -32,6 +32,8 @@ ROOT_PAGES = {
 }
 #: Those of them that docs/ has no page of its own for.
 GENERATED = ("ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md")
+#: Those that the site's search leaves out: they are long, and name every word that a reader looks for elsewhere.
+NOT_SEARCHED = ("architecture.md", "changelog.md")
 #: Folders that have a page.
 FOLDER_PAGES = {"docs": "index.md", "docs/facts": "facts.md", "docs/recipes": "recipes/index.md"}
 #: Where the pages stand that show a file.
@@ -143,6 +145,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Bring in the files that a page includes, and rewrite its links."""
+    if page.file.src_uri in NOT_SEARCHED:
+        page.meta["search"] = {"exclude": True}
     if page.file.generated_by:
         return markdown
 

@@ -1,4 +1,4 @@
-"""Two ways to go on when a batch of the platform has run by its own cron: wait for it, or be started by it."""
+"""Wait for a batch that runs by its own cron, or be started by it."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_bulk.sensors.integration_batch import IntegrationBatchSensor
-from airflow_bulk.triggers.integration_batch import IntegrationBatchEventTrigger
+from airflow_bulk.triggers.integration_batch import (
+    IntegrationBatchEventTrigger,
+)
 
 INSTANCE = "8801"
 
@@ -16,8 +18,13 @@ def report(triggering_asset_events: Any = None) -> None:
     """Use the scores."""
 
 
-# The batch runs at 03:00 UTC. This run begins at 03:30 and looks at the day before 03:30.
-with DAG("scores_by_clock", schedule="30 3 * * *", catchup=False) as by_clock:
+# The batch runs at 03:00 UTC.
+# This run begins at 03:30 and looks at the day before 03:30.
+with DAG(
+    "scores_by_clock",
+    schedule="30 3 * * *",
+    catchup=False,
+) as by_clock:
     (
         IntegrationBatchSensor(
             task_id="scores_are_there",
@@ -35,7 +42,10 @@ scores = Asset(
     watchers=[
         AssetWatcher(
             name="batch_runs",
-            trigger=IntegrationBatchEventTrigger(instance_id=INSTANCE, statuses=["SUCCEEDED"]),
+            trigger=IntegrationBatchEventTrigger(
+                instance_id=INSTANCE,
+                statuses=["SUCCEEDED"],
+            ),
         )
     ],
 )

@@ -1,4 +1,4 @@
-"""On demand: delete people's identifiers, after a person has seen how many they are and approved."""
+"""On demand: delete people's identifiers, after a person has approved."""
 
 from datetime import timedelta
 
@@ -10,6 +10,8 @@ from airflow_bulk.operators.document_import import ImportDocumentsOperator
 KIND = "USER_IDENTIFIERS_DELETION"
 #: Neither of them can come from a form: they are no template fields.
 GUARDS = {"allow_deletion": KIND, "max_deletions": 5_000}
+#: The question that the person sees.
+QUESTION = "Delete {{ ti.xcom_pull('count')['lines_read'] }} identifiers?"
 
 with DAG(
     "gdpr_deletion",
@@ -17,7 +19,10 @@ with DAG(
     catchup=False,
     params={
         "source": Param(
-            "s3://aws_crm@privacy/requests.ndjson", type="string", minLength=1, title="Lines to send"
+            "s3://aws_crm@privacy/requests.ndjson",
+            type="string",
+            minLength=1,
+            title="Lines to send",
         )
     },
 ) as dag:
@@ -31,8 +36,8 @@ with DAG(
     )
     approve = ApprovalOperator(
         task_id="approve",
-        subject="Delete {{ ti.xcom_pull(task_ids='count')['lines_read'] }} identifiers?",
-        body="File: {{ params.source }}. What is deleted cannot be brought back.",
+        subject=QUESTION,
+        body="{{ params.source }}: what is deleted cannot be brought back.",
         # Nobody answers for two days: that is a no.
         defaults="Reject",
         response_timeout=timedelta(days=2),

@@ -1,4 +1,4 @@
-"""Every night: all packed files of a day's folder in S3, rejected lines kept beside them."""
+"""Every night: all packed files of a day's folder in S3."""
 
 from datetime import timedelta
 
@@ -10,6 +10,8 @@ from airflow_bulk.operators.document_import import (
     SendingOptions,
 )
 from airflow_bulk.retrying import BulkRetryPolicy
+
+DAY = "{{ dag_run.run_after | ds }}"
 
 with DAG(
     "profiles_nightly",
@@ -24,18 +26,19 @@ with DAG(
     load = ImportDocumentsOperator(
         task_id="load_profiles",
         document_type="USER_PROFILE",
-        name="User profiles, {{ dag_run.run_after | ds }}",
-        source="s3://aws_crm@crm/export/{{ dag_run.run_after | ds }}/*.ndjson.gz",
+        name=f"User profiles, {DAY}",
+        source=f"s3://aws_crm@crm/export/{DAY}/*.ndjson.gz",
         max_failures="0.1%",
         rejects_path="s3://aws_crm@crm/rejects/{{ run_id }}/",
         on_empty="fail",
         timeout=timedelta(hours=6),
         deferrable=True,
-        # A folder on the worker's disk: the files are fetched once, and two processes check and send them.
+        # A folder on the worker's disk: the files are fetched once,
+        # and two processes check and send them.
         sending=SendingOptions(spool_dir="/var/tmp", workers=2),
     )
     cancel = CancelDocumentImportExecutionsOperator(
         task_id="cancel_what_is_left",
-        import_id="{{ ti.xcom_pull(task_ids='load_profiles', key='import_id') or '' }}",
+        import_id="{{ ti.xcom_pull('load_profiles', key='import_id') or '' }}",
     )
     load >> cancel.as_teardown(setups=load)

@@ -1,4 +1,4 @@
-"""Every hour: rows of a PostgreSQL table that changed since the last run become user profiles."""
+"""Every hour: rows of a table that have changed become user profiles."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,12 +7,19 @@ from airflow.sdk import DAG
 
 from airflow_bulk.extract_load import LoadMapping
 from airflow_bulk.hooks.extract_load_sql import SqlObject, SqlSource
-from airflow_bulk.operators.extract_load import DocumentImportDestination, ExtractLoadTaskGroup
+from airflow_bulk.operators.extract_load import (
+    DocumentImportDestination,
+    ExtractLoadTaskGroup,
+)
 
 BATCH = {
     "jobs": [
         {"type": "extract", "object": "customers"},
-        {"type": "load", "object": "profiles", "required_objects": {"extract": ["customers"]}},
+        {
+            "type": "load",
+            "object": "profiles",
+            "required_objects": {"extract": ["customers"]},
+        },
     ]
 }
 
@@ -25,7 +32,10 @@ def profile(row: dict[str, Any]) -> dict[str, Any] | None:
         "operation": "UPSERT",
         "compartment_id": "1000",
         "user_account_id": row["customer"],
-        "user_profile": {"first_name": row["first_name"], "spent": float(row["spent"])},
+        "user_profile": {
+            "first_name": row["first_name"],
+            "spent": float(row["spent"]),
+        },
     }
 
 
@@ -40,7 +50,13 @@ with DAG(
         "shop",
         definition=BATCH,
         source=SqlSource(
-            "shop_postgres", {"customers": SqlObject(table="crm.customers", updated_field="changed_at")}
+            "shop_postgres",
+            {
+                "customers": SqlObject(
+                    table="crm.customers",
+                    updated_field="changed_at",
+                ),
+            },
         ),
         destination=DocumentImportDestination(
             {
@@ -52,7 +68,9 @@ with DAG(
                 }
             }
         ),
-        mappings={"profiles": LoadMapping(feeds="customers", fields=profile)},
+        mappings={
+            "profiles": LoadMapping(feeds="customers", fields=profile),
+        },
         staging="s3://aws_crm@staging/{{ run_id }}/",
         updated_since="watermark",
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_help_fits_a_terminal(words):
     lines = (command.description or "").splitlines() + command.epilog.splitlines()
     assert [line for line in lines if len(line) > 110] == []
     assert [one.kwargs["help"] for one in command.args if len(one.kwargs["help"]) > 90] == []
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_has_nothing_that_rich_takes_for_markup(words):
+    command = ALL[words]
+    texts = [
+        command.help,
+        command.description or "",
+        command.epilog,
+        *(one.kwargs["help"] for one in command.args),
+    ]
+    assert [text for text in texts if re.search(r"\[[a-z#/@]", text)] == []
 
 
 def test_airflow_loads_nothing_but_the_words():

@@ -321,10 +321,12 @@ def _trees(repository: Path) -> Iterator[tuple[str, ast.Module]]:
 
 
 def _emulator_errors(tree: ast.Module) -> Iterator[ast.AST]:
-    """What the emulator raises for those who use it in their tests."""
+    """What the emulator raises for those who use it in their tests, and what ends its command."""
     for node in ast.walk(tree):
         match node:
             case ast.Raise(exc=ast.Call(func=ast.Name(id=name)) as call) if name in EMULATOR_ERRORS:
+                yield call
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="made"), attr="error")) as call:
                 yield call
 
 

@@ -171,7 +171,7 @@ EMULATOR = ActionCommand(
     func=lazy_load_command("airflow_bulk.cli.emulator.start"),
     args=flags.EMULATOR,
     description="Run the emulator until Ctrl-C, and print the lines that give another shell its connections. The lines hold\n"
-    "no token: they read files that you alone can read. It needs the extra [emulator], and binds loopback only.",
+    "no token: they read files that you alone can read. It needs the extra emulator, and binds loopback only.",
     epilog="""\
 More options, such as TLS: python -m airflow_bulk.emulator --help
 

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Imported late: --help must work without the extra.
         from airflow_bulk.emulator import server
     except ImportError as error:
-        made.error(f"{error.name} is missing: pip install 'airflow-provider-bulk[emulator]'")
+        made.error(f"{error.name} is missing: install this package with its extra [emulator]")
     for path in (options.certfile, options.keyfile):
         # ssl does not say which file it misses.
         if path is not None and not path.is_file():

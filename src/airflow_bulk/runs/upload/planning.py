@@ -329,7 +329,7 @@ def hint_small_parts(parts: Sequence[Part], worth: int) -> None:
     small = [part for part in parts if 0 < part.lines < worth]
     if small:
         log.info(
-            "Hint: %d of %s %s under %s; the vendor means bulk import for more than that.",
+            "Hint: %d of %s %s under %s; the vendor advises bulk import for more than that many lines.",
             len(small),
             how_many(len(parts), "part"),
             "has" if len(small) == 1 else "have",
