@@ -16,6 +16,7 @@ from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.failures import TaskStopped, TryFailed
 from airflow_bulk.runs.record import LARGEST_VALUE, Record, RecordLost
 from airflow_bulk.runs.shown import ShownRun
+from airflow_bulk.runs.upload.run import UploadRun
 from airflow_bulk.runs.upload.shown import keep_executions
 from airflow_bulk.shown import ROW_KEYS
 
@@ -168,3 +169,19 @@ def test_what_is_no_failure_of_this_try(error: Exception) -> None:
     with pytest.raises(type(error)), ShownRun(ti, KEY).failing():
         raise error
     assert ti.pushed == []
+
+
+def test_a_row_that_cannot_be_made_ends_no_run(
+    emulator: Emulator, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a platform adds to the row may ask its hook, and the hook a connection that is gone."""
+    source = tmp_path / "profiles.ndjson"
+    lines = write_profiles(source, 20)
+
+    def no_row(run: UploadRun, result: dict[str, Any]) -> dict[str, Any]:
+        raise LookupError("no such connection")
+
+    monkeypatch.setattr(UploadRun, "_row", no_row)
+    one = task(importing(source, datamart_id=emulator.datamart_id))
+    assert one.run()["lines_accepted"] == len(lines)
+    assert one.shown[KEY]["phase"] == "over"

@@ -315,7 +315,13 @@ class RemoteRun(ABC, Generic[A]):
             "generation": self.record.generation,
             "started": self.started,
         }
-        self.shown.tell({**row, **self._row(result or {})})
+        try:
+            row |= self._row(result or {})
+        except TaskStopped:
+            raise
+        except Exception as error:  # noqa: BLE001  (what people see must not end a run)
+            self._log.debug("The page shows less of this run: %s.", type(error).__name__)
+        self.shown.tell(row)
 
     def _keep_ends(self) -> None:
         """Keep how each piece of the work ended, where the result has only sums."""
