@@ -33,10 +33,10 @@ WORDS = {"fails": ("fail", "fail"), "waits": ("retry", "reschedule"), "default":
 
 
 def every_error() -> dict[str, type[BaseException]]:
-    """Each exception class that the package defines, but for the emulator, which is no part of a task."""
+    """Each exception class that the package defines, but for emulator and command line, which are no part of a task."""
     found: dict[str, type[BaseException]] = {}
     for one in pkgutil.walk_packages(airflow_bulk.__path__, "airflow_bulk."):
-        if one.name.split(".")[1] in ("emulator", "pytest_plugin") or one.name.endswith("__main__"):
+        if one.name.split(".")[1] in ("cli", "emulator", "pytest_plugin") or one.name.endswith("__main__"):
             continue
         for name, value in vars(importlib.import_module(one.name)).items():
             if isinstance(value, type) and issubclass(value, BaseException) and value.__module__ == one.name:

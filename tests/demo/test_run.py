@@ -17,7 +17,9 @@ from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from run import (
     EXAMPLES,
     LEAST_PARTS,
+    PAGE_DAG_ID,
     PURCHASES,
+    RUNNING_DAG_ID,
     DemoError,
     connections,
     examples,
@@ -100,6 +102,7 @@ def test_airflow_finds_the_shown_examples_and_what_they_read(tmp_path: Path) -> 
     assert bag.import_errors == {}
     assert set(bag.dags) == {
         "accounting_refresh", "batch_around_import", "batch_around_import_deferred", "store_purchases",
+        PAGE_DAG_ID, RUNNING_DAG_ID,
     }  # fmt: skip
     assert (shown / "data" / "cdnow_purchases.txt.gz").is_file()
 
