@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     # `airflow bulk emulator` starts it, as the pytest plugin does.
     "cli": {"emulator"} | _ABOVE,
     # The page reads what runs have recorded, and nothing that it reads knows the page.
-    "plugin": {"runs", "shown", "judging"},
+    "plugin": {"runs", "shown", "judging", "platforms"},
     # A mistake shared by the client and its judge would not show, so the emulator knows none of the rooms it tests.
     "emulator": set(),
     "pytest_plugin": {"emulator"},

@@ -64,6 +64,7 @@ def test_each_step_of_an_import(emulator: Emulator, task: Any, tmp_path: Path) -
     assert [(line, len(reasons)) for _, line, reasons in found["first"]] == [(7, 2)]
     ends = one.store.get("g1.executions.0")
     assert [end[:2] for end in ends] == [[one_id, "SUCCEEDED"] for one_id in result["execution_ids"]]
+    assert all(created <= began <= ended for *_, created, began, ended, _ in ends)
 
 
 def test_a_recorded_end_is_shown_whole(
@@ -122,6 +123,15 @@ def test_a_push_that_fails_is_made_up_for() -> None:
     assert [value["phase"] for _, value in ti.pushed] == ["begun"]
     shown.tell({"phase": "begun"})
     assert len(ti.pushed) == 1
+
+
+def test_a_failure_after_a_push_that_failed_has_the_whole_row() -> None:
+    ti = Told(ConnectionError("no answer"))
+    shown = ShownRun(ti, KEY)
+    shown.tell({"phase": "begun", "name": "profiles"})
+    shown.tell_failure("The source is missing.")
+    (_, row) = ti.pushed[-1]
+    assert (row["name"], row["reason"]) == ("profiles", "The source is missing.")
 
 
 def test_a_stop_in_the_middle_of_a_push_stops() -> None:

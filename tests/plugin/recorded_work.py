@@ -18,6 +18,8 @@ BUNDLE = "recorded"
 #: What the tables call the map index.
 INDEX = "region_index" if TRIES_ARE_ROWS else "map_index"
 BEGAN = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
+#: Of each execution: created, began, ended.
+TIMES = [BEGAN.timestamp() + seconds for seconds in (0, 5, 65)]
 
 
 def xcom_model() -> Any:
@@ -245,10 +247,7 @@ def import_record(parts: int = 3, **more: Any) -> dict[str, Any]:
         for index in range(parts)
     ]
     pages = {f"g1.parts.{page}": rows[page * 100 : page * 100 + 100] for page in range(-(-parts // 100))}
-    ends = [
-        [str(51 + index), "SUCCEEDED", 297, 2, BEGAN.timestamp(), "bad compartment *"]
-        for index in range(parts)
-    ]
+    ends = [[str(51 + index), "SUCCEEDED", 297, 2, *TIMES, "bad compartment *"] for index in range(parts)]
     ended = {f"g1.executions.{page}": ends[page * 100 : page * 100 + 100] for page in range(-(-parts // 100))}
     return {
         "g1.plan": {"fingerprint": "f", "files": [["s3://bucket/in/customers.ndjson", "x"]], "file_count": 1},

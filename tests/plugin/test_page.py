@@ -75,7 +75,10 @@ def test_what_the_run_page_tells(page_server: PageServer, this: dict[str, Any]) 
     assert "12 times: unknown property" in told
     # The first try has sent one part; the newest execution when the second began was that part's.
     assert re.search(r"2 ✓ success \S+ \S+ \S+ \S+ 2 ", told)
-    assert "1 customers.ndjson , line 1 299 1 900 B 51 SUCCEEDED 297 2 2026-11-01 03:00:00" in told
+    assert (
+        "1 customers.ndjson , line 1 299 1 900 bytes 51 SUCCEEDED 297 2 2026-11-01 03:00:00 03:00:05 03:01:05"
+        in told
+    )
     # Nothing that a run has recorded becomes a tag, and the page takes nothing from elsewhere.
     assert "&lt;b&gt;today" in answer.text
     policy = answer.headers["Content-Security-Policy"]
@@ -228,7 +231,7 @@ def test_parts_in_pages(page_server: PageServer) -> None:
     first, last = (page_server.get("run", **place, part_page=page).text for page in (1, 3))
     assert "Page 1 of 3" in words(first)
     assert "101 customers.ndjson" not in words(first)
-    assert "250 customers.ndjson , line 74701 299 1 900 B 300 SUCCEEDED" in words(last)
+    assert "250 customers.ndjson , line 74701 299 1 900 bytes 300 SUCCEEDED" in words(last)
 
 
 def test_a_group_as_a_graph(page_server: PageServer) -> None:

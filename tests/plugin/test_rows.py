@@ -42,7 +42,7 @@ def task(state: str | None) -> dict[str, Any]:
 
 @given(VALUES, VALUES, STATES)
 def test_any_value_becomes_a_row(row: Any, now: Any, state: str | None) -> None:
-    shown = read_row(task(state), "mediarithmics", row, now, BEGAN.timestamp() + 60)
+    shown = read_row(task(state), row, now, BEGAN.timestamp() + 60)
     for name in ("number", "seconds", "bytes"):
         for value in (shown.seconds, shown.left, shown.rate, shown.bytes, shown.sum.read, shown.sum.left):
             assert isinstance(FILTERS[name](value), str)
@@ -67,11 +67,9 @@ def test_an_older_state_is_not_shown() -> None:
     """The worker has gone a step further since the triggerer last wrote."""
     row = import_row(phase="submitted", lines_accepted=None, at=BEGAN.timestamp() + 100)
     now = {"phase": "waiting", "executions": {"running": 3}, "accepted": 7, "at": BEGAN.timestamp() + 90}
-    shown = read_row(task("running"), "mediarithmics", row, now, BEGAN.timestamp() + 101)
+    shown = read_row(task("running"), row, now, BEGAN.timestamp() + 101)
     assert (shown.executions, shown.sum.accepted, shown.phase) == ({}, None, "submitted")
-    later = read_row(
-        task("running"), "mediarithmics", row, now | {"at": BEGAN.timestamp() + 110}, BEGAN.timestamp()
-    )
+    later = read_row(task("running"), row, now | {"at": BEGAN.timestamp() + 110}, BEGAN.timestamp())
     assert (later.executions, later.sum.accepted, later.phase) == ({"running": 3}, 7, "waiting")
 
 

@@ -34,6 +34,8 @@ class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     :param accepted: how many records the platform took; None while it has not said.
     :param failed: how many records the platform refused; None while it has not said.
     :param created: when it was created, in seconds since 1970; None where the platform does not say.
+    :param started: when it began, in seconds since 1970; None before, or where the platform does not say.
+    :param ended: when it ended, likewise.
     :param unknown: the status is neither documented nor seen before; the log then names it once.
     :param error_file: where its errors can be read, as the result names it; None where there are none.
     :param doubtful_identifiers: the platform warns that the identifiers may be wrong.
@@ -48,6 +50,8 @@ class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int | None = None
     failed: int | None = None
     created: float | None = None
+    started: float | None = None
+    ended: float | None = None
     unknown: bool = False
     error_file: str | None = None
     doubtful_identifiers: bool = False

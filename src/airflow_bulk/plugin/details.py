@@ -39,6 +39,8 @@ class ShownExecution(NamedTuple):
     accepted: int | None = None
     failed: int | None = None
     created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
     message: str = ""
 
 
@@ -231,15 +233,22 @@ def _task_state(session: Session, ti: Mapping[str, Any], keys: Sequence[str], pr
 def _executions(state: Mapping[str, Any], each: Any) -> dict[str, ShownExecution]:
     """Executions as last seen, by id: as they ended, else, while the task waits, as the poller saw them."""
     prefix = EXECUTIONS.format("")
-    rows = [row[:6] for key, page in state.items() if key.startswith(prefix) for row in page]
+    rows = [row[:8] for key, page in state.items() if key.startswith(prefix) for row in page]
     if not rows and isinstance(each, list):
-        rows = [[*row[:4], None, ""] for row in each]
-    return {
-        str(one_id): ShownExecution(
-            str(one_id), text(status), count(accepted), count(failed), moment(created), text(message)
+        rows = [[*row[:4], None, None, None, ""] for row in each]
+    found = {}
+    for one_id, status, accepted, failed, created, started, ended, message in rows:
+        found[str(one_id)] = ShownExecution(
+            str(one_id),
+            text(status),
+            count(accepted),
+            count(failed),
+            moment(created),
+            moment(started),
+            moment(ended),
+            text(message),
         )
-        for one_id, status, accepted, failed, created, message in rows
-    }
+    return found
 
 
 def _part(entry: RecordedPart, executions: Mapping[str, ShownExecution], files: Sequence[Any]) -> ShownPart:

@@ -139,7 +139,7 @@ def _rows(session: Session, stored: Sequence[_Stored]) -> list[WorkRow]:
     now, seen = time.time(), _states_now(session, stored)
     rows = []
     for one in stored:
-        row = read_row(one.ti, _PLATFORM_OF[one.key], one.value, seen.get(one.place), now)
+        row = read_row(one.ti, one.value, seen.get(one.place), now)
         if one.key == GROUP_KEY:
             row = group_row(row, *_tasks_of_group(session, one))
         rows.append(row)

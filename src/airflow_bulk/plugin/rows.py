@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_bulk.judging import estimate_seconds
+from airflow_bulk.platforms.status import RemoteStatus
 
 #: Airflow's states in groups that a person looks for: a name in URLs -> the states.
 STATE_GROUPS: dict[str, frozenset[str]] = {
@@ -33,7 +34,8 @@ KINDS = {
 }
 #: Larger numbers are nobody's; it is also larger than every time in seconds since 1970.
 LARGEST_NUMBER = 10**15
-OVER_STATES = ("SUCCEEDED", "succeeded", "FAILED", "failed", "CANCELED", "canceled")
+#: The platforms' states of executions that are over, as a state now counts them.
+OVER_EXECUTIONS = frozenset(str(state) for state in RemoteStatus if state.over)
 
 
 def number(value: Any) -> float | None:
@@ -97,7 +99,6 @@ class WorkRow:
     map_index: int
     state: str
     try_number: int
-    platform: str
     kind: str
     name: str
     id: str = ""
@@ -145,7 +146,7 @@ def moment(seconds: Any) -> datetime | None:
         return None
 
 
-def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now: float) -> WorkRow:
+def read_row(ti: Mapping[str, Any], row: Any, state_now: Any, now: float) -> WorkRow:
     """Put together what is known of a task instance.
 
     :param ti: its ``dag_id``, ``run_id``, ``task_id``, ``map_index``, ``state``, ``try_number``, ``start_date`` and ``end_date``.
@@ -170,7 +171,7 @@ def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now
     accepted = count(row.get("lines_accepted")) if row.get("phase") == "over" else count(seen.get("accepted"))
     failed = count(row.get("lines_failed")) if row.get("phase") == "over" else count(seen.get("failed"))
     started, parts = moment(row.get("started")), count(row.get("parts"))
-    over = sum(each for state, each in executions.items() if state in OVER_STATES)
+    over = sum(each for state, each in executions.items() if state in OVER_EXECUTIONS)
     done, left = _progress(row, seen, parts, over, sum(executions.values()), now)
     seconds = number(row.get("seconds"))
     if seconds is None and started is not None:
@@ -180,7 +181,6 @@ def read_row(ti: Mapping[str, Any], platform: str, row: Any, state_now: Any, now
     return WorkRow(
         **{name: ti[name] for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")},
         state=ti["state"] or "",
-        platform=platform,
         kind=KINDS.get(text(row.get("kind")), "bulk work"),
         name=text(row.get("name")),
         id=text(str(row.get("id") or "")),

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from airflow_bulk.runs.upload.progress import gigabytes
+
 NOT_KNOWN = "\N{EN DASH}"
 
 
@@ -32,12 +34,7 @@ def say_seconds(value: float | None) -> str:
 
 def say_bytes(value: float | None) -> str:
     """A size in the unit that fits."""
-    if value is None:
-        return NOT_KNOWN
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value:.0f} B"
+    return NOT_KNOWN if value is None else gigabytes(value)
 
 
 def say_time(value: datetime | None) -> str:

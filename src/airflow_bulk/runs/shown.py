@@ -34,29 +34,29 @@ class ShownRun:
         self._ti = ti
         self._key = key
         self._row: dict[str, Any] = {}
+        self._written = False
         self._pace = Pace()
 
     def tell(self, row: Mapping[str, Any]) -> None:
-        """Write the row, if it has changed.
+        """Write the row, if it has changed or could not be written before.
 
         :param row: the whole row.
         """
-        if row != self._row:
+        if row != self._row or not self._written:
             self._row = dict(row)
-            if not self._push(self._key, {**row, "at": time.time()}):
-                self._row = {}  # the next step tells it once more
+            self._written = self._push(self._key, {**row, "at": time.time()})
 
     def tell_now(self, state: dict[str, Any]) -> None:
         """Write the state now, if it has changed and enough time has passed."""
         if self._pace.is_due(state) and not self._push(NOW_KEY, {**state, "at": time.time()}):
             self._pace.forget()
 
-    def tell_failure(self, row: Mapping[str, Any], reason: str) -> None:
+    def tell_failure(self, reason: str) -> None:
         """Add to the row why this try failed."""
         from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
         # Airflow masks what it logs; what is pushed to XCom it does not.
-        self.tell({**row, "reason": str(redact(reason))[:LONGEST_REASON]})
+        self.tell({**self._row, "reason": str(redact(reason))[:LONGEST_REASON]})
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -70,7 +70,7 @@ class ShownRun:
             if not isinstance(cause, RecordLost):  # a newer try has the row
                 ours = isinstance(error, AirflowException) and type(cause).__module__.startswith("airflow")
                 told = str(error) if ours else f"{type(cause).__name__}; the log of the task has its text."
-                self.tell_failure(self._row, told)
+                self.tell_failure(told)
             raise
 
     def _push(self, key: str, value: dict[str, Any]) -> bool:

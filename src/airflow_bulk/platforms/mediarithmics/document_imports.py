@@ -264,6 +264,8 @@ def snapshot(execution: Execution) -> RemoteSnapshot:
         accepted=execution.accepted,
         failed=execution.failed,
         created=seconds(execution.creation_date),
+        started=seconds(execution.start_date),
+        ended=seconds(execution.end_date),
         unknown=status not in KNOWN_STATUSES,
         # The field is there without failures, too; it has a meaning only where lines failed (section 4.4 [documented]).
         error_file=result.error_file_uri if execution.failed else None,

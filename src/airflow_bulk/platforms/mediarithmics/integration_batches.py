@@ -143,12 +143,10 @@ class IntegrationBatchSnapshot(RemoteSnapshot, frozen=True, kw_only=True):
 
     :param execution_type: ``MANUAL``, ``CRON`` or what the platform said.
     :param expected_start: when the run is (or was) to start, in seconds since 1970; None when not said.
-    :param started: when the run started, in seconds since 1970; None when not said.
     """
 
     execution_type: str = ""
     expected_start: float | None = None
-    started: float | None = None
 
     @property
     def ran(self) -> bool:

@@ -39,9 +39,18 @@ def keep_findings(record: Record, totals: CheckTotals) -> None:
 
 
 def keep_executions(record: Record, seen: Sequence[RemoteSnapshot]) -> None:
-    """Keep how each execution ended: id, status, accepted and failed lines, creation, kind of error."""
+    """Keep how each execution ended: id, status, accepted and failed lines, its three times, kind of error."""
     rows = [
-        [one.id, clipped(one.status, 40), one.accepted, one.failed, one.created, clipped(one.message or "")]
+        [
+            one.id,
+            clipped(one.status, 40),
+            one.accepted,
+            one.failed,
+            one.created,
+            one.started,
+            one.ended,
+            clipped(one.message or ""),
+        ]
         for one in seen
     ]
     for first in range(0, len(rows), PAGE):
@@ -69,8 +78,7 @@ def sending_state(entries: Sequence[RecordedPart], state: dict[str, Any]) -> dic
 
     :param entries: all recorded parts.
     """
-    sent = [one.part.body for one in entries if one.state is PartState.SENT]
-    return {**state, "parts_sent": len(sent), "bytes_sent": sum(sent)}
+    return {**state, "parts_sent": sum(one.state is PartState.SENT for one in entries)}
 
 
 #: What a row takes from a recorded result, where no plan was read.
