@@ -16,18 +16,26 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.judging import Tolerance, how_many, name_ids
 from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.reconcile import NotReconciled
-from airflow_bulk.runs.record import Record
-from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
+from airflow_bulk.runs.recorded_parts import PartState, RecordedPart
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS, KILL_SECONDS, RemoteRun
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
+from airflow_bulk.runs.upload.result import (
+    Pairs,
+    log_bad_lines,
+    reason_not_good,
+    result_of,
+    say_failed,
+    say_given_up,
+    sum_in_words,
+    with_executions,
+)
 from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
 from airflow_bulk.shown import platform_of
 
@@ -40,8 +48,6 @@ log = logging.getLogger(__name__)
 
 #: How often a part is sent again after its execution was cancelled (or failed, where that is allowed).
 RESENDS = 3
-#: Each sent part with its execution as last seen.
-Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
 
 
 class UploadRun(RemoteRun[UploadArguments]):
@@ -69,7 +75,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     # What earlier tries left.
 
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
-        return _with_executions(result, self.record)
+        return with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
         warning = self.args.import_again_warning and f" {self.args.import_again_warning}"
@@ -152,14 +158,14 @@ class UploadRun(RemoteRun[UploadArguments]):
         if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
-        return _reason_not_good(
+        return reason_not_good(
             f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
         )
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         failed = self._ended_as(RemoteStatus.FAILED)
         if not self.args.sending.resend_failed_parts:
-            raise AirflowFailException(_say_failed(failed, verdict.reason, self.work.plan))
+            raise AirflowFailException(say_failed(failed, verdict.reason, self.work.plan))
         return self._send_again([entry for entry, _ in failed], "FAILED")
 
     def _canceled(self, verdict: Finished) -> KeepWaiting | dict[str, Any]:
@@ -176,7 +182,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         for entry in entries:
             ours = status == "CANCELED" and self.work.is_of_an_earlier_try(entry.executions[-1])
             if entry.given_up >= RESENDS and not ours:
-                raise AirflowFailException(_say_given_up(entry, status, self.work.plan))
+                raise AirflowFailException(say_given_up(entry, status, self.work.plan))
             log.warning(
                 "Part %d ended %s (execution %s); it is sent again.",
                 entry.part.index + 1,
@@ -223,7 +229,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self._make_result(self.work.plan, seen)
 
     def _make_result(self, plan: SourcePlan, seen: Sequence[RemoteSnapshot] | None) -> dict[str, Any]:
-        return _result_of(
+        return result_of(
             plan,
             import_id=self.work.import_id,
             executions=self.live_ids(),
@@ -236,8 +242,8 @@ class UploadRun(RemoteRun[UploadArguments]):
         self.work.live.clear()
 
     def _log_end(self, result: dict[str, Any]) -> None:
-        log.info("The %s is over. %s", self.work.what, _sum_in_words(result))
-        _log_bad_lines(result, self._pairs or ())
+        log.info("The %s is over. %s", self.work.what, sum_in_words(result))
+        log_bad_lines(result, self._pairs or ())
 
     # What the page shows.
 
@@ -269,134 +275,3 @@ class UploadRun(RemoteRun[UploadArguments]):
             )
         if self.args.cancel_on_kill and self.work.live and self.work.import_id is not None:
             self.work.cancel(sorted(self.work.live), KILL_SECONDS)
-
-
-def _result_of(
-    plan: SourcePlan,
-    *,
-    import_id: str | None,
-    executions: Sequence[str],
-    seconds: float,
-    console_url: str | None,
-    seen: Sequence[RemoteSnapshot] | None,
-) -> dict[str, Any]:
-    """Make the operator's result, with exactly the documented names.
-
-    :param seen: the executions as last seen; None where nobody waited, so their counts are unknown (None).
-    """
-    counted = seen is not None
-    looked = seen or ()
-    return {
-        "import_id": import_id,
-        "execution_ids": list(executions),
-        "lines_read": plan.lines_read,
-        "lines_rejected": plan.rejected,
-        "lines_accepted": sum(one.accepted or 0 for one in looked) if counted else None,
-        "lines_failed": sum(one.failed or 0 for one in looked) if counted else None,
-        "blank_lines": plan.blank,
-        "parts": plan.parts,
-        "bytes": plan.body,
-        "seconds": round(seconds, 3),
-        "rejects_uri": plan.rejects_uri or None,
-        "error_file_uris": [one.error_file for one in looked if one.error_file],
-        "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in looked) if counted else None,
-        "console_url": console_url,
-    }
-
-
-def _with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
-    """Return a recorded result with the ids that it was too large to hold: the record's parts have them."""
-    if "execution_ids" in result:
-        return result
-    ids = [one.executions[-1] for one in RecordedParts(record).entries if one.executions]
-    return {"error_file_uris": [], **result, "execution_ids": ids}
-
-
-def _reason_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
-    """Say why a finished import is not good; empty when it is.
-
-    :param thing: the import in words, with its id.
-    """
-    reason = _open_sum(thing, result, pairs) or _too_many_failures(thing, result, tolerance, pairs)
-    return f"{reason} {_sum_in_words(result)}" if reason else ""
-
-
-def _open_sum(thing: str, result: dict[str, Any], pairs: Pairs) -> str:
-    """Everything is accounted for: read = rejected + accepted + failed."""
-    left = result["lines_read"] - sum(
-        result[key] for key in ("lines_rejected", "lines_accepted", "lines_failed")
-    )
-    odd = [
-        f"part {entry.part.index + 1} (execution {one.id}): {how_many(entry.part.lines, 'line')} sent, "
-        f"{(one.accepted or 0) + (one.failed or 0)} counted by the platform"
-        for entry, one in pairs
-        if (one.accepted or 0) + (one.failed or 0) != entry.part.lines
-    ]
-    if not left and not odd:
-        return ""
-    kind = "missing" if left > 0 else "too many"
-    by = (
-        f"{how_many(abs(left), 'line')} {kind}"
-        if left
-        else "parts are counted wrong, though the totals agree"
-    )
-    where = f" {'; '.join(odd[: judging.NAMED])}." if odd else ""
-    return (
-        f"The sum does not close: {by}.{where} Nothing is sent again: a retry ends in the same way, and clearing "
-        f"the task asks the platform once more. {thing}:"
-    )
-
-
-def _too_many_failures(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:
-    return failures.say_too_many(
-        thing,
-        result["lines_rejected"] + result["lines_failed"],
-        result["lines_read"],
-        tolerance,
-        parts=f"{result['lines_rejected']} rejected before sending, {result['lines_failed']} failed on the platform",
-        kinds=(one.message for _, one in pairs),
-        more="The accepted lines stay imported.",
-    )
-
-
-def _sum_in_words(result: dict[str, Any]) -> str:
-    """The sum in one sentence."""
-    return (
-        f"{how_many(result['lines_read'], 'line')} read = {result['lines_rejected']} rejected + "
-        f"{result['lines_accepted']} accepted + {result['lines_failed']} failed."
-    )
-
-
-def _log_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
-    """Say where the bad lines of a good import are: nobody else would look for them."""
-    if result["rejects_uri"]:
-        log.warning("Rejected lines (%d) are in %s.", result["lines_rejected"], result["rejects_uri"])
-    if result["lines_failed"]:
-        kinds = failures.say_kinds(one.message for _, one in pairs)
-        failed = how_many(result["lines_failed"], "line")
-        log.warning("%s failed on the platform, within max_failures.%s", failed, kinds)
-
-
-def _place(entry: RecordedPart, plan: SourcePlan | None) -> str:
-    """A part's place in the source: file and line range, never content."""
-    part = entry.part
-    name = plan.files[part.file][0] if plan and part.file < len(plan.files) else f"file {part.file + 1}"
-    last = part.line + part.lines + part.rejected + part.blank - 1
-    return f"{name}, from line {part.line}, {how_many(last - part.line + 1, 'line')}"
-
-
-def _say_failed(failed: Pairs, reason: str, plan: SourcePlan | None) -> str:
-    """Say which parts failed as a whole, and what can be done."""
-    parts = "; ".join(f"part {one.part.index + 1}: {_place(one, plan)}" for one, _ in failed[: judging.NAMED])
-    return (
-        f"{reason}. It is not known whether lines of a failed execution were taken, so nothing is sent again: "
-        f"{parts}. Check these lines; SendingOptions(resend_failed_parts=True) and a clear send them once more."
-    )
-
-
-def _say_given_up(entry: RecordedPart, status: str, plan: SourcePlan | None) -> str:
-    """Say that a part came back too often."""
-    return (
-        f"Part {entry.part.index + 1} ({_place(entry, plan)}) ended {status} {how_many(entry.given_up + 1, 'time')}: executions "
-        f"{name_ids(entry.executions)}. It is not sent again; a retry cannot help, and clearing the task tries anew."
-    )
