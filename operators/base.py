@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_bulk.runs.record import Record
     from airflow_bulk.runs.skeleton import RemoteRun
     from airflow_bulk.runs.upload.run import UploadRun
-    from airflow_bulk.runs.upload.submission import ExistingImport
+    from airflow_bulk.runs.upload.submission import ExistingImport, UploadSubmission
     from airflow_bulk.triggers.waiting import UploadTrigger
 
 
@@ -259,8 +259,13 @@ class UploadOperator(RunOperator):
         return None
 
     def _open(self, context: Context) -> UploadRun:
-        from airflow_bulk.runs.record import Record
         from airflow_bulk.runs.upload.run import UploadRun
+
+        return UploadRun(self._make_work(context)())
+
+    def _make_work(self, context: Context) -> Callable[[], UploadSubmission]:
+        """Read the arguments and open the record; return what makes the way of the source to the platform."""
+        from airflow_bulk.runs.record import Record
         from airflow_bulk.runs.upload.submission import UploadSubmission
 
         record = self._record = Record.of(context)
@@ -268,7 +273,7 @@ class UploadOperator(RunOperator):
         sending = self.sending.rendered(lambda text: self.render_template(text, context))
         args = self.upload_arguments(self._given(), sending, hook)
         port = self.port(hook)
-        work = UploadSubmission(
+        return lambda: UploadSubmission(
             args,
             hook,
             port,
@@ -278,11 +283,10 @@ class UploadOperator(RunOperator):
             existing=self.existing_import(),
             console_url=self.console_url(hook, port),
         )
-        return UploadRun(work)
 
     def _given(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.template_fields}
-        return {"dry_run": given.pop("check_only"), **given}
+        return {"dry_run": given.pop("check_only", False), **given}
 
     def _trigger(self, run: UploadRun, first: float) -> UploadTrigger:
         rules = run.rules()

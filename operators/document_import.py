@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 
-class _DocumentsOperator(UploadOperator):
-    """What the import and the upload operator share: the connection, the datamart and the deletion guards."""
+class DocumentsOperator(UploadOperator):
+    """What all operators that send documents share: the connection, the datamart and the deletion guards."""
 
     template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id")
     operator_extra_links = (DocumentImportLink(),)
@@ -87,6 +87,20 @@ class _DocumentsOperator(UploadOperator):
         """Return the function that makes the link to the console."""
         return lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner)
 
+    def _import(self, hook: MediarithmicsHook, import_id: str) -> DocumentImport:
+        """Return an import as the first try read it: its format never changes, and an outage must not stop a resume."""
+        import msgspec
+
+        from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+
+        stored = self._record.read("existing") if self._record else None
+        if stored is not None and stored["id"] == import_id:
+            return msgspec.convert(stored, DocumentImport)
+        found = hook.get_document_import(import_id, self.port(hook).datamart_id)
+        if self._record and not read.flag("dry_run", self.check_only):
+            self._record.write("existing", msgspec.to_builtins(found))
+        return found
+
     def _given(self) -> dict[str, Any]:
         return {
             **super()._given(),
@@ -95,7 +109,7 @@ class _DocumentsOperator(UploadOperator):
         }
 
 
-class ImportDocumentsOperator(_DocumentsOperator):
+class ImportDocumentsOperator(DocumentsOperator):
     """Import files into a new document import, wait, judge, report: everything accounted for, exactly once.
 
     Returns a dictionary with ``import_id``, ``execution_ids``, ``lines_read``, ``lines_rejected``,
@@ -138,7 +152,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *_DocumentsOperator.template_fields,
+        *DocumentsOperator.template_fields,
         "document_type",
         "name",
         "mime_type",
@@ -179,7 +193,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
         return read_arguments(given, sending)
 
 
-class UploadDocumentsOperator(_DocumentsOperator):
+class UploadDocumentsOperator(DocumentsOperator):
     """Upload files into a document import that exists; the fields of the import say the format of the files.
 
     The promises and the result are those of :class:`ImportDocumentsOperator`, with one limit: others may upload into
@@ -193,7 +207,7 @@ class UploadDocumentsOperator(_DocumentsOperator):
     :param exclusive: nobody else uploads into it while this task runs.
     """
 
-    template_fields: Sequence[str] = (*_DocumentsOperator.template_fields, "import_id", "exclusive")
+    template_fields: Sequence[str] = (*DocumentsOperator.template_fields, "import_id", "exclusive")
 
     def __init__(
         self,
@@ -213,25 +227,12 @@ class UploadDocumentsOperator(_DocumentsOperator):
         """Read the arguments, and the import that ``import_id`` names."""
         from airflow_bulk.runs.document_import.arguments import read_upload_arguments
 
-        return read_upload_arguments(given, sending, self._import(hook))
+        return read_upload_arguments(
+            given, sending, self._import(hook, read.text("import_id", self.import_id))
+        )
 
     def existing_import(self) -> ExistingImport:
         """Return the import that the operator was given."""
         from airflow_bulk.runs.upload.submission import ExistingImport
 
         return ExistingImport(read.text("import_id", self.import_id), read.flag("exclusive", self.exclusive))
-
-    def _import(self, hook: MediarithmicsHook) -> DocumentImport:
-        """Return the import as the first try read it: its format never changes, and an outage must not stop a resume."""
-        import msgspec
-
-        from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
-
-        import_id = read.text("import_id", self.import_id)
-        stored = self._record.read("existing") if self._record else None
-        if stored is not None and stored["id"] == import_id:
-            return msgspec.convert(stored, DocumentImport)
-        found = hook.get_document_import(import_id, self.port(hook).datamart_id)
-        if self._record and not read.flag("dry_run", self.check_only):
-            self._record.write("existing", msgspec.to_builtins(found))
-        return found

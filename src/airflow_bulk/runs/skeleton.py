@@ -276,8 +276,8 @@ class RemoteRun(ABC, Generic[A]):
         """End where nobody waits: everything is submitted."""
         return self._end()
 
-    def _end(self, reason: str = "", *, retried: bool = False) -> dict[str, Any]:
-        """Write the end, good or not.
+    def _end(self, reason: str = "", *, retried: bool = False) -> KeepWaiting | dict[str, Any]:
+        """Write the end, good or not; work that has more to do may go on instead.
 
         :param reason: why it is not good; empty when it is.
         :param retried: a retry does the work again.

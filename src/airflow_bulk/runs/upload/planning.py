@@ -146,10 +146,7 @@ def open_path(uri: str) -> Any:
 
 def fingerprint(files: Sequence[FoundFile]) -> SourcePlan:
     """Begin a plan with what the files are now."""
-    each = [
-        (one.record.uri, xxhash.xxh3_64_hexdigest(f"{one.record.size}:{one.record.version}".encode()))
-        for one in files
-    ]
+    each = [(one.record.uri, one.record.mark) for one in files]
     whole = xxhash.xxh3_128_hexdigest(msgspec.json.encode(each))
     named = each[:NAMED_FILES]
     while len(msgspec.json.encode(named)) > NAMED_BYTES:  # long keys; the record takes no value without end

@@ -60,8 +60,12 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def __init__(self, work: UploadSubmission) -> None:
         super().__init__(work.args, work.record, platform=platform_of(work.hook.conn_type))
-        self.work = work
         self._pairs: Pairs | None = None
+        self.take_work(work)
+
+    def take_work(self, work: UploadSubmission) -> None:
+        """Work on this from now on."""
+        self.work = work
         work.show, work.show_now = self._show, self.shown.tell_now
 
     @property

@@ -1,0 +1,325 @@
+"""Which lines of a results file are sent again, and what they are by then: raw, read at their place, or transformed.
+
+A line that is known comes from its row, or from its place in the source where the row holds no content. Of failed lines
+that are not known one by one only the whole part is known: it is read from the source, and only where a line may be sent
+twice without harm.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_bulk.documents.lines.checking import LineChecker
+from airflow_bulk.documents.result_rows import ResultRow
+from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
+from airflow_bulk.documents.source.reader import LineRules, SourceReader
+
+Only = Literal["failed", "rejected", "both"]
+#: Lines of these types may be sent twice: the second one changes nothing (mediarithmics.md section 6). An activity may not.
+ONCE_ONLY = {"USER_ACTIVITY": "$unique_key"}
+#: No part of a source that is read again may be longer.
+LONGEST_PART = 1 << 40
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that was rejected or failed, as a transform gets it.
+
+    :param text: the line, without its line end.
+    :param state: ``rejected`` or ``failed``; ``unknown`` for a line of a part of which some unknown lines have failed.
+    :param reasons: why, in the words of the check or of the platform.
+    :param source: the file.
+    :param line: its number in the file, from 1; None where it is not known.
+    :param columns: what the platform's error file says beside the message.
+    :param header: the columns of a CSV file; empty for NDJSON.
+    """
+
+    text: str = field(repr=False)
+    state: str
+    reasons: tuple[str, ...]
+    source: str | None
+    line: int | None
+    columns: dict[str, Any] = field(default_factory=dict, repr=False)
+    header: tuple[str, ...] = ()
+    delimiter: str = ","
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The line as a dictionary.
+
+        :raises ValueError: it is none.
+        """
+        if self.header:
+            cells = next(csv.reader([self.text], delimiter=self.delimiter), [])
+            return dict(zip(self.header, cells, strict=False))
+        found = msgspec.json.decode(self.text)
+        if not isinstance(found, dict):
+            raise ValueError("the line is no JSON object")  # noqa: TRY004 (a bad value, of the right type)
+        return found
+
+
+#: Returns the line to send: a text, or a dictionary; None leaves the line out.
+Transform = Callable[[BadLine], str | bytes | dict[str, Any] | None]
+
+
+@dataclass
+class Chosen:
+    """How many lines were chosen.
+
+    :param rejected: lines that the check had rejected.
+    :param failed: lines that the platform had failed, known one by one.
+    :param in_parts: failed or unprocessed lines that are not known one by one, and whose whole parts are sent.
+    :param part_lines: all lines of those parts.
+    :param dropped: lines that the transform left out.
+    :param left: bad lines that are not known one by one, and were not chosen.
+    """
+
+    rejected: int = 0
+    failed: int = 0
+    unprocessed: int = 0
+    in_parts: int = 0
+    part_lines: int = 0
+    dropped: int = 0
+    left: int = 0
+
+    @property
+    def lines(self) -> int:
+        """Lines to send."""
+        return self.rejected + self.failed + self.part_lines - self.dropped
+
+
+class ChosenLines:
+    """The lines of a results file that are to be sent again, made anew each time they are asked for.
+
+    :param rows: of the results file, in its order.
+    :param rules: what a line may be; of the import that the lines were in.
+    :param only: ``failed`` (on the platform), ``rejected`` (by the check), or ``both``.
+    :param whole_parts: of failed lines that are not known one by one, send the whole part.
+    :param transform: makes the line to send; None sends it as it was.
+    :param open_path: opens an object of a store.
+    :ivar chosen: how many there are; whole once all lines were asked for.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[ResultRow],
+        rules: LineRules,
+        *,
+        only: Only,
+        whole_parts: bool = False,
+        transform: Transform | None = None,
+        open_path: Callable[[str], Any] | None = None,
+    ) -> None:
+        self._rows, self._rules = rows, rules
+        self._states = {"failed": {"failed", "unprocessed"}, "rejected": {"rejected"}}.get(
+            only, {"failed", "unprocessed", "rejected"}
+        )
+        self._whole_parts, self._transform = whole_parts, transform
+        self._places = _Places(rules, open_path)
+        self._header = b""
+        self.chosen = Chosen()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines, each with its line end; for CSV the header first.
+
+        :raises SourceError: a line has to be read in its source, and that one has changed or is gone; or the transform failed.
+        """
+        self.chosen, self._header = Chosen(), b""
+        try:
+            for row in self._rows:
+                if row.state not in self._states:
+                    continue
+                yield from self._known(row) if row.line is not None else self._unknown(row)
+        finally:
+            self._places.close()
+
+    def _known(self, row: ResultRow) -> Iterator[bytes]:
+        content = _content(row)
+        if content is None:
+            content = self._places.line(row)
+        if row.state == "rejected":
+            self.chosen.rejected += 1
+        else:
+            self.chosen.failed += 1
+        yield from self._made(row, content, row.state, row.line)
+
+    def _unknown(self, row: ResultRow) -> Iterator[bytes]:
+        """Whole parts; a row without a stretch tells of the same part as the one before."""
+        if not self._whole_parts:
+            self.chosen.left += row.lines
+            return
+        if row.state == "unprocessed":
+            self.chosen.unprocessed += row.lines
+        else:
+            self.chosen.in_parts += row.lines
+        for content in self._places.part(row):
+            self.chosen.part_lines += 1
+            if (key := ONCE_ONLY.get(self._rules.document_type)) and not _has(content, key):
+                raise SourceUnusable(
+                    f"Part {row.part + 1} holds lines of type {self._rules.document_type} without {key}: sent twice, they are there "
+                    "twice, and which of them failed is not known. Nothing was sent; whole_parts=False leaves them out, and "
+                    "an error_file_reader of the import can tell them apart."
+                )
+            yield from self._made(row, content, "unknown", None)
+
+    def _made(self, row: ResultRow, content: bytes, state: str, line: int | None) -> Iterator[bytes]:
+        """The line that is sent, under its header where it is the first."""
+        header = self._places.header(row)
+        if header != self._header:
+            if self._header:
+                raise SourceUnusable(
+                    f"{row.source}: its header is not that of the lines before, and one import takes one. Nothing was sent: "
+                    "send the lines of each file by themselves."
+                )
+            self._header = header
+            yield header
+        made = content if self._transform is None else self._transformed(row, content, state, line)
+        if made is None:
+            self.chosen.dropped += 1
+            return
+        yield made.rstrip(b"\r\n") + b"\n"
+
+    def _transformed(self, row: ResultRow, content: bytes, state: str, line: int | None) -> bytes | None:
+        assert self._transform is not None  # noqa: S101
+        names = next(csv.reader([self._header.decode().rstrip("\r\n")], delimiter=self._rules.delimiter), [])
+        bad = BadLine(
+            text=content.decode(errors="surrogateescape"),
+            state=state,
+            reasons=tuple(row.reasons),
+            source=row.source,
+            line=line,
+            columns=dict(row.columns),
+            header=tuple(names) if self._header else (),
+            delimiter=self._rules.delimiter,
+        )
+        where = f"{row.source} line {line}" if line else f"a line of part {row.part + 1}"
+        try:
+            made = self._transform(bad)
+        except Exception as error:  # noqa: BLE001 (it is not our function)
+            # What it says may hold the line, and so may what it was raised from.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise SourceUnusable(
+                f"transform failed with {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}, at {where}. "
+                "Nothing was sent; a retry helps only once it is mended."
+            ) from None
+        return _as_line(made, bad, where)
+
+
+def _content(row: ResultRow) -> bytes | None:
+    if row.raw is not None:
+        return row.raw.encode()
+    return None if row.raw_base64 is None else base64.b64decode(row.raw_base64)
+
+
+def _has(content: bytes, key: str) -> bool:
+    try:
+        return bool(msgspec.json.decode(content).get(key))
+    except (msgspec.DecodeError, AttributeError):
+        return False
+
+
+def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
+    if made is None:
+        return None
+    if isinstance(made, dict):
+        made = _row_of(made, bad) if bad.header else msgspec.json.encode(made)
+    data = made.encode(errors="surrogateescape") if isinstance(made, str) else made
+    if not isinstance(data, bytes):
+        raise SourceUnusable(
+            f"transform returned {type(made).__name__} at {where}: it must return a text, a dictionary, or None to leave the line "
+            "out. Nothing was sent; a retry helps only once it is mended."
+        )
+    data = data.rstrip(b"\r\n")
+    if not data.strip() or (b"\n" in data and not bad.header):
+        raise SourceUnusable(
+            f"transform returned {'more than one line' if data.strip() else 'an empty line'} at {where}: it must return one "
+            "line, or None to leave it out. Nothing was sent; a retry helps only once it is mended."
+        )
+    return data
+
+
+def _row_of(record: dict[str, Any], bad: BadLine) -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=bad.delimiter, lineterminator="").writerow(
+        ["" if record.get(name) is None else record[name] for name in bad.header]
+    )
+    return text.getvalue()
+
+
+class _Places:
+    """Reads lines at their places in the source; each file is open while the rows speak of it."""
+
+    def __init__(self, rules: LineRules, open_path: Callable[[str], Any] | None) -> None:
+        self._rules, self._open_path = rules, open_path
+        self._reader: SourceReader | None = None
+        self._uris: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader, self._uris = None, ()
+
+    def _open(self, uris: tuple[str, ...], version: str) -> SourceReader:
+        if self._reader is None or self._uris != uris:
+            self.close()
+            files = [
+                found for uri in uris for found in find_files(uri, self._open_path, check_extension=False)
+            ]
+            if version and version != files[0].record.mark:
+                raise SourceChanged(
+                    f"{files[0].record.uri}: has changed since its lines were sent, so they cannot be read there again. Nothing "
+                    "was sent. With rejects_content='line' an import keeps its bad lines in its results file."
+                )
+            self._reader, self._uris = SourceReader(files, self._rules, LONGEST_PART), uris
+        return self._reader
+
+    def header(self, row: ResultRow) -> bytes:
+        """The header of a row's file; empty for NDJSON."""
+        if self._rules.mime_type != "TEXT_CSV":
+            return b""
+        return self._open(*_files_of(row)).beginning(0).header
+
+    def line(self, row: ResultRow) -> bytes:
+        """The line that a row points at."""
+        data = bytearray(row.bytes or 0)
+        reader = self._open(*_files_of(row))
+        if reader.contents(0).readinto(memoryview(data), row.offset or 0) != len(data) or not data:
+            raise SourceChanged(
+                f"{row.source}: ends before line {row.line}, so it has changed since its lines were sent. Nothing was sent."
+            )
+        return bytes(data).rstrip(b"\r\n")
+
+    def part(self, row: ResultRow) -> Iterator[bytes]:
+        """The lines of a whole part that break no rule: the others were not sent then, and have rows of their own."""
+        for uri, _, offset, length in row.stretches:
+            reader = self._open((uri,), "")
+            checker = self._rules.checker(reader.beginning(0).header)
+            for block in reader.blocks(0, offset, length):
+                yield from _good_lines(block.data, checker)
+
+
+def _files_of(row: ResultRow) -> tuple[tuple[str, ...], str]:
+    """The file that a row speaks of, and its version."""
+    uri = row.source if row.source is not None else row.stretches[0][0]
+    return (uri,), row.version
+
+
+def _good_lines(data: bytes, checker: LineChecker) -> Iterator[bytes]:
+    bad = {finding.line for finding in checker.check(data).findings}
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines):
+        if number not in bad:
+            yield line
