@@ -8,7 +8,6 @@ personal data.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import tempfile
@@ -20,6 +19,7 @@ from typing import IO, Any, Literal, NamedTuple
 import msgspec
 
 from airflow_bulk.documents.inspection import Inspected, PartChecker, Row
+from airflow_bulk.documents.result_rows import line_row
 from airflow_bulk.documents.source.bodies import HoleKeeper, Spill
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
@@ -156,11 +156,9 @@ class PartOrder:
 
 
 class RejectFile:
-    """An NDJSON file of rejected lines, one row a line.
+    """An NDJSON file of bad lines, one row a line, as :mod:`airflow_bulk.documents.result_rows` has them.
 
-    A row holds ``source``, ``line`` (from 1, physical), ``part``, ``reasons``, ``offset`` and ``bytes`` (where
-    the line stands in the uncompressed file, its line end included), and with content ``"line"`` also ``raw``
-    (or ``raw_base64`` if it is not UTF-8; neither for a line of more than 1 MiB).
+    With content ``"line"`` a row holds the line (not one of more than 1 MiB).
 
     :param folder: a folder: local path, ``file://`` URI, or universal path object.
     :param name: file name; the same name at every try, so that a retry replaces the file.
@@ -187,19 +185,23 @@ class RejectFile:
         length: int,
         raw: bytes | None,
     ) -> None:
-        """Add a row."""
-        row: dict[str, Any] = {"source": source, "line": line, "part": part, "reasons": reasons}
-        row |= {"offset": offset, "bytes": length}
-        if self.content == "line" and raw is not None:
-            raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-            try:
-                row["raw"] = raw.decode()
-            except UnicodeDecodeError:
-                row["raw_base64"] = base64.b64encode(raw).decode()
-        self.write_row(row)
+        """Add the row of a rejected line."""
+        self.write_row(
+            line_row(
+                "rejected",
+                source=source,
+                line=line,
+                part=part,
+                execution=None,
+                reasons=reasons,
+                offset=offset,
+                length=length,
+                raw=raw if self.content == "line" else None,
+            )
+        )
 
     def write_row(self, row: Mapping[str, Any]) -> None:
-        """Add a row of another form, for what a platform says about lines."""
+        """Add a row as it is."""
         if self._file is None:
             self._file = self._begin()
         self._file.write(self._encoder.encode(row) + b"\n")
