@@ -81,7 +81,7 @@ class PartOrder:
     def __init__(
         self,
         files: Sequence[FoundFile],
-        rejects: RejectFile | None,
+        rejects: RejectRows | None,
         take: Callable[[Part, CheckFindings], None],
     ) -> None:
         self._files, self._rejects, self._take = files, rejects, take
@@ -155,23 +155,15 @@ class PartOrder:
             )
 
 
-class RejectFile:
-    """An NDJSON file of bad lines, one row a line, as :mod:`airflow_bulk.documents.result_rows` has them.
+class RejectRows:
+    """Rows of rejected lines in an open file, one a line.
 
-    With content ``"line"`` a row holds the line (not one of more than 1 MiB).
-
-    :param folder: a folder: local path, ``file://`` URI, or universal path object.
-    :param name: file name; the same name at every try, so that a retry replaces the file.
     :param content: ``"line"`` or ``"position"`` (no content at all).
     """
 
-    def __init__(self, folder: Any, name: str, *, content: Literal["line", "position"] = "line") -> None:
+    def __init__(self, file: IO[bytes] | None, content: Literal["line", "position"] = "line") -> None:
         self.content = content
-        self._name = name
-        self._folder = _local_folder(folder)
-        self._remote: Any = folder
-        self._file: Any = None
-        self._partial = ""
+        self._file: Any = file
         self._encoder = msgspec.json.Encoder()
 
     def write(
@@ -202,9 +194,31 @@ class RejectFile:
 
     def write_row(self, row: Mapping[str, Any]) -> None:
         """Add a row as it is."""
+        self._file.write(self._encoder.encode(row) + b"\n")
+
+
+class RejectFile(RejectRows):
+    """An NDJSON file of bad lines, one row a line, as :mod:`airflow_bulk.documents.result_rows` has them.
+
+    With content ``"line"`` a row holds the line (not one of more than 1 MiB).
+
+    :param folder: a folder: local path, ``file://`` URI, or universal path object.
+    :param name: file name; the same name at every try, so that a retry replaces the file.
+    :param content: ``"line"`` or ``"position"`` (no content at all).
+    """
+
+    def __init__(self, folder: Any, name: str, *, content: Literal["line", "position"] = "line") -> None:
+        super().__init__(None, content)
+        self._name = name
+        self._folder = _local_folder(folder)
+        self._remote: Any = folder
+        self._partial = ""
+
+    def write_row(self, row: Mapping[str, Any]) -> None:
+        """Add a row as it is; the first one makes the file."""
         if self._file is None:
             self._file = self._begin()
-        self._file.write(self._encoder.encode(row) + b"\n")
+        super().write_row(row)
 
     def _begin(self) -> IO[bytes]:
         try:
