@@ -7,7 +7,6 @@ twice without harm.
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import traceback
@@ -144,7 +143,7 @@ class ChosenLines:
             self._places.close()
 
     def _known(self, row: ResultRow) -> Iterator[bytes]:
-        content = _content(row)
+        content = row.content
         if content is None:
             content = self._places.line(row)
         if row.state == "rejected":
@@ -213,12 +212,6 @@ class ChosenLines:
                 "Nothing was sent; a retry helps only once it is mended."
             ) from None
         return _as_line(made, bad, where)
-
-
-def _content(row: ResultRow) -> bytes | None:
-    if row.raw is not None:
-        return row.raw.encode()
-    return None if row.raw_base64 is None else base64.b64decode(row.raw_base64)
 
 
 def _has(content: bytes, key: str) -> bool:

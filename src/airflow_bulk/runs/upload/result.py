@@ -15,6 +15,7 @@ from airflow_bulk.runs.recorded_parts import RecordedPart, RecordedParts
 
 if TYPE_CHECKING:
     from airflow_bulk.runs.upload.planning import SourcePlan
+    from airflow_bulk.runs.upload.results import WrittenResults
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,14 @@ def result_of(
     seconds: float,
     console_url: str | None,
     seen: Sequence[RemoteSnapshot] | None,
+    results: WrittenResults,
+    unprocessed: int,
 ) -> dict[str, Any]:
     """Make the operator's result, with exactly the documented names.
 
     :param seen: the executions as last seen; None where nobody waited, so their counts are unknown (None).
+    :param results: the results file.
+    :param unprocessed: lines of parts that the platform has not worked on, as far as it is known.
     """
     counted = seen is not None
     looked = seen or ()
@@ -44,11 +49,14 @@ def result_of(
         "lines_rejected": plan.rejected,
         "lines_accepted": sum(one.accepted or 0 for one in looked) if counted else None,
         "lines_failed": sum(one.failed or 0 for one in looked) if counted else None,
+        "lines_unprocessed": unprocessed if counted else None,
+        "lines_unjoined": results.unjoined if counted else None,
         "blank_lines": plan.blank,
         "parts": plan.parts,
         "bytes": plan.body,
         "seconds": round(seconds, 3),
         "rejects_uri": plan.rejects_uri or None,
+        "results_uri": results.uri or None,
         "error_file_uris": [one.error_file for one in looked if one.error_file],
         "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in looked) if counted else None,
         "console_url": console_url,
