@@ -63,7 +63,7 @@ class _ImportRecordsOperator(DecoratedOperator, ImportDocumentsOperator):
 
         raised: Exception
         try:
-            result: dict[str, Any] = ImportDocumentsOperator.execute(self, context)
+            result: dict[str, Any] = super().execute(context)
         except FunctionFailed as error:
             raised = error.error
         except AirflowSkipException:

@@ -99,14 +99,7 @@ def writing(folder: Any, name: str) -> Iterator[IO[bytes]]:
     :param folder: what :func:`open_folder` returned; a local one is made, and only the owner of the file can read it.
     """
     if not isinstance(folder, Path):
-        with (folder / name).open("wb") as file:
-            try:
-                yield file
-            except BaseException:
-                with suppress(Exception):
-                    file.discard()
-                    file.closed = True  # fsspec: closing would make an object of it
-                raise
+        yield from _writing_object(folder.fs, f"{folder.path.rstrip('/')}/{name}")
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = folder / f".{name}.partial"
@@ -117,6 +110,18 @@ def writing(folder: Any, name: str) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _writing_object(store: Any, key: str) -> Iterator[IO[bytes]]:
+    file = store.open(key, "wb")
+    try:
+        yield file
+    except BaseException:
+        with suppress(Exception):
+            file.discard()
+            file.closed = True  # closing would make an object of it
+        raise
+    file.close()
 
 
 def own_files(folders: str, owner: str) -> Iterator[OwnFile]:
