@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_bulk.runs.record import Record
     from airflow_bulk.runs.skeleton import RemoteRun
     from airflow_bulk.runs.upload.run import UploadRun
+    from airflow_bulk.runs.upload.spool import Spool
     from airflow_bulk.runs.upload.submission import ExistingImport, UploadSubmission
     from airflow_bulk.triggers.waiting import UploadTrigger
 
@@ -288,7 +289,12 @@ class UploadOperator(RunOperator):
             push=self._push(context),
             existing=self.existing_import(),
             console_url=self.console_url(hook, port),
+            spool=self._spool_of(args, context),
         )
+
+    def _spool_of(self, args: UploadArguments, context: Context) -> Spool | None:
+        """What makes the source by calling a function; None: the source is there."""
+        return None
 
     def _given(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.template_fields}

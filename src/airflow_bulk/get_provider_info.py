@@ -223,6 +223,12 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks", _HOOKS),
         "triggers": _modules("triggers", _TRIGGERS),
         "connection-types": [_MEDIARITHMICS, _EXTRACT_LOAD, _CENTRAPAY],
+        "task-decorators": [
+            {
+                "name": "import_documents",
+                "class-name": "airflow_bulk.operators.document_import_task.import_documents_task",
+            }
+        ],
         "extra-links": ["airflow_bulk.links.DocumentImportLink", "airflow_bulk.links.IntegrationBatchLink"],
         # Airflow itself finds the plugin by its entry point; by default it does not look here.
         "plugins": [{"name": "bulk", "plugin-class": "airflow_bulk.plugin.BulkPlugin"}],

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
     from airflow_bulk.runs.upload.progress import SendingProgress
+    from airflow_bulk.runs.upload.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class UploadSubmission:
     :param existing: the import to upload into; None creates one.
     :param console_url: how a person finds the import; None where the platform has no console.
     :param progress: told how far the work has come, and before anything is sent; None tells the log.
+    :param spool: makes the source by calling a function; None: the source is there.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
     """
@@ -84,6 +86,7 @@ class UploadSubmission:
         existing: ExistingImport | None = None,
         console_url: ConsoleUrl | None = None,
         progress: SendingProgress | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
@@ -105,6 +108,7 @@ class UploadSubmission:
         self._push = push
         self._console_url = console_url
         self._progress = progress
+        self._spool = spool
         self._baseline = ""
         self._fingerprint = ""
         self._unrecorded = False
@@ -150,19 +154,22 @@ class UploadSubmission:
             self.reconcile()
             if not self._to_send():
                 return True
-        files = planning.find_source(self.args, may_be_empty=self.plan is None)
-        if not files:
-            self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
-            return False
-        found = planning.fingerprint(files)
-        self._fingerprint = found.fingerprint
-        if self.plan is not None:
-            try:
+        try:
+            self._make_source()
+            files = planning.find_source(self.args, may_be_empty=self.plan is None)
+            if not files:
+                self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
+                return False
+            found = planning.fingerprint(files)
+            if self._spool is not None:
+                found.fingerprint = self._spool.fingerprint
+            self._fingerprint = found.fingerprint
+            if self.plan is not None:
                 planning.compare(self.plan, found)
-            except SourceChanged:
-                if self.args.on_source_change != "restart":
-                    raise
-                return self._restart()
+        except SourceChanged:
+            if self.args.on_source_change != "restart":
+                raise
+            return self._restart()
         found.layout = planning.layout_of(self.args, self.plan)
         rejects = None if self._planned() else planning.reject_file(self.args, self.file_name())
         try:
@@ -177,6 +184,15 @@ class UploadSubmission:
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
         return True
+
+    def _make_source(self) -> None:
+        """Have the function's records in their spool; the time that the function takes is none of the import's."""
+        if self._spool is None:
+            return
+        uri = self._spool.source(begun=self.plan is not None)
+        if self._spool.fresh:
+            self.started, _ = self.record.started(submitted=False)
+        self.args = dataclasses.replace(self.args, source=(uri,))
 
     def _planned(self) -> bool:
         return self.plan is not None and self.plan.complete
@@ -353,6 +369,8 @@ class UploadSubmission:
 
     def dry_run(self) -> SourcePlan:
         """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
+        if self._spool is not None:
+            self.args = dataclasses.replace(self.args, source=(self._spool.dry_source(),))
         files = planning.find_source(self.args, may_be_empty=True)
         found = planning.fingerprint(files)
         gate = self._gate(overlap=False)
