@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.operators.document_import import DocumentsOperator
+from airflow_bulk.operators.document_import_task import KEEP_SPOOL
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from airflow_bulk.documents.chosen_lines import Transform
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
-    from airflow_bulk.runs.upload.resending import FormerImport, ResendRun
+    from airflow_bulk.runs.upload.resending import FormerImport, ResendArguments, ResendRun
+    from airflow_bulk.runs.upload.spool import Spool
 
 #: What a resend takes from the import or decides itself, so that nobody can say it twice.
 NOT_ASKED = ("source", "check_only", "on_source_change", "wait_for_completion")
@@ -103,19 +105,44 @@ class ResendLinesOperator(DocumentsOperator):
         former = self._former()
         return self._import(hook, former.import_id) if former.import_id else read_definition(self._given())
 
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Send the lines, round after round, or go on where an earlier try stopped; see the class for the result."""
+        result: dict[str, Any] = super().execute(context)
+        if self._run is not None:
+            self._run.forget_spools()
+        return result
+
     def _former(self) -> FormerImport:
         from airflow_bulk.runs.document_import.resend_arguments import read_former
 
         return read_former(self.results, self.import_id)
 
     def _open(self, context: Context) -> ResendRun:
-        from airflow_bulk.runs.document_import.resend_arguments import read_resend
         from airflow_bulk.runs.upload.resending import ResendRun
 
         make_work = self._make_work(context)
         first = make_work()
-        resend = read_resend(self._given(), self._former(), self.transform, first.args.name)
-        return ResendRun(resend, first, make_work)
+        return ResendRun(self._resend(first.args), first, make_work, self.error_file_reader)
+
+    def _resend(self, args: UploadArguments) -> ResendArguments:
+        from airflow_bulk.runs.document_import.resend_arguments import read_resend
+
+        return read_resend(self._given(), self._former(), self.transform, args.name)
+
+    def _spool_of(self, args: UploadArguments, context: Context) -> Spool:
+        from airflow_bulk.runs.upload.resending import lines_of_round
+        from airflow_bulk.runs.upload.spool import Spool
+
+        assert self._record is not None  # noqa: S101
+        record, resend, ti = self._record, self._resend(args), context["ti"]
+        return Spool(
+            lambda: lines_of_round(resend, args, record),
+            folder=str(args.rejects_path or ""),
+            keep=KEEP_SPOOL.total_seconds() + args.timeout,
+            record=record,
+            place=self._identity(context).removeprefix(f"{ti.dag_id}.{ti.run_id}."),
+            args=args,
+        )
 
     def _given(self) -> dict[str, Any]:
         given = {**super()._given(), "source": "", "dry_run": False, "on_source_change": "fail"}

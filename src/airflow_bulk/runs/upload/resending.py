@@ -7,22 +7,28 @@ its lines first, and sends the spool as any source: a retry reads the spool agai
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.documents.chosen_lines import Chosen, Only, Transform
+from airflow_bulk.documents.chosen_lines import Chosen, ChosenLines, Only, Transform
+from airflow_bulk.documents.result_rows import ResultRow, read_rows
+from airflow_bulk.documents.source.parts import SourceError, SourceMissing
 from airflow_bulk.judging import Tolerance, how_many
 from airflow_bulk.runs import failures
+from airflow_bulk.runs.own_files import open_folder, remove_file, without_failing
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.run import UploadRun
 
 if TYPE_CHECKING:
+    from airflow_bulk.documents.error_files import ErrorFileReader
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting
+    from airflow_bulk.runs.record import Record
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
 log = logging.getLogger(__name__)
@@ -52,11 +58,13 @@ class Round(msgspec.Struct, kw_only=True):
     :param number: from 1.
     :param former: the import whose bad lines it sends.
     :param done: the rounds before: number, import, and counts.
+    :param spools: their spools; rows without content point into them.
     """
 
     number: int
     former: FormerImport
     done: list[dict[str, Any]] = []
+    spools: list[str] = []
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +89,54 @@ class ResendArguments:
     base_name: str
 
 
+def round_of(record: Record, former: FormerImport) -> Round:
+    """The round that the record's generation is.
+
+    :param former: the import whose bad lines the first round sends.
+    """
+    if record.handed_on is None:
+        return Round(number=1, former=former)
+    return msgspec.convert(record.handed_on, Round)
+
+
+def lines_of_round(resend: ResendArguments, args: UploadArguments, record: Record) -> Iterator[bytes]:
+    """The lines that a round sends; how many were chosen is recorded behind the last one.
+
+    :raises SourceError: the results file, or a line in its source, cannot be read.
+    """
+    uri = round_of(record, resend.former).former.results_uri
+    with contextlib.ExitStack() as stack:
+        rows: Iterable[ResultRow] = ()
+        if uri is not None:
+            rows = read_rows(stack.enter_context(_opened(uri)), uri)
+        lines = ChosenLines(
+            rows,
+            planning.line_rules(args),
+            only=resend.only,
+            whole_parts=resend.whole_parts,
+            transform=resend.transform,
+            open_path=planning.open_path,
+        )
+        yield from lines
+    record.write(CHOSEN, dataclasses.asdict(lines.chosen))
+
+
+def _opened(uri: str) -> Any:
+    try:
+        return open_folder(uri).open("rb")
+    except FileNotFoundError:
+        raise SourceMissing(
+            f"{uri}: this results file does not exist (any more). Nothing was sent; a retry looks again."
+        ) from None
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001  (each store's library has errors of its own)
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise SourceError(
+            f"{uri}: this results file cannot be read ({why}). Nothing was sent; a retry reads it again."
+        ) from None
+
+
 class ResendRun(UploadRun):
     """The rounds of a resend.
 
@@ -90,48 +146,35 @@ class ResendRun(UploadRun):
     """
 
     def __init__(
-        self, resend: ResendArguments, first: UploadSubmission, make_work: Callable[[], UploadSubmission]
+        self,
+        resend: ResendArguments,
+        first: UploadSubmission,
+        make_work: Callable[[], UploadSubmission],
+        error_file_reader: ErrorFileReader | None = None,
     ) -> None:
         self.resend, self._make_work = resend, make_work
-        super().__init__(first)
+        super().__init__(first, error_file_reader)
         self._begin_round()
 
     def _begin_round(self) -> None:
-        handed = self.record.handed_on
-        self.round = (
-            Round(number=1, former=self.resend.former) if handed is None else msgspec.convert(handed, Round)
-        )
+        self.round = round_of(self.record, self.resend.former)
         self._chosen: Chosen | None = None
         name = f"{self.resend.base_name}, resend {self.round.number} of {self.resend.former.import_id}"
-        self._use(dataclasses.replace(self.work.args, name=name))
-
-    def _use(self, args: UploadArguments) -> None:
-        self.args = self.work.args = args
-
-    # Submitting.
-
-    def _submit(self) -> dict[str, Any] | None:
-        uri = self._spooled()
-        if uri is None:
-            return self._end_without_lines()
-        self._use(dataclasses.replace(self.args, source=(uri,)))
-        return super()._submit()
-
-    def _end_without_lines(self) -> dict[str, Any]:
-        """Nothing was chosen, or the transform left all of it out: no import is created."""
-        planning.nothing_to_send(
-            self.args, f"No line of document import {self.round.former.import_id} is to be sent again."
-        )
-        self.work.plan, self._pairs = planning.SourcePlan(fingerprint="", files=[], file_count=0), ()
-        ended = self._end(self._too_many_left(self._result()))
-        assert isinstance(ended, dict)  # noqa: S101
-        return ended
-
-    def _spooled(self) -> str | None:
-        """The spool of this round's lines; None where there is none to send."""
-        raise NotImplementedError
+        self.args = self.work.args = dataclasses.replace(self.work.args, name=name)
 
     # Ends.
+
+    def _end_empty(self) -> dict[str, Any]:
+        """No line was chosen, the transform left all of them out, or all still break a rule: no import is created."""
+        assert self.work.plan is not None  # noqa: S101
+        if not self.work.plan.rejected:
+            first = self.resend.former.import_id
+            planning.nothing_to_send(self.args, f"No line of document import {first} is to be sent again.")
+        self._pairs = []
+        self._write_results()
+        ended = super()._end(self._too_many_left(self._result()))
+        assert isinstance(ended, dict)  # noqa: S101
+        return ended
 
     def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
         # The bad lines of a round are not judged by themselves: its own limit is 100%.
@@ -169,10 +212,12 @@ class ResendRun(UploadRun):
         former = FormerImport(
             import_id=str(result["import_id"]), results_uri=result["results_uri"], totals=result["totals"]
         )
-        following = Round(number=self.round.number + 1, former=former, done=result["rounds"])
+        following = Round(
+            number=self.round.number + 1, former=former, done=result["rounds"], spools=self._spools()
+        )
         self.record.next_generation(msgspec.to_builtins(following))
         self._forget_live()
-        self._submitted, self._pairs = False, None
+        self._submitted = False
         self.take_work(self._make_work())
         self._begin_round()
         return self.advance()
@@ -180,11 +225,21 @@ class ResendRun(UploadRun):
     def _result(self) -> dict[str, Any]:
         result = super()._result()
         if self._chosen is None:
-            self._chosen = msgspec.convert(self.record.read(CHOSEN), Chosen)
+            self._chosen = msgspec.convert(self.record.read(CHOSEN) or {}, Chosen)
         this = {"round": self.round.number, "import_id": result["import_id"], **counts_of(result)}
         this |= {"lines_dropped": self._chosen.dropped, "results_uri": result["results_uri"]}
         totals = totals_after(self.round.former.totals, self._chosen, result)
         return {**result, "rounds": [*self.round.done, this], "totals": totals}
+
+    def _spools(self) -> list[str]:
+        spool = self.record.read("spool")
+        return [*self.round.spools, *([] if spool is None else [spool["uri"]])]
+
+    def forget_spools(self) -> None:
+        """Remove the spools after a good end, unless bad lines are left that are told by their place in one. It never fails."""
+        if self.args.rejects_content == "line" or not self._result()["results_uri"]:
+            for uri in self._spools():
+                without_failing(lambda uri=uri: remove_file(uri), "a spool of this resend")  # type: ignore[misc]
 
     def _log_end(self, result: dict[str, Any]) -> None:
         super()._log_end(result)

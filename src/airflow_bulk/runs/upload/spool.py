@@ -249,14 +249,14 @@ class Spool:
         """
         try:
             returned = self._call()
-        except (TaskStopped, AirflowSkipException):
+        except (TaskStopped, AirflowSkipException, SourceError, RecordLost):
             raise
         except Exception as error:
             raise FunctionFailed(error) from error
         refuse_no_records(returned)
         try:
             yield from returned
-        except (TaskStopped, AirflowSkipException):
+        except (TaskStopped, AirflowSkipException, SourceError, RecordLost):
             raise
         except Exception as error:
             raise FunctionFailed(error) from error
