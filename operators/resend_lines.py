@@ -120,21 +120,22 @@ class ResendLinesOperator(DocumentsOperator):
     def _open(self, context: Context) -> ResendRun:
         from airflow_bulk.runs.upload.resending import ResendRun
 
+        self._resend("")  # before anything is asked of the platform
         make_work = self._make_work(context)
         first = make_work()
-        return ResendRun(self._resend(first.args), first, make_work, self.error_file_reader)
+        return ResendRun(self._resend(first.args.name), first, make_work, self.error_file_reader)
 
-    def _resend(self, args: UploadArguments) -> ResendArguments:
+    def _resend(self, base_name: str) -> ResendArguments:
         from airflow_bulk.runs.document_import.resend_arguments import read_resend
 
-        return read_resend(self._given(), self._former(), self.transform, args.name)
+        return read_resend(self._given(), self._former(), self.transform, base_name)
 
     def _spool_of(self, args: UploadArguments, context: Context) -> Spool:
         from airflow_bulk.runs.upload.resending import lines_of_round
         from airflow_bulk.runs.upload.spool import Spool
 
         assert self._record is not None  # noqa: S101
-        record, resend, ti = self._record, self._resend(args), context["ti"]
+        record, resend, ti = self._record, self._resend(args.name), context["ti"]
         return Spool(
             lambda: lines_of_round(resend, args, record),
             folder=str(args.rejects_path or ""),

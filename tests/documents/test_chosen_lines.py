@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.documents.chosen_lines import BadLine, ChosenLines
-from airflow_bulk.documents.result_rows import ResultRow
+from airflow_bulk.documents.result_rows import SCHEMA, ResultRow
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
 from airflow_bulk.documents.source.reader import LineRules
@@ -29,19 +29,27 @@ def profile(number: int) -> bytes:
     ).encode()
 
 
+def row(**fields: Any) -> ResultRow:
+    return ResultRow(**{"schema": SCHEMA, "part": 0, **fields})
+
+
 def at(
     path: Path, lines: list[bytes], number: int, *, state: str = "failed", header: bytes = b""
 ) -> ResultRow:
     """A row that points at a line of a file."""
     offset = len(header) + sum(len(line) + 1 for line in lines[:number])
-    return ResultRow(
+    return row(
         state=state,
         source=str(path),
-        version=find_files(str(path), check_extension=False)[0].record.mark,
+        version=mark(path),
         line=number + 1 + bool(header),
         offset=offset,
         bytes=len(lines[number]) + 1,
     )
+
+
+def mark(path: Path) -> str:
+    return find_files(str(path), check_extension=False)[0].record.mark
 
 
 def written(path: Path, lines: list[bytes], header: bytes = b"") -> Path:
@@ -62,8 +70,8 @@ def test_a_line_without_content_is_read_at_its_place(tmp_path: Path, name: str) 
 
 def test_what_is_chosen_follows_only(tmp_path: Path) -> None:
     rows = [
-        ResultRow(state="rejected", source="f", line=1, raw="r"),
-        ResultRow(state="failed", source="f", line=2, raw="f"),
+        row(state="rejected", source="f", line=1, raw="r"),
+        row(state="failed", source="f", line=2, raw="f"),
     ]
     chosen = {only: list(ChosenLines(rows, PROFILES, only=only)) for only in ("failed", "rejected", "both")}  # type: ignore[arg-type]
     assert chosen == {"failed": [b"f\n"], "rejected": [b"r\n"], "both": [b"r\n", b"f\n"]}
@@ -72,10 +80,10 @@ def test_what_is_chosen_follows_only(tmp_path: Path) -> None:
 def test_a_file_that_changed_is_not_read_again(tmp_path: Path) -> None:
     lines = [profile(n) for n in range(3)]
     path = written(tmp_path / "a.ndjson", lines)
-    row = at(path, lines, 1)
+    one = at(path, lines, 1)
     written(path, [profile(9), *lines])
     with pytest.raises(SourceChanged, match="rejects_content='line'"):
-        list(ChosenLines([row], PROFILES, only="failed"))
+        list(ChosenLines([one], PROFILES, only="failed"))
 
 
 def fix(bad: BadLine) -> dict[str, Any] | None:
@@ -84,7 +92,7 @@ def fix(bad: BadLine) -> dict[str, Any] | None:
 
 
 def test_a_transform_changes_lines_and_leaves_some_out() -> None:
-    rows = [ResultRow(state="failed", source="f", line=n + 1, raw=profile(n).decode()) for n in range(3)]
+    rows = [row(state="failed", source="f", line=n + 1, raw=profile(n).decode()) for n in range(3)]
     chosen = ChosenLines(rows, PROFILES, only="failed", transform=fix)
     sent = [json.loads(line) for line in chosen]
     assert [(one["user_account_id"], one["operation"]) for one in sent] == [
@@ -104,7 +112,7 @@ def test_a_transform_changes_lines_and_leaves_some_out() -> None:
     ],
 )
 def test_a_transform_that_cannot_be_used(transform: Any, says: str) -> None:
-    rows = [ResultRow(state="failed", source="f", line=5, raw='{"user_account_id": "SECRET"}')]
+    rows = [row(state="failed", source="f", line=5, raw='{"user_account_id": "SECRET"}')]
     with pytest.raises(SourceUnusable, match=says) as raised:
         list(ChosenLines(rows, PROFILES, only="failed", transform=transform))
     assert "f line 5" in str(raised.value)
@@ -139,16 +147,16 @@ def test_two_headers_are_refused(tmp_path: Path) -> None:
 
 
 def part_row(path: Path, data_length: int, failed: int) -> ResultRow:
-    return ResultRow(state="failed", lines=failed, part=0, stretches=[(str(path), 1, 0, data_length)])
+    return row(state="failed", lines=failed, part=0, stretches=[(str(path), 1, 0, data_length, mark(path))])
 
 
 def test_a_whole_part_leaves_out_what_was_not_sent_then(tmp_path: Path) -> None:
     lines = [profile(0), b"", b"{broken", profile(1), profile(2)]
     path = written(tmp_path / "a.ndjson", lines)
-    row = part_row(path, path.stat().st_size, failed=2)
-    left = ChosenLines([row], PROFILES, only="failed")
+    one = part_row(path, path.stat().st_size, failed=2)
+    left = ChosenLines([one], PROFILES, only="failed")
     assert (list(left), left.chosen.left) == ([], 2)
-    chosen = ChosenLines([row], PROFILES, only="failed", whole_parts=True)
+    chosen = ChosenLines([one], PROFILES, only="failed", whole_parts=True)
     assert list(chosen) == [profile(n) + b"\n" for n in range(3)]
     assert (chosen.chosen.in_parts, chosen.chosen.part_lines, chosen.chosen.lines) == (2, 3, 3)
 
@@ -178,7 +186,7 @@ def test_activities_without_a_key_are_never_sent_twice(tmp_path: Path) -> None:
     only=st.sampled_from(["failed", "rejected", "both"]),
 )
 def test_every_chosen_line_is_sent_or_dropped(states: list[str], dropped: set[int], only: Any) -> None:
-    rows = [ResultRow(state=state, source="f", line=n + 1, raw=str(n)) for n, state in enumerate(states)]
+    rows = [row(state=state, source="f", line=n + 1, raw=str(n)) for n, state in enumerate(states)]
     chosen = ChosenLines(
         rows, PROFILES, only=only, transform=lambda bad: None if int(bad.text) in dropped else bad.text
     )

@@ -255,38 +255,36 @@ class _Places:
     def __init__(self, rules: LineRules, open_path: Callable[[str], Any] | None) -> None:
         self._rules, self._open_path = rules, open_path
         self._reader: SourceReader | None = None
-        self._uris: tuple[str, ...] = ()
+        self._uri = ""
 
     def close(self) -> None:
         """Close what is open."""
         if self._reader is not None:
             self._reader.close()
-        self._reader, self._uris = None, ()
+        self._reader, self._uri = None, ""
 
-    def _open(self, uris: tuple[str, ...], version: str) -> SourceReader:
-        if self._reader is None or self._uris != uris:
+    def _open(self, uri: str, version: str) -> SourceReader:
+        if self._reader is None or self._uri != uri:
             self.close()
-            files = [
-                found for uri in uris for found in find_files(uri, self._open_path, check_extension=False)
-            ]
-            if version and version != files[0].record.mark:
+            found = find_files(uri, self._open_path, check_extension=False)
+            if version != found[0].record.mark:
                 raise SourceChanged(
-                    f"{files[0].record.uri}: has changed since its lines were sent, so they cannot be read there again. Nothing "
-                    "was sent. With rejects_content='line' an import keeps its bad lines in its results file."
+                    f"{uri}: has changed since its lines were sent, so they cannot be read there again. Nothing was sent. With "
+                    "rejects_content='line' an import keeps its bad lines in its results file."
                 )
-            self._reader, self._uris = SourceReader(files, self._rules, LONGEST_PART), uris
+            self._reader, self._uri = SourceReader(found, self._rules, LONGEST_PART), uri
         return self._reader
 
     def header(self, row: ResultRow) -> bytes:
         """The header of a row's file; empty for NDJSON."""
         if self._rules.mime_type != "TEXT_CSV":
             return b""
-        return self._open(*_files_of(row)).beginning(0).header
+        return self._open(*_file_of(row)).beginning(0).header
 
     def line(self, row: ResultRow) -> bytes:
         """The line that a row points at."""
         data = bytearray(row.bytes or 0)
-        reader = self._open(*_files_of(row))
+        reader = self._open(*_file_of(row))
         if reader.contents(0).readinto(memoryview(data), row.offset or 0) != len(data) or not data:
             raise SourceChanged(
                 f"{row.source}: ends before line {row.line}, so it has changed since its lines were sent. Nothing was sent."
@@ -295,17 +293,18 @@ class _Places:
 
     def part(self, row: ResultRow) -> Iterator[bytes]:
         """The lines of a whole part that break no rule: the others were not sent then, and have rows of their own."""
-        for uri, _, offset, length in row.stretches:
-            reader = self._open((uri,), "")
+        for uri, _, offset, length, version in row.stretches:
+            reader = self._open(uri, version)
             checker = self._rules.checker(reader.beginning(0).header)
             for block in reader.blocks(0, offset, length):
                 yield from _good_lines(block.data, checker)
 
 
-def _files_of(row: ResultRow) -> tuple[tuple[str, ...], str]:
+def _file_of(row: ResultRow) -> tuple[str, str]:
     """The file that a row speaks of, and its version."""
-    uri = row.source if row.source is not None else row.stretches[0][0]
-    return (uri,), row.version
+    if row.stretches:
+        return row.stretches[0][0], row.stretches[0][4]
+    return row.source or "", row.version
 
 
 def _good_lines(data: bytes, checker: LineChecker) -> Iterator[bytes]:

@@ -21,8 +21,8 @@ SCHEMA = 1
 #: ``unprocessed``: it was never sent, or nobody knows whether the platform took it.
 State = Literal["rejected", "failed", "unprocessed"]
 
-#: A stretch of the source: URI, number of its first line, byte offset and bytes in the uncompressed file.
-Stretch = tuple[str, int, int, int]
+#: A stretch of the source: URI, number of its first line, byte offset and bytes in the uncompressed file, version of the file.
+Stretch = tuple[str, int, int, int, str]
 
 REJECTED, FAILED, UNPROCESSED = "rejected", "failed", "unprocessed"
 
@@ -31,6 +31,7 @@ def line_row(
     state: State,
     *,
     source: str,
+    version: str,
     line: int,
     part: int,
     execution: str | None,
@@ -42,13 +43,14 @@ def line_row(
 ) -> dict[str, Any]:
     """A row about one line whose place in the source is known.
 
+    :param version: what changes when the file does (:attr:`~airflow_bulk.documents.source.parts.SourceFile.mark`).
     :param line: its number in the file, from 1.
     :param part: 0-based number of the part in which it stands.
     :param length: its bytes, line end included.
     :param raw: its content, as it stands in the file; None where no content is wanted.
     :param columns: what else the platform says about it.
     """
-    row = _row(state, source, line, 1, part, execution, reasons, offset, length)
+    row = _row(state, source, line, 1, part, execution, reasons, offset, length) | {"version": version}
     if raw is not None:
         row |= content_of(raw)
     if columns:

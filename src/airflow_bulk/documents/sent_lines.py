@@ -89,4 +89,8 @@ def stretches_of(reader: SourceReader, part: Part) -> list[Stretch]:
         found[-1][3] += block.length
     if sum(one[3] for one in found) != part.length:
         raise SourceChanged(f"{name_part(reader, part)}: has become shorter since it was sent")
-    return [(reader.files[file].record.uri, line, offset, length) for file, line, offset, length in found]
+    records = [reader.files[one[0]].record for one in found]
+    return [
+        (record.uri, line, offset, length, record.mark)
+        for record, (_, line, offset, length) in zip(records, found, strict=True)
+    ]

@@ -146,6 +146,7 @@ class PartOrder:
         for row in rows:
             self._rejects.write(
                 source=self._files[row.file].record.uri,
+                version=self._files[row.file].record.mark,
                 line=row.line + row.relative * before,
                 part=index,
                 reasons=row.reasons,
@@ -170,6 +171,7 @@ class RejectRows:
         self,
         *,
         source: str,
+        version: str,
         line: int,
         part: int,
         reasons: Sequence[str],
@@ -182,6 +184,7 @@ class RejectRows:
             line_row(
                 "rejected",
                 source=source,
+                version=version,
                 line=line,
                 part=part,
                 execution=None,

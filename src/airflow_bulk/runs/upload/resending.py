@@ -180,7 +180,9 @@ class ResendRun(UploadRun):
         # The bad lines of a round are not judged by themselves: its own limit is 100%.
         reason = super()._why_not_good(verdict)
         result = self._result()
-        return reason or ("" if self._goes_on(result) else self._too_many_left(result))
+        if not reason and not self._goes_on(result) and (reason := self._too_many_left(result)):
+            reason = self._with_results(reason)
+        return reason
 
     def _too_many_left(self, result: dict[str, Any]) -> str:
         totals = result["totals"]
@@ -229,7 +231,7 @@ class ResendRun(UploadRun):
         this = {"round": self.round.number, "import_id": result["import_id"], **counts_of(result)}
         this |= {"lines_dropped": self._chosen.dropped, "results_uri": result["results_uri"]}
         totals = totals_after(self.round.former.totals, self._chosen, result)
-        return {**result, "rounds": [*self.round.done, this], "totals": totals}
+        return {**result, "round": self.round.number, "rounds": [*self.round.done, this], "totals": totals}
 
     def _spools(self) -> list[str]:
         spool = self.record.read("spool")

@@ -119,7 +119,7 @@ class ResultsFile:
     def _write(self, file: RejectFile, pairs: Pairs) -> None:
         plan = self._work.plan
         assert plan is not None  # noqa: S101
-        with SourceAgain(self._args, plan) as source:
+        with SourceAgain(self._args, plan, self._work.find_again) as source:
             if plan.rejected:
                 parts = [entry.part for entry in self._work.recorded.entries]
                 for row in source.rejected_rows(parts):
@@ -235,7 +235,8 @@ class ResultsFile:
                 raw = None  # it has changed a moment ago
         return line_row(
             "failed",
-            source=source.uri(line.file),
+            source=source.record(line.file).uri,
+            version=source.record(line.file).mark,
             line=line.line,
             part=entry.part.index,
             execution=one.id,

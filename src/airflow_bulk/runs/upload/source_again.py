@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
@@ -19,7 +19,7 @@ from airflow_bulk.documents.inspection import PartChecker
 from airflow_bulk.documents.result_rows import REJECTED, SCHEMA, Stretch, lines_row
 from airflow_bulk.documents.sent_lines import stretches_of
 from airflow_bulk.documents.source.bodies import HoleKeeper, Spill
-from airflow_bulk.documents.source.parts import Part, SourceError
+from airflow_bulk.documents.source.parts import Part, SourceError, SourceFile
 from airflow_bulk.documents.source.reader import SourceReader
 from airflow_bulk.documents.source_check import PartOrder, RejectRows
 from airflow_bulk.runs.failures import TaskStopped
@@ -27,6 +27,7 @@ from airflow_bulk.runs.upload import planning
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
+    from airflow_bulk.documents.source.files import FoundFile
     from airflow_bulk.runs.upload.planning import SourcePlan
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,14 @@ class SourceAgain:
 
     :param args: what was asked for.
     :param plan: what pass 1 has found.
+    :param find: finds the files, if they are what they were.
     :ivar why: why the source cannot be read; empty while it can, or nobody has tried.
     """
 
-    def __init__(self, args: UploadArguments, plan: SourcePlan) -> None:
-        self._args, self._plan = args, plan
+    def __init__(
+        self, args: UploadArguments, plan: SourcePlan, find: Callable[[], Sequence[FoundFile]]
+    ) -> None:
+        self._args, self._plan, self._find = args, plan, find
         self._reader: SourceReader | None = None
         self.why = ""
 
@@ -61,8 +65,7 @@ class SourceAgain:
         """Open the source; None where it cannot be read, or is not what was sent."""
         if self._reader is None and not self.why:
             try:
-                files = planning.find_source(self._args, may_be_empty=False)
-                planning.compare(self._plan, planning.fingerprint(files))
+                files = self._find()
                 layout = planning.layout_of(self._args, self._plan)
                 self._reader = SourceReader(files, planning.line_rules(self._args), layout.max_part_bytes)
             except TaskStopped:
@@ -79,10 +82,10 @@ class SourceAgain:
         reader = self.reader()
         return None if reader is None else reader.files[part.file].record.uri
 
-    def uri(self, file: int) -> str:
-        """The URI of a file of the source, which was opened."""
+    def record(self, file: int) -> SourceFile:
+        """A file of the source, which was opened."""
         assert self._reader is not None  # noqa: S101
-        return self._reader.files[file].record.uri
+        return self._reader.files[file].record
 
     def header(self, file: int) -> bytes:
         """The header of a file of the source, which was opened."""

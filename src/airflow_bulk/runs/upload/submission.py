@@ -155,14 +155,10 @@ class UploadSubmission:
             if not self._to_send():
                 return True
         try:
-            self._make_source()
-            files = planning.find_source(self.args, may_be_empty=self.plan is None)
+            files, found = self._find_source()
             if not files:
                 self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
                 return False
-            found = planning.fingerprint(files)
-            if self._spool is not None:
-                found.fingerprint = self._spool.fingerprint
             self._fingerprint = found.fingerprint
             if self.plan is not None:
                 planning.compare(self.plan, found)
@@ -184,6 +180,25 @@ class UploadSubmission:
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
         return True
+
+    def _find_source(self) -> tuple[list[FoundFile], SourcePlan]:
+        """The files as they are now, and what they are known by."""
+        self._make_source()
+        files = planning.find_source(self.args, may_be_empty=self.plan is None)
+        found = planning.fingerprint(files)
+        if self._spool is not None:
+            found.fingerprint = self._spool.fingerprint
+        return files, found
+
+    def find_again(self) -> list[FoundFile]:
+        """The files that were sent.
+
+        :raises SourceError: they are gone, or not what they were.
+        """
+        assert self.plan is not None  # noqa: S101
+        files, found = self._find_source()
+        planning.compare(self.plan, found)
+        return files
 
     def _make_source(self) -> None:
         """Have the function's records in their spool; the time that the function takes is none of the import's."""
