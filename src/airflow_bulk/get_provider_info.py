@@ -169,7 +169,7 @@ _INTEGRATIONS: list[dict[str, Any]] = [
 ]
 
 _OPERATORS = {
-    "mediarithmics": ["document_import", "document_import_steps", "integration_batch"],
+    "mediarithmics": ["document_import", "document_import_steps", "integration_batch", "resend_lines"],
     "Centrapay": ["centrapay_batch"],
     "Extract/load batches": [
         "extract_load",

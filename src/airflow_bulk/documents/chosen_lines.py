@@ -209,7 +209,7 @@ class ChosenLines:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise SourceUnusable(
                 f"transform failed with {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}, at {where}. "
-                "Nothing was sent; a retry helps only once it is mended."
+                "Nothing was sent; a retry helps only once it is corrected."
             ) from None
         return _as_line(made, bad, where)
 
@@ -230,13 +230,13 @@ def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
     if not isinstance(data, bytes):
         raise SourceUnusable(
             f"transform returned {type(made).__name__} at {where}: it must return a text, a dictionary, or None to leave the line "
-            "out. Nothing was sent; a retry helps only once it is mended."
+            "out. Nothing was sent; a retry helps only once it is corrected."
         )
     data = data.rstrip(b"\r\n")
     if not data.strip() or (b"\n" in data and not bad.header):
         raise SourceUnusable(
             f"transform returned {'more than one line' if data.strip() else 'an empty line'} at {where}: it must return one "
-            "line, or None to leave it out. Nothing was sent; a retry helps only once it is mended."
+            "line, or None to leave it out. Nothing was sent; a retry helps only once it is corrected."
         )
     return data
 
