@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
     from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+    from airflow_bulk.runs.upload.run import UploadRun
     from airflow_bulk.runs.upload.submission import ExistingImport
     from airflow_bulk.triggers.waiting import UploadTrigger
 
@@ -86,6 +87,11 @@ class _DocumentsOperator(UploadOperator):
     ) -> Callable[[str, str | None], str | None]:
         """Return the function that makes the link to the console."""
         return lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner)
+
+    def destination_uri(self, run: UploadRun) -> str | None:
+        """Return the asset URI of the datamart and the document type."""
+        port: Any = run.work.port
+        return f"mediarithmics://{port.datamart_id}/{run.args.document_type}"
 
     def _given(self) -> dict[str, Any]:
         return {

@@ -75,6 +75,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     # What earlier tries left.
 
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        self.work.read_plan()  # its files
         return with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
@@ -257,9 +258,18 @@ class UploadRun(RemoteRun[UploadArguments]):
             "name": work.args.name,
             "id": work.import_id or result.get("import_id"),
             "console_url": work.console_url() or result.get("console_url"),
-            **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
+            "executions": len(self.live_ids() or result.get("execution_ids", ())),
+            **{
+                name: result.get(name)
+                for name in ("lines_accepted", "lines_failed", "seconds", "results_uri")
+            },
             **(plan_in_row(work.plan or work.found) or {name: result.get(name) for name in RESULT_IN_ROW}),
         }
+
+    def sources(self) -> Sequence[str]:
+        """The names of the files; a plan keeps the first of them."""
+        plan = self.work.plan or self.work.found
+        return [name for name, _ in plan.files] if plan else ()
 
     # Stopping.
 
