@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_bulk.assets.address import convert_asset_to_openlineage, owner_and_type
 
@@ -26,7 +27,9 @@ def create_asset(*, account_id: str, type: str, extra: dict[str, Any] | None = N
     """
     from airflow.sdk import Asset
 
-    return Asset(uri=f"centrapay://{account_id}/{type}", extra=extra or {})
+    # Airflow takes the URI as it is written for the name, and tells assets by both: so it is written in one way.
+    uri = sanitize_uri(urlsplit(f"centrapay://{account_id}/{type}")).geturl()
+    return Asset(uri=uri, extra=extra or {})
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

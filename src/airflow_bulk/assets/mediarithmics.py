@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_bulk.assets.address import convert_asset_to_openlineage, owner_and_type
 
@@ -24,7 +25,9 @@ def create_asset(*, datamart_id: str | int, document_type: str, extra: dict[str,
     """
     from airflow.sdk import Asset
 
-    return Asset(uri=f"mediarithmics://{datamart_id}/{document_type}", extra=extra or {})
+    # Airflow takes the URI as it is written for the name, and tells assets by both: so it is written in one way.
+    uri = sanitize_uri(urlsplit(f"mediarithmics://{datamart_id}/{document_type}")).geturl()
+    return Asset(uri=uri, extra=extra or {})
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

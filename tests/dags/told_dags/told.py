@@ -28,14 +28,17 @@ def keeps_its_own(context: Context) -> None:
 
 late = DeadlineAlert(
     reference=DeadlineReference.DAGRUN_QUEUED_AT,
-    interval=timedelta(seconds=1),
+    interval=timedelta(seconds=15),
     callback=AsyncCallback(
         BulkSummaryNotifier,
         {
             **POST,
             "endpoint": "late",
             "task_ids": ["load"],
-            "payload": {"run": "{{ dag_run.dag_run_id }}", "said": "{{ bulk | length }} known"},
+            "payload": {
+                "run": "{{ dag_run.dag_run_id }}",
+                "said": "{{ bulk[0].lines_read }} lines of {{ bulk[0].name }}, waiting: {{ bulk[0].phase == 'submitted' }}",
+            },
         },
     ),
 )

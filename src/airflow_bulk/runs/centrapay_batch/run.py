@@ -286,7 +286,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     @property
     def destination_uri(self) -> str | None:
         """The asset URI of what the batch brings to its account; None where none was created. It asks for nothing."""
-        return f"centrapay://{self._account}/{self.args.batch_type}" if self._account else None
+        return f"centrapay://{self._account}/{self.args.batch_type.lower()}" if self._account else None
 
     def sources(self) -> Sequence[str]:
         """The object that Centrapay fetches; a URL that somebody else made is a secret, and is not named."""
