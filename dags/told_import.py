@@ -15,7 +15,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, Param, task
+from airflow.sdk import (  # type: ignore[attr-defined]
+    DAG,
+    AsyncCallback,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    task,
+)
 
 from airflow_bulk.assets.mediarithmics import create_asset
 from airflow_bulk.notifications.summary import BulkSummaryNotifier

@@ -13,7 +13,7 @@ from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.emulator.integration_batch_handle import IntegrationBatchEmulator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
 from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
-from inline_dag import pulled, run_again, states
+from inline_dag import asset_events, pulled, run_again, states
 
 
 @pytest.fixture
@@ -21,21 +21,6 @@ def emulator(bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulat
     monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
     bulk_emulator.settings(start_delay=0, run_seconds=0)
     return bulk_emulator
-
-
-def extras(run: Any) -> list[dict[str, Any]]:
-    """The extras of a run's asset events, oldest first, each with the asset's name and the map index."""
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        found = session.scalars(
-            select(AssetEvent)
-            .where(AssetEvent.source_dag_id == run.dag_id, AssetEvent.source_run_id == run.run_id)
-            .order_by(AssetEvent.id)
-        )
-        return [{"asset": one.name, "index": one.source_map_index, **one.extra} for one in found]
 
 
 def importing(source: Any, **more: Any) -> dict[str, Any]:
@@ -51,7 +36,7 @@ def test_each_mapped_instance_tells_its_own(run_dag: Any, emulator: Emulator, tm
         )
     run = run_dag(dag, logical_date=None)
     assert states(run) == {("load", index): "success" for index in range(2)}
-    told = sorted((one["index"], one["lines_accepted"], one["import_id"]) for one in extras(run))
+    told = sorted((one["index"], one["lines_accepted"], one["import_id"]) for one in asset_events(run))
     assert told == [
         (index, 5 + index, pulled(run, "load", map_index=index)["import_id"]) for index in range(2)
     ]
@@ -67,7 +52,7 @@ def test_a_recorded_end_is_told_again(run_dag: Any, emulator: Emulator, tmp_path
         )
     run = run_dag(dag, logical_date=None)
     run_again(dag, run)
-    first, second = extras(run)
+    first, second = asset_events(run)
     assert first == second and first["lines_accepted"] == 8
     assert len(emulator.imports()) == 1
 
@@ -81,7 +66,7 @@ def test_nothing_is_told_of_a_bad_end(run_dag: Any, emulator: Emulator, tmp_path
             outlets=[Asset("told_bad"), AssetAlias("told_bad")],
         )
     run = run_dag(dag, logical_date=None)
-    assert states(run) == {("load", -1): "failed"} and extras(run) == []
+    assert states(run) == {("load", -1): "failed"} and asset_events(run) == []
 
 
 def test_an_alias_becomes_what_was_written_to(run_dag: Any, emulator: Emulator, tmp_path: Path) -> None:
@@ -96,7 +81,7 @@ def test_an_alias_becomes_what_was_written_to(run_dag: Any, emulator: Emulator, 
             )
     run = run_dag(dag, logical_date=None)
     assert set(states(run).values()) == {"success"}
-    (one,) = extras(run)
+    (one,) = asset_events(run)
     assert one["asset"] == f"mediarithmics://{emulator.datamart_id}/USER_PROFILE"
     assert (one["import_id"], one["lines_accepted"]) == (pulled(run, "load")["import_id"], 3)
 
@@ -114,7 +99,7 @@ def test_a_batch_run_tells_its_tasks(run_dag: Any, emulator: Emulator, deferrabl
             outlets=[Asset("scores")],
         )
     run = run_dag(dag, logical_date=None)
-    (one,) = extras(run)
+    (one,) = asset_events(run)
     result = pulled(run, "load")
     for name in ("instance_id", "execution_id", "status", "tasks", "tasks_failed", "console_url"):
         assert one[name] == result[name], name

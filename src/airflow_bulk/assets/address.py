@@ -36,7 +36,7 @@ def to_openlineage(uri: str) -> Dataset:
 
     :param uri: as ``sanitize_uri`` has left it.
     """
-    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from openlineage.client.event_v2 import Dataset
 
     parts = urlsplit(uri)
     return Dataset(namespace=f"{parts.scheme}://{parts.netloc}", name=parts.path.removeprefix("/"))

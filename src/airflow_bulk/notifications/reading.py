@@ -73,8 +73,8 @@ def text_of(context: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) 
 def _lines(one: Mapping[str, Any]) -> Iterator[str]:
     index = one.get("map_index")
     task = f"{one['task_id']}[{index}]" if isinstance(index, int) and index >= 0 else one["task_id"]
-    ended = one["reason"] or ("over" if one["phase"] == "over" else f"not over ({one['phase']})")
-    yield f"{task}: {one['name'] or one['kind']} ({one['id'] or 'no id yet'}): {ended}"
+    ended = one["reason"] or one["phase"]
+    yield f"{task}: {one['name'] or one['kind']} ({one['id'] or '-'}): {ended}"
     if one["lines_read"] is not None:
         parts = [
             f"{one[f'lines_{what}']:,} {what}"
@@ -102,9 +102,13 @@ def _of_a_deadline(run: Any, task_ids: Sequence[str]) -> Iterator[dict[str, Any]
         return
     dag_id, run_id = str(run["dag_id"]), str(run["dag_run_id"])
     for task_id in task_ids[:MOST_TASKS]:
-        pull = partial(BaseXCom.get_one, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=-1)
-        if row := _first(lambda key, pull=pull: pull(key=key)):
+        pull = partial(_pull_by_name, BaseXCom.get_one, dag_id, run_id, task_id)
+        if row := _first(pull):
             yield _summary(row, task_id, -1)
+
+
+def _pull_by_name(get: Callable[..., Any], dag_id: str, run_id: str, task_id: str, key: str) -> Any:
+    return get(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=-1)
 
 
 def _first(pull: Callable[[str], Any]) -> Any:
