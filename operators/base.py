@@ -19,6 +19,7 @@ from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
@@ -86,9 +87,19 @@ class RunOperator(RecordedOperator):
         :param first: seconds until its first poll.
         """
 
+    def destination_uri(self, run: Any) -> str | None:
+        """Return the asset URI of what the run writes to; None where it has none.
+
+        It is the output in OpenLineage, and what an ``AssetAlias`` among the outlets becomes.
+
+        :param run: what :meth:`_open` returned.
+        """
+        return None
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on where an earlier try stopped; see the class for the result."""
         from airflow_bulk.runs.failures import as_airflow_errors
+        from airflow_bulk.runs.outlet_events import tell_outlets
         from airflow_bulk.runs.skeleton import ends_with_supervisor
 
         with ends_with_supervisor(self.ends_with_supervisor):
@@ -101,6 +112,7 @@ class RunOperator(RecordedOperator):
                         self._wait_without_worker(run, outcome)
                     time.sleep(outcome.seconds)
                     outcome = run.advance()
+                tell_outlets(context, self.outlets, outcome, self.destination_uri(run))
                 return outcome
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -125,6 +137,24 @@ class RunOperator(RecordedOperator):
         """Stop at once and cancel what still can be; what cannot is named in the log."""
         if self._run is not None:
             self._run.kill()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what was read, where it went, and how many lines; its provider calls this."""
+        from airflow_bulk.runs.lineage import lineage_of
+
+        run = self._run
+        row = run.shown.row if run is not None else {}
+        return lineage_of(
+            row,
+            run.sources() if run is not None else (),
+            self.destination_uri(run) if row.get("id") else None,
+            inlets=self.inlets,
+            outlets=self.outlets,
+        )
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell the same of a run that failed: as far as it came."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _identity(self, context: Context) -> str:
         ti = context["ti"]

@@ -126,6 +126,10 @@ class CentrapayBatchOperator(RunOperator):
         self.timeout = timeout
         self.deferrable = deferrable
 
+    def destination_uri(self, run: CentrapayBatchRun) -> str | None:
+        """Return the asset URI of the account and the batch type."""
+        return run.destination_uri
+
     def _open(self, context: Context) -> CentrapayBatchRun:
         from airflow_bulk.hooks.centrapay import CentrapayHook
         from airflow_bulk.runs.centrapay_batch.arguments import read_arguments

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
     from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+    from airflow_bulk.runs.upload.run import UploadRun
     from airflow_bulk.runs.upload.submission import ExistingImport
     from airflow_bulk.triggers.waiting import UploadTrigger
 
@@ -100,6 +101,11 @@ class DocumentsOperator(UploadOperator):
         if self._record and not read.flag("dry_run", self.check_only):
             self._record.write("existing", msgspec.to_builtins(found))
         return found
+
+    def destination_uri(self, run: UploadRun) -> str | None:
+        """Return the asset URI of the datamart and the document type."""
+        port: Any = run.work.port
+        return f"mediarithmics://{port.datamart_id}/{run.args.document_type}"
 
     def _given(self) -> dict[str, Any]:
         return {

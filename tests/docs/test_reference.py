@@ -30,6 +30,11 @@ BESIDES = {
     "platforms.mediarithmics.plugin_properties.PluginProperty",
     "pytest_plugin.bulk_emulator",
     "retrying.BulkRetryPolicy",
+    "assets.centrapay.create_asset",
+    "assets.mediarithmics.create_asset",
+    "notifications.summary.BulkSummaryNotifier",
+    "notifications.summary.NotPosted",
+    "plugin.summary",
 }
 
 

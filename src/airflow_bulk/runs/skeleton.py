@@ -334,6 +334,10 @@ class RemoteRun(ABC, Generic[A]):
         :param result: the result of a run that is over, else empty.
         """
 
+    def sources(self) -> Sequence[str]:
+        """The files that were read, as far as they are known: paths and URIs without a secret, the first ones of many."""
+        return ()
+
     # Stopping.
 
     def kill(self) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_bulk.documents.source.files import shown
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.centrapay_batch import file as source
@@ -78,6 +79,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         self._errors_uri: str | None = None
         self._file = source.CentrapayFile(args)
         self._posting = False
+        self._account: str | None = None
 
     def _dry_run(self) -> dict[str, Any] | None:
         if not self.args.dry_run:
@@ -91,6 +93,11 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """Nothing was processed: there is nothing to judge."""
         return cleared and end.result.get("status") == api.ERROR
+
+    def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        stored = self.record.read("batch")
+        self._account = stored and stored.get("account_id")
+        return result
 
     def _describe_former(self, former: dict[str, Any]) -> str:
         return (
@@ -116,7 +123,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             None,
             settle=0.0,
             no_lookup=no_lookup,
-            work=f"a Centrapay batch of account {self.hook.account(self.args.account_id)}",
+            work=f"a Centrapay batch of account {self.account()}",
         )
         self.findings = FileFindings(**stored["findings"])
         self._push("batch_id", self.batch_id)
@@ -137,7 +144,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         return {
             "type": self.args.batch_type,
             "conn_id": self.hook.conn_id,
-            "account_id": self.hook.account(self.args.account_id),
+            "account_id": self.account(),
             "findings": dataclasses.asdict(self.findings),
         }
 
@@ -270,6 +277,20 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     def _name(self) -> str:
         return f"{self._identity}.g{self.record.generation}"
+
+    def account(self) -> str:
+        """The account that owns the batch."""
+        self._account = self.hook.account(self.args.account_id)
+        return self._account
+
+    @property
+    def destination_uri(self) -> str | None:
+        """The asset URI of what the batch brings to its account; None where none was created. It asks for nothing."""
+        return f"centrapay://{self._account}/{self.args.batch_type.lower()}" if self._account else None
+
+    def sources(self) -> Sequence[str]:
+        """The object that Centrapay fetches; a URL that somebody else made is a secret, and is not named."""
+        return [shown(self.args.file)] if self.args.file else []
 
     # Stopping.
 

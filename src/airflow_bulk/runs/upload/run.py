@@ -84,6 +84,7 @@ class UploadRun(RemoteRun[UploadArguments]):
     # What earlier tries left.
 
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        self.work.read_plan()  # its files
         return with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
@@ -291,9 +292,15 @@ class UploadRun(RemoteRun[UploadArguments]):
             "id": work.import_id or result.get("import_id"),
             "console_url": work.console_url() or result.get("console_url"),
             "results_uri": self._results.uri or result.get("results_uri"),
+            "executions": len(self.live_ids() or result.get("execution_ids", ())),
             **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
             **(plan_in_row(work.plan or work.found) or {name: result.get(name) for name in RESULT_IN_ROW}),
         }
+
+    def sources(self) -> Sequence[str]:
+        """The names of the files; a plan keeps the first of them."""
+        plan = self.work.plan or self.work.found
+        return [name for name, _ in plan.files] if plan else ()
 
     # Stopping.
 

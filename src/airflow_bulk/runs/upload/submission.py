@@ -119,10 +119,9 @@ class UploadSubmission:
         """Read what earlier tries left; from now on this try may cancel what it takes over."""
         # Before the plan: a record of Airflow 3.3 is copied as it is read, and a plan alone says that nothing was sent.
         recorded = RecordedParts(self.record)
-        stored = self.record.read("plan")
-        self.started, cleared = self.record.started(submitted=stored is not None)
-        if stored is not None:
-            self.plan = msgspec.convert(stored, SourcePlan)
+        self.read_plan()
+        self.started, cleared = self.record.started(submitted=self.plan is not None)
+        if self.plan is not None:
             self._fingerprint = self.plan.fingerprint
             self.recorded = recorded
         if cleared:
@@ -132,6 +131,12 @@ class UploadSubmission:
         self._take_over()
         every = (one for entry in self.recorded.entries for one in entry.executions)
         self._begun_before = self.record.begin_try(max(every, key=judging.id_order, default=None))
+
+    def read_plan(self) -> None:
+        """Read the recorded plan, if there is one."""
+        stored = self.record.read("plan")
+        if stored is not None:
+            self.plan = msgspec.convert(stored, SourcePlan)
 
     def is_of_an_earlier_try(self, execution_id: str) -> bool:
         """Whether an earlier try has begun it; that one's end may still cancel it."""
