@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ DAGS = {
     "follow_a_cron": {"scores_by_clock", "scores_by_event"},
     "gdpr_deletion": {"gdpr_deletion"},
     "profiles": {"profiles"},
+    "query_import": {"customers_nightly"},
     "s3_nightly": {"profiles_nightly"},
     "sql_import": {"customers_hourly"},
     "ten_lines": {"profiles"},
@@ -115,6 +118,36 @@ def test_the_nightly_import_runs(
         rejected = s3.body(pulled(run, "load_profiles")["rejects_uri"].partition("crm/")[2])
     assert bulk_emulator.held() == once(lines)
     assert rejected.count(b"\n") == 1
+
+
+def test_the_rows_of_a_query_are_imported(
+    run_dag: Any, bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_url: str
+) -> None:
+    import psycopg2
+
+    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
+    schema = f"bulk_{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_POSTGRES", f"{postgres_url}?options=-csearch_path%3D{schema}")
+    with contextlib.closing(psycopg2.connect(postgres_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE SCHEMA {schema}")
+            cursor.execute(
+                f"CREATE TABLE {schema}.customers (customer text, first_name text, spent numeric, consent bool, shop text)"
+            )
+            for number in range(3000):
+                row = (f"c-{number}", "Ann", "1.50", number % 10 != 0, ("north", "south")[number % 2])
+                cursor.execute(f"INSERT INTO {schema}.customers VALUES (%s, %s, %s, %s, %s)", row)
+            try:
+                dag = parsed(RECIPES / "query_import.py")["customers_nightly"]
+                run = run_dag(dag, run_conf={"spool": str(tmp_path)})
+            finally:
+                cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+    assert set(states(run).values()) == {"success"}
+    accepted = [pulled(run, "customers", map_index=index)["lines_accepted"] for index in (0, 1)]
+    assert accepted == [1200, 1500]
+    assert bulk_emulator.held().total() == 2700
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_test_of_a_dag_runs_where_a_user_would_have_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -375,6 +376,41 @@ def test_a_record_that_cannot_be_a_line_is_named_by_its_number(emulator: Emulato
     assert CANARY not in str(raised.value)
     assert CANARY not in json.dumps([one.pushed, one.shown, one.store.values])
     assert (names(spool), emulator.imports(), closed) == ([], [], [1])
+
+
+@pytest.mark.parametrize("where", ["rejected", "refused", "lost"])
+def test_content_is_in_the_spool_alone(
+    emulator: Emulator, spool: Path, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "airflow_bulk")
+
+    def records() -> Iterator[Any]:
+        yield from (json.loads(profile(number, note=f"{CANARY}-{number}")) for number in range(300))
+        if where == "rejected":
+            yield {CANARY: CANARY}
+        if where == "refused":
+            yield {"note": CANARY, CANARY: object()}
+
+    one = Task(importing_records(records, spool, max_failures=1))
+    told = ""
+    if where == "lost":
+        emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
+    try:
+        result = one.run()
+    except AirflowException as error:
+        told = "".join(traceback.format_exception(error))
+        result = {}
+    assert bool(result) == (where == "rejected") != bool(told)
+    if where == "lost":
+        assert CANARY in next(spool.iterdir()).read_text()
+        next(spool.iterdir()).write_text("")
+        with pytest.raises(AirflowFailException) as lost:
+            one.run()
+        told += str(lost.value)
+    assert caplog.text
+    for text in (caplog.text, told, json.dumps([result, one.pushed, one.shown, one.store.values])):
+        assert CANARY not in text
+    assert CANARY not in repr(one.operator)
 
 
 @pytest.mark.parametrize(

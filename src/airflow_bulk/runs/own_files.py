@@ -130,7 +130,7 @@ def own_files(folders: str, owner: str) -> Iterator[OwnFile]:
     :param folders: a folder, or a pattern for folders (``*``, ``[...]``).
     """
     names = re.compile(
-        rf"\.?[A-Za-z0-9_+-]{{1,{LONGEST_START}}}\.{owner}\.([A-Za-z0-9_.~=-]+)\.[0-9a-f]{{32}}\.\w+(\.partial)?"
+        rf"\.?[A-Za-z0-9_+-]{{1,{LONGEST_START}}}\.{owner}\.([A-Za-z0-9_.~=-]+)\.[0-9a-f]{{32}}\.(?:ndjson|csv)(?:\.partial)?"
     )
     opened = open_folder(folders)
     if isinstance(opened, Path):
