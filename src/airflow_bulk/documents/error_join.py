@@ -6,8 +6,7 @@ the line only if its header says so, and all numbers are different ones of the p
 if exactly k rows name it. Two columns that contradict each other join nothing. Where the rows are more than the lines that
 failed, the file is about something else, and nothing of it is joined.
 
-Part and rows may have a million lines: they lie in a private temporary database (no name, deleted by itself), of
-which the content of a line is no part, only hashes of it; memory stays flat.
+Part and rows may have a million lines: they lie in a private temporary database, so that memory stays flat.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from airflow_bulk.documents.error_files import (
     ErrorRow,
     normal,
 )
+from airflow_bulk.documents.error_tables import MATCH, open_tables
 from airflow_bulk.documents.line_keys import as_bytes, key_of, line_key
 from airflow_bulk.documents.sent_lines import SentLine
 
@@ -37,7 +37,6 @@ SAMPLE = 1_000  # rows by which a column is proved
 MOST_COLUMNS = 20  # columns of a row that are compared
 MOST_TEXT = 4_000  # characters of a message
 SEVERAL = 5  # messages of one line
-CACHE_KB = 8_000
 MOST_COUNTED = 100  # lines and rows of one value that are counted for a reason
 NO_LINE = 1 << 60  # in the place of a number that no line can have
 LEAST_TELLING = 4  # characters: a shorter value may be met by chance
@@ -46,28 +45,6 @@ PLAIN_NUMBER = re.compile(r"[-+]?[0-9.,]+")
 
 #: How a row was joined.
 BY_NUMBER, BY_IDENTIFIER, BY_LINE = "number", "identifier", "line"
-
-_TABLES = """
-CREATE TABLE lines (number INTEGER PRIMARY KEY, file INT, line INT, offset INT, length INT, raw BLOB);
-CREATE TABLE names (key BLOB, number INT);
-CREATE TABLE failed (id INTEGER PRIMARY KEY, message TEXT, columns TEXT);
-CREATE TABLE claims (way TEXT, source INT, id INT, key BLOB);
-CREATE TABLE hits (id INT, number INT, way TEXT, several INT);
-CREATE TABLE joined (id INTEGER PRIMARY KEY, number INT, way TEXT, several INT);
-"""
-# The k-th row that names a value means the k-th line that holds it, if there are as many rows as lines.
-_MATCH = """
-INSERT INTO hits
-SELECT c.id, n.number, c.way, n.total FROM (
-    SELECT id, key, way, row_number() OVER (PARTITION BY key ORDER BY id) AS place,
-           count(*) OVER (PARTITION BY key) AS total
-    FROM claims WHERE source = :source
-) AS c JOIN (
-    SELECT number, key, row_number() OVER (PARTITION BY key ORDER BY number) AS place,
-           count(*) OVER (PARTITION BY key) AS total
-    FROM {table} WHERE key IN (SELECT key FROM claims WHERE source = :source)
-) AS n ON c.key = n.key AND c.place = n.place AND c.total = n.total
-"""
 
 
 class FailedLine(NamedTuple):
@@ -129,19 +106,11 @@ class PartJoin:
         self.ways: dict[str, int] = {}
         self._lines = self._rows = 0
         self._numbers_why = ""
+        self._forgotten = ""
         self._trusted = True
         self._counts = lru_cache(maxsize=1_000)(self._count)
         self._said = lru_cache(maxsize=1_000)(self._messages_of)
-        self._db = sqlite3.connect("", isolation_level=None)
-        for pragma in (
-            f"cache_size = -{CACHE_KB}",
-            "journal_mode = OFF",
-            "synchronous = OFF",
-            "temp_store = FILE",
-        ):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_TABLES)
-        self._db.execute("BEGIN")
+        self._db = open_tables()
 
     def __enter__(self) -> Self:
         return self
@@ -175,7 +144,7 @@ class PartJoin:
         """What was read is not what was sent: the rows that follow can only be told, and not be joined."""
         self._db.execute("DELETE FROM lines")
         self._db.execute("DELETE FROM names")
-        self._lines, self.why = 0, why
+        self._lines, self.why, self._forgotten = 0, why, why
 
     # The rows.
 
@@ -236,6 +205,8 @@ class PartJoin:
         rows = [row for row in sample if (row.line_number, row.identifier, row.raw) == (None, None, None)]
         names = list(dict.fromkeys(name for row in rows for name in row.columns))[:MOST_COLUMNS]
         proved: dict[str, Column] = {}
+        if self._forgotten:
+            return proved
         for place, name in enumerate(names):
             values = [value for row in rows if (value := (row.columns.get(name) or "").strip())]
             if way := self._way(normal(name), values):
@@ -273,7 +244,7 @@ class PartJoin:
                 self._match_numbers(source)
             else:
                 table = "names" if way == BY_IDENTIFIER else "(SELECT number, raw AS key FROM lines)"
-                db.execute(_MATCH.format(table=table), {"source": source})
+                db.execute(MATCH.format(table=table), {"source": source})
         db.execute("CREATE INDEX hits_id ON hits (id)")
         db.execute(
             "INSERT INTO joined SELECT id, min(number), max(way), max(several) FROM hits GROUP BY id "
@@ -363,6 +334,8 @@ class PartJoin:
             yield UnjoinedRow(message, _columns(columns), self._why_unjoined(number))
 
     def _why_unjoined(self, row: int) -> str:
+        if self._forgotten:
+            return self._forgotten
         if self._db.execute("SELECT count(DISTINCT number) FROM hits WHERE id = ?", (row,)).fetchone()[0] > 1:
             return "two of its columns name different lines"
         claims = self._db.execute("SELECT way, source, key FROM claims WHERE id = ?", (row,)).fetchall()

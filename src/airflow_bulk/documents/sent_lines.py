@@ -76,6 +76,21 @@ def _lines_of(data: bytes) -> Iterator[tuple[int, bytes]]:
         start = stop
 
 
+def file_lines(reader: SourceReader) -> Iterator[SentLine]:
+    """The lines of a whole file that its platform fetches itself: all but the blank ones; for a source of one file.
+
+    :raises SourceError: the file cannot be read.
+    """
+    line, number = reader.beginning(0).line, 0
+    for block in reader.blocks(0, 0):
+        for start, raw in _lines_of(block.data):
+            if raw.strip():
+                number += 1
+                yield SentLine(number, 0, line, block.offset + start, raw)
+            line += 1
+        line += not block.data  # one line that is too long to be held
+
+
 def stretches_of(reader: SourceReader, part: Part) -> list[Stretch]:
     """Where a part stands in the source, one stretch a file; rejected and blank lines in it are included.
 

@@ -251,7 +251,7 @@ class RejectFile(RejectRows):
         :return: its URI; empty when no line was rejected. A file of an earlier try is gone or replaced.
         """
         if self._file is None:
-            if self._folder is not None:
+            if self._folder is not None and self._folder.is_dir():
                 self._forget_leftovers()
                 (self._folder / self._name).unlink(missing_ok=True)
             return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_bulk import judging
 from airflow_bulk.judging import Tolerance, how_many, name_ids
@@ -15,12 +15,22 @@ from airflow_bulk.runs.recorded_parts import RecordedPart, RecordedParts
 
 if TYPE_CHECKING:
     from airflow_bulk.runs.upload.planning import SourcePlan
-    from airflow_bulk.runs.upload.results import WrittenResults
 
 log = logging.getLogger(__name__)
 
 #: Each sent part with its execution as last seen.
 Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
+
+
+class WrittenResults(NamedTuple):
+    """The results file of an import.
+
+    :param uri: of the file; empty where there is no bad line, or no file is wanted.
+    :param unjoined: failed lines that could not be told one by one; None where nobody has looked.
+    """
+
+    uri: str = ""
+    unjoined: int | None = None
 
 
 def result_of(
@@ -128,6 +138,8 @@ def sum_in_words(result: dict[str, Any]) -> str:
 
 def log_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
     """Say where the bad lines of a good import are: nobody else would look for them."""
+    if result["results_uri"] and result["lines_failed"]:
+        log.warning("All bad lines, rejected and failed, are in %s.", result["results_uri"])
     if result["rejects_uri"]:
         log.warning("Rejected lines (%d) are in %s.", result["lines_rejected"], result["rejects_uri"])
     if result["lines_failed"]:

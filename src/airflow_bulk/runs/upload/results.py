@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_bulk.documents.error_files import (
     ErrorFileReader,
@@ -22,48 +21,34 @@ from airflow_bulk.documents.error_files import (
     checked_row,
     read_error_rows,
 )
-from airflow_bulk.documents.error_join import FailedLine, PartJoin
-from airflow_bulk.documents.inspection import MOST_CONTENT
-from airflow_bulk.documents.line_keys import IdentifierFinder, line_key
-from airflow_bulk.documents.result_rows import line_row, lines_row
+from airflow_bulk.documents.error_join import PartJoin
+from airflow_bulk.documents.line_keys import IdentifierFinder
+from airflow_bulk.documents.result_rows import lines_row
 from airflow_bulk.documents.sent_lines import sent_lines
 from airflow_bulk.documents.source.parts import SourceError
 from airflow_bulk.judging import how_many
-from airflow_bulk.platforms.errors import PlatformError, TryLater, reduce_message
+from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
+from airflow_bulk.runs.failed_rows import FailedPlace, FailedRows
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.recorded_parts import RecordedPart
 from airflow_bulk.runs.upload import planning
+from airflow_bulk.runs.upload.result import Pairs, WrittenResults
 from airflow_bulk.runs.upload.source_again import SourceAgain
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.source_check import RejectFile
     from airflow_bulk.hooks.platform_hook import PlatformHook
-    from airflow_bulk.runs.upload.result import Pairs
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
 log = logging.getLogger(__name__)
 
 #: A larger error file is not read: two of a million lines with long messages fit.
 MOST_ERROR_BYTES = 2 << 30
-#: Reasons that the log names.
-NAMED = 5
-NO_MESSAGE = "the platform gives no reason"
 
 
 class ResultsNotWritten(SourceError):
     """The results file cannot be written; the import itself is over."""
-
-
-class WrittenResults(NamedTuple):
-    """What was written.
-
-    :param uri: of the file; empty where there is no bad line, or no file is wanted.
-    :param unjoined: failed lines that could not be told one by one; None where nobody has looked.
-    """
-
-    uri: str = ""
-    unjoined: int | None = None
 
 
 def unprocessed_parts(
@@ -86,9 +71,6 @@ class ResultsFile:
 
     def __init__(self, work: UploadSubmission, reader: ErrorFileReader | None) -> None:
         self._work, self._args, self._reader = work, work.args, reader
-        self._ways: Counter[str] = Counter()
-        self._whys: Counter[str] = Counter()
-        self._unjoined = 0
         self._with_content = self._args.rejects_content == "line"
 
     def write(self, pairs: Pairs) -> WrittenResults:
@@ -100,8 +82,9 @@ class ResultsFile:
         file = planning.reject_file(self._args, self._work.file_name(), kind="results")
         if file is None:
             return WrittenResults()
+        rows = FailedRows(file.write_row, with_raw=self._with_content, with_words=self._with_content)
         try:
-            self._write(file, pairs)
+            self._write(file, rows, pairs)
             uri = file.finish()
         except (TryLater, TaskStopped):
             raise
@@ -113,10 +96,10 @@ class ResultsFile:
             ) from None
         finally:
             file.discard()  # does nothing to a finished file
-        self._tell(uri)
-        return WrittenResults(uri, self._unjoined)
+        rows.tell()
+        return WrittenResults(uri, rows.unjoined)
 
-    def _write(self, file: RejectFile, pairs: Pairs) -> None:
+    def _write(self, file: RejectFile, rows: FailedRows, pairs: Pairs) -> None:
         plan = self._work.plan
         assert plan is not None  # noqa: S101
         with SourceAgain(self._args, plan, self._work.find_again) as source:
@@ -126,7 +109,7 @@ class ResultsFile:
                     file.write_row(row)
             for entry, one in pairs:
                 if one.remote_status is RemoteStatus.SUCCEEDED and one.failed:
-                    self._write_failed(file, source, entry, one)
+                    self._add_failed(rows, source, entry, one)
             for entry, last in unprocessed_parts(self._work, pairs):
                 self._write_unprocessed(file, source, entry, last)
 
@@ -155,24 +138,28 @@ class ResultsFile:
 
     # Parts with failed lines.
 
-    def _write_failed(
-        self, file: RejectFile, source: SourceAgain, entry: RecordedPart, one: RemoteSnapshot
+    def _add_failed(
+        self, rows: FailedRows, source: SourceAgain, entry: RecordedPart, one: RemoteSnapshot
     ) -> None:
-        failed = one.failed or 0
         rules = planning.line_rules(self._args)
         finder = IdentifierFinder(rules.mime_type, rules.delimiter)
         join = PartJoin(
-            failed,
+            one.failed or 0,
             has_header=rules.mime_type == "TEXT_CSV",
             identifiers=lambda line: finder.keys(line.raw, source.header(line.file)),
             keep_columns=self._with_content,
         )
         with join, tempfile.TemporaryFile() as errors:
             why = self._fetch(one, errors) or self._join(join, source, entry, errors)
-            for line in join.failed_lines():
-                file.write_row(self._failed_row(source, entry, one, line))
-            self._write_unjoined(file, source, entry, one, join, why)
-            self._ways.update(join.ways)
+            place = FailedPlace(
+                part=entry.part.index,
+                execution=one.id,
+                source=source.name(entry.part),
+                file=source.record,
+                read=source.read,
+                stretches=lambda: source.stretches(entry.part),
+            )
+            rows.add(join, place, why)
 
     def _fetch(self, one: RemoteSnapshot, into: BinaryIO) -> str:
         """Fetch an error file; return why there is none, empty where there is.
@@ -224,79 +211,3 @@ class ResultsFile:
             raise ErrorFileUnreadable(
                 f"error_file_reader failed after {how_many(done, 'row')} ({type(error).__name__})"
             ) from None
-
-    def _failed_row(
-        self, source: SourceAgain, entry: RecordedPart, one: RemoteSnapshot, line: FailedLine
-    ) -> dict[str, object]:
-        raw = None
-        if self._with_content and line.length <= MOST_CONTENT:
-            raw = source.read(line.file, line.offset, line.length)
-            if raw is not None and line_key(raw) != line.key:
-                raw = None  # it has changed a moment ago
-        return line_row(
-            "failed",
-            source=source.record(line.file).uri,
-            version=source.record(line.file).mark,
-            line=line.line,
-            part=entry.part.index,
-            execution=one.id,
-            reasons=self._reasons(line.messages),
-            offset=line.offset,
-            length=line.length,
-            raw=raw,
-            columns=line.columns if self._with_content else None,
-        )
-
-    def _reasons(self, messages: Iterable[str]) -> list[str]:
-        told = [one if self._with_content else reduce_message(one) for one in messages if one.strip()]
-        return list(dict.fromkeys(told)) or [NO_MESSAGE]
-
-    def _write_unjoined(
-        self,
-        file: RejectFile,
-        source: SourceAgain,
-        entry: RecordedPart,
-        one: RemoteSnapshot,
-        join: PartJoin,
-        why: str,
-    ) -> None:
-        """The failed lines that nobody can name: a row for each row of the error file, and one for what it does not tell."""
-        left = join.failed - join.joined
-        if not left:
-            return
-        self._unjoined += left
-        place = source.stretches(entry.part)
-
-        def write(lines: int, reasons: list[str], columns: dict[str, str] | None = None) -> None:
-            nonlocal place, left
-            file.write_row(
-                lines_row(
-                    "failed",
-                    source=source.name(entry.part),
-                    lines=lines,
-                    part=entry.part.index,
-                    execution=one.id,
-                    reasons=reasons,
-                    stretches=place,
-                    columns=columns if self._with_content else None,
-                )
-            )
-            place = None
-            left -= lines
-
-        for row in join.unjoined_rows():
-            self._whys[row.why] += 1
-            write(1, [*self._reasons([row.message]), f"not joined: {row.why}"], row.columns)
-        if left:
-            why = why or "the error file does not tell it"
-            self._whys[why] += left
-            write(left, [f"not joined: {why}"])
-
-    def _tell(self, uri: str) -> None:
-        if self._ways:
-            told = ", ".join(f"{count} by {way}" for way, count in sorted(self._ways.items()))
-            log.info("Failed lines that the error files tell: %s.", told)
-        for why, count in self._whys.most_common(NAMED):
-            log.warning("%s failed and cannot be told: %s.", how_many(count, "line"), why)
-        if uri:
-            log.info("All bad lines are in %s.", uri)

@@ -28,6 +28,7 @@ from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.result import (
     Pairs,
+    WrittenResults,
     log_bad_lines,
     reason_not_good,
     result_of,
@@ -36,7 +37,7 @@ from airflow_bulk.runs.upload.result import (
     sum_in_words,
     with_executions,
 )
-from airflow_bulk.runs.upload.results import ResultsFile, WrittenResults, unprocessed_parts
+from airflow_bulk.runs.upload.results import ResultsFile, unprocessed_parts
 from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
 from airflow_bulk.shown import platform_of
 
