@@ -17,6 +17,7 @@ from airflow_bulk.operators.document_import_steps import (
     CancelDocumentImportExecutionsOperator,
     CreateDocumentImportOperator,
     DeleteDocumentImportOperator,
+    PruneDocumentImportsOperator,
     UpdateDocumentImportOperator,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "CreateDocumentImportOperator",
     "DeleteDocumentImportOperator",
     "ImportDocumentsOperator",
+    "PruneDocumentImportsOperator",
     "SendingOptions",
     "UpdateDocumentImportOperator",
     "UploadDocumentsOperator",
