@@ -252,10 +252,12 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         work = self.work
+        import_id = work.import_id or result.get("import_id")
         return {
             "noun": work.port.noun,
             "name": work.args.name,
-            "id": work.import_id or result.get("import_id"),
+            "id": import_id,
+            "marker": work.marker if import_id else None,
             "console_url": work.console_url() or result.get("console_url"),
             **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
             **(plan_in_row(work.plan or work.found) or {name: result.get(name) for name in RESULT_IN_ROW}),

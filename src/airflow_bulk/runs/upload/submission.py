@@ -7,6 +7,7 @@ How it ends is judged in :mod:`airflow_bulk.runs.upload.run`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -316,6 +317,16 @@ class UploadSubmission:
         assert self.import_id is not None  # noqa: S101
         return UploadExecutions(self.hook, self.port, self.import_id)
 
+    @functools.cached_property
+    def marker(self) -> str | None:
+        """The marker in the name of the import, by which a person finds this task from the platform's console.
+
+        Only once the import is known, or the end is recorded.
+        """
+        if self.existing is not None or not self.args.sending.name_marker:
+            return None
+        return (self.record.read("import") or {}).get("marker")
+
     def reconcile(self) -> None:
         """Settle what an earlier act left; adopted executions become ours."""
         existing = self.existing
@@ -408,6 +419,7 @@ class UploadSubmission:
         self.plan, self.recorded = None, RecordedParts.empty(self.record)
         # The next generation's own import and baseline: recorded before anything of it is sent.
         self.import_id, self._baseline = self.existing.import_id if self.existing else None, ""
+        self.__dict__.pop("marker", None)
         self.open()
         return self.submit()
 
