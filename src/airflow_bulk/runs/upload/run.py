@@ -70,7 +70,10 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self.work.started
 
     def _dry_run(self) -> dict[str, Any] | None:
-        return self._make_result(self.work.dry_run(), []) if self.args.dry_run else None
+        if not self.args.dry_run:
+            return None
+        found, approvable = self.work.dry_run()
+        return self._make_result(found, []) | approvable
 
     # What earlier tries left.
 

@@ -26,7 +26,7 @@ from airflow_bulk.runs.reconcile import Reconciliation
 from airflow_bulk.runs.record import Record
 from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS
-from airflow_bulk.runs.upload import planning
+from airflow_bulk.runs.upload import approval, planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.shown import keep_findings, sending_state
@@ -34,6 +34,7 @@ from airflow_bulk.runs.upload.shown import keep_findings, sending_state
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.documents.source.files import FoundFile
+    from airflow_bulk.documents.source.sampling import SampledLine
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
@@ -151,6 +152,7 @@ class UploadSubmission:
             self.reconcile()
             if not self._to_send():
                 return True
+            approval.refuse_unexpected(self.args, [one.part for one in self.recorded.entries])
         files = planning.find_source(self.args, may_be_empty=self.plan is None)
         if not files:
             self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
@@ -231,6 +233,7 @@ class UploadSubmission:
         self.show("checked")
         try:
             planning.judge_plan(self.args, found, gate.totals)
+            approval.refuse_unexpected(self.args, parts)
         except AirflowFailException:
             if self.live and self.args.cancel_on_kill:
                 self.record.hold()
@@ -361,8 +364,12 @@ class UploadSubmission:
             pause = gate.take_pause()
             self.reconcile_committed()
 
-    def dry_run(self) -> SourcePlan:
-        """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
+    def dry_run(self) -> tuple[SourcePlan, dict[str, Any]]:
+        """Pass 1 alone: what would be sent, what would be refused, and by what a person approves it.
+
+        The record is not touched.
+        """
+        sample: list[SampledLine] = []
         files = planning.find_source(self.args, may_be_empty=True)
         found = planning.fingerprint(files)
         gate = self._gate(overlap=False)
@@ -373,6 +380,7 @@ class UploadSubmission:
                     self._pool = pool
                     gate.progress.checking(planning.bytes_to_read(files, ()))
                     planning.check_all_before_sending(pool, gate)
+                    sample = approval.sample_of(pool, gate.all_parts(), self.args.sample)
                 planning.still_the_same(self.args, files)
             found.add_up(gate.all_parts())
             found.rejects_uri = rejects.finish() if rejects is not None else ""
@@ -383,8 +391,9 @@ class UploadSubmission:
         planning.judge_plan(self.args, found, gate.totals)
         if files and not found.lines_read:
             planning.nothing_to_send(self.args, "The source holds no line.")
+        approval.refuse_unexpected(self.args, gate.all_parts())
         log.info("Dry run: nothing was sent, and no import was created.")
-        return found
+        return found, approval.approvable(gate.all_parts(), sample)
 
     def sent(self) -> list[RecordedPart]:
         """Parts that have an execution."""
