@@ -43,8 +43,8 @@ def refuse_unexpected(args: UploadArguments, parts: Sequence[Part]) -> None:
     raise AirflowFailException(
         f"The source is not what was approved: fingerprint {args.expect_fingerprint} expected, {found} found "
         f"({how_many(lines, 'line')} to send). Either it has changed since the dry run, or it is cut in another way: source, "
-        "sending and the type must be the same in both tasks. Nothing was sent. A retry cannot help: clear the dry run and what "
-        "follows on it, so that the source as it is now is approved."
+        "sending and the type must be the same in both tasks. Nothing more was sent. A retry cannot help: have the source as it "
+        "is now approved, in a new DAG run."
     )
 
 
