@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_bulk.arguments import UploadArguments
+    from airflow_bulk.documents.error_files import ErrorFileReader
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.platforms.upload_port import UploadPort
@@ -153,8 +154,11 @@ class UploadOperator(RunOperator):
     :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
     :param max_failures: how many bad lines are tolerated, rejected and failed lines together: a count, or a share of
         the lines read (``"0.1%"``). ``"100%"`` never fails.
-    :param rejects_path: folder or URI for an NDJSON file of rejected lines; with None only their counts are kept.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines, and for the results file, which tells all bad
+        lines; with None only their counts are kept.
     :param rejects_content: ``"line"`` or ``"position"``.
+    :param error_file_reader: reads the platform's error files for the results file, where the default cannot tell the lines:
+        an open binary file -> :class:`~airflow_bulk.documents.error_files.ErrorRow`. A function, no template.
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
@@ -197,6 +201,7 @@ class UploadOperator(RunOperator):
         max_failures: int | str = 0,
         rejects_path: str | None = None,
         rejects_content: str = read.LINE_BY_DEFAULT,
+        error_file_reader: ErrorFileReader | None = None,
         on_empty: str = "fail",
         on_clear: str = "import_again",
         on_source_change: str = "fail",
@@ -216,6 +221,7 @@ class UploadOperator(RunOperator):
         self.max_failures = max_failures
         self.rejects_path = rejects_path
         self.rejects_content = read.unless_default(rejects_content)
+        self.error_file_reader = error_file_reader
         self.on_empty = on_empty
         self.on_clear = on_clear
         self.on_source_change = on_source_change
@@ -287,7 +293,7 @@ class UploadOperator(RunOperator):
             existing=self.existing_import(),
             console_url=self.console_url(hook, port),
         )
-        return UploadRun(work)
+        return UploadRun(work, self.error_file_reader)
 
     def _given(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.template_fields}

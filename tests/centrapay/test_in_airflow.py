@@ -47,7 +47,7 @@ def test_created_here_and_watched_there(run_dag: Any, centrapay: Any, s3: Any, d
     assert states(run) == {("load", -1): "success", ("watch", -1): "success"}
     result = pulled(run, "load")
     assert (result["lines_read"], result["lines_accepted"], result["lines_failed"]) == (1000, 999, 1)
-    assert result["errors_uri"].endswith(".errors.ndjson")
+    assert result["errors_uri"].endswith(".results.ndjson")
     assert pulled(run, "watch")["batch_id"] == result["batch_id"] == pulled(run, "load", "batch_id")
     assert posts(centrapay) == 1 and loads(centrapay) == {1}
 

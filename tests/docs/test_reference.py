@@ -13,6 +13,7 @@ ROOMS = ("hooks", "operators", "sensors", "triggers")
 #: What no DAG author and no platform of one's own meets: the insides of transport, sending and polling.
 INSIDES = {
     "hooks.budget.RateBudget",
+    "hooks.download.Download",
     "hooks.network.HowFar",
     "hooks.transport.Endpoint",
     "hooks.transport.Transport",

@@ -36,6 +36,11 @@ def test_rows_with_content(tmp_path):
     path = tmp_path / "deep" / "rejects" / "a.ndjson"
     assert rejects.finish() == str(path)
     common = {
+        "schema": 1,
+        "state": "rejected",
+        "where": "check",
+        "lines": 1,
+        "execution": None,
         "source": "a.ndjson",
         "line": 7,
         "part": 2,

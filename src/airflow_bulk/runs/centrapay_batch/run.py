@@ -16,10 +16,10 @@ from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.centrapay_batch import file as source
 from airflow_bulk.runs.centrapay_batch import judgement
+from airflow_bulk.runs.centrapay_batch.results import write_results
 from airflow_bulk.runs.creation import NoLookup, create_once
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.skeleton import RemoteRun
-from airflow_bulk.runs.upload import planning
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.centrapay import CentrapayHook
@@ -39,12 +39,14 @@ class FileFindings:
     :param broken: how many of them break a rule of ours; they are in the file all the same.
     :param rejects_uri: where their positions are.
     :param expires: seconds since 1970 at which its URL stops working; None where it does not say.
+    :param fingerprint: of the file as it was checked; empty where there is none.
     """
 
     lines: int | None = None
     broken: int | None = None
     rejects_uri: str | None = None
     expires: float | None = None
+    fingerprint: str = ""
 
 
 class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
@@ -131,7 +133,9 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             )
         self._check("file")
         expires = self._file.sign()
-        self.findings = dataclasses.replace(self.findings, expires=expires)
+        self.findings = dataclasses.replace(
+            self.findings, expires=expires, fingerprint=self._file.fingerprint
+        )
         # The POST is next: the check, and tries that posted nothing, must not use up the time of the batch.
         self._began, _ = self.record.started(submitted=False)
         return {
@@ -190,7 +194,14 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
         batch = self._batch
         assert batch is not None  # noqa: S101
-        self._errors_uri = self._write_errors(batch)
+        self._errors_uri = write_results(
+            self.args,
+            self._name(),
+            batch,
+            self._file,
+            fingerprint=self.findings.fingerprint,
+            lines=self.findings.lines,
+        )
         judgement.tell_errors(batch, self._errors_uri)
         reason = judgement.why_not_good(batch, self.args.tolerance, self.findings.lines)
         if batch.status == api.ERROR:
@@ -218,18 +229,6 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             f"{until + '.' if until else ''} Its URL must be reachable for Centrapay's servers. A retry posts nothing; "
             "clearing the task creates another batch."
         )
-
-    def _write_errors(self, batch: api.CentrapayBatch) -> str | None:
-        """Write what the platform lists; the file has the same name at every try."""
-        file = planning.reject_file(self.args, self._name(), kind="errors")
-        if file is None:
-            return None
-        try:
-            for row in judgement.error_rows(batch):
-                file.write_row(row)
-            return file.finish() or None
-        finally:
-            file.discard()  # does nothing to a finished file
 
     def _result(self) -> dict[str, Any]:
         counted = (

@@ -225,6 +225,17 @@ def layout_of(args: UploadArguments, plan: SourcePlan | None) -> Layout:
     return plan.layout
 
 
+def line_rules(args: UploadArguments) -> LineRules:
+    """What a line of this source may be."""
+    return LineRules(
+        document_type=args.document_type,
+        mime_type=args.mime_type,
+        delimiter=args.sending.csv_delimiter,
+        check=bool(args.sending.check),
+        line_check=args.line_check,
+    )
+
+
 def open_pool(
     args: UploadArguments,
     files: Sequence[FoundFile],
@@ -240,13 +251,7 @@ def open_pool(
     sending = args.sending
     return SenderPool(
         files=files,
-        rules=LineRules(
-            document_type=args.document_type,
-            mime_type=args.mime_type,
-            delimiter=sending.csv_delimiter,
-            check=bool(sending.check),
-            line_check=args.line_check,
-        ),
+        rules=line_rules(args),
         layout=layout or layout_of(args, None),
         workers=int(sending.workers),
         spool_dir=sending.spool_dir,

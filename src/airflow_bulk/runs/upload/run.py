@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.platforms.errors import NotFound
+from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
@@ -28,6 +28,7 @@ from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.result import (
     Pairs,
+    WrittenResults,
     log_bad_lines,
     reason_not_good,
     result_of,
@@ -36,10 +37,12 @@ from airflow_bulk.runs.upload.result import (
     sum_in_words,
     with_executions,
 )
+from airflow_bulk.runs.upload.results import ResultsFile, unprocessed_parts
 from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
 from airflow_bulk.shown import platform_of
 
 if TYPE_CHECKING:
+    from airflow_bulk.documents.error_files import ErrorFileReader
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
@@ -54,13 +57,16 @@ class UploadRun(RemoteRun[UploadArguments]):
     """One import, or one upload into an import given from outside.
 
     :param work: the way of the source to the platform, and what this try knows of it.
+    :param error_file_reader: reads the platform's error files; None takes what can be proved.
     """
 
     kind = "upload"
 
-    def __init__(self, work: UploadSubmission) -> None:
+    def __init__(self, work: UploadSubmission, error_file_reader: ErrorFileReader | None = None) -> None:
         super().__init__(work.args, work.record, platform=platform_of(work.hook.conn_type))
         self.work = work
+        self._error_file_reader = error_file_reader
+        self._results = WrittenResults()
         self._pairs: Pairs | None = None
         work.show, work.show_now = self._show, self.shown.tell_now
 
@@ -161,14 +167,34 @@ class UploadRun(RemoteRun[UploadArguments]):
         if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
-        return reason_not_good(
+        self._write_results()
+        reason = reason_not_good(
             f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
         )
+        return reason and self._with_results(reason)
+
+    def _write_results(self) -> None:
+        """Tell all bad lines in a file, where one is wanted.
+
+        :raises TryLater: the platform cannot be asked for the moment.
+        """
+        self._results = ResultsFile(self.work, self._error_file_reader).write(self._pairs or ())
+
+    def _with_results(self, reason: str) -> str:
+        return f"{reason} All bad lines: {self._results.uri}." if self._results.uri else reason
+
+    def _fail_for_good(self, reason: str) -> KeepWaiting:
+        """Fail where a retry cannot help; what was not processed is told in the results file first."""
+        try:
+            self._write_results()
+        except TryLater as error:
+            return self._wait_out(error)
+        raise AirflowFailException(self._with_results(reason))
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         failed = self._ended_as(RemoteStatus.FAILED)
         if not self.args.sending.resend_failed_parts:
-            raise AirflowFailException(say_failed(failed, verdict.reason, self.work.plan))
+            return self._fail_for_good(say_failed(failed, verdict.reason, self.work.plan))
         return self._send_again([entry for entry, _ in failed], "FAILED")
 
     def _canceled(self, verdict: Finished) -> KeepWaiting | dict[str, Any]:
@@ -185,7 +211,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         for entry in entries:
             ours = status == "CANCELED" and self.work.is_of_an_earlier_try(entry.executions[-1])
             if entry.given_up >= RESENDS and not ours:
-                raise AirflowFailException(say_given_up(entry, status, self.work.plan))
+                return self._fail_for_good(say_given_up(entry, status, self.work.plan))
             log.warning(
                 "Part %d ended %s (execution %s); it is sent again.",
                 entry.part.index + 1,
@@ -222,6 +248,8 @@ class UploadRun(RemoteRun[UploadArguments]):
         assert plan is not None  # noqa: S101
         if not plan.rejected:
             planning.nothing_to_send(self.args, "The source holds no line.")
+        self._pairs = []
+        self._write_results()
         result = self._make_result(plan, [])
         self.record.write_end(good=True, result=result)
         return result
@@ -239,6 +267,8 @@ class UploadRun(RemoteRun[UploadArguments]):
             seconds=time.time() - self.work.started,
             console_url=self.work.console_url(),
             seen=seen,
+            results=self._results,
+            unprocessed=sum(entry.part.lines for entry, _ in unprocessed_parts(self.work, self._pairs or ())),
         )
 
     def _forget_live(self) -> None:
@@ -262,6 +292,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             "id": import_id,
             "marker": work.marker if import_id else None,
             "console_url": work.console_url() or result.get("console_url"),
+            "results_uri": self._results.uri or result.get("results_uri"),
             **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
             **(plan_in_row(work.plan or work.found) or {name: result.get(name) for name in RESULT_IN_ROW}),
         }

@@ -167,7 +167,7 @@ class UploadSubmission:
                     raise
                 return self._restart()
         found.layout = planning.layout_of(self.args, self.plan)
-        rejects = None if self._planned() else planning.reject_file(self.args, self._reject_name())
+        rejects = None if self._planned() else planning.reject_file(self.args, self.file_name())
         try:
             with planning.open_pool(self.args, files, rejects, found.layout) as pool:
                 self._pool = pool
@@ -204,7 +204,8 @@ class UploadSubmission:
             self.organisation_id = organisation_id
             self._push("console_url", self.console_url())
 
-    def _reject_name(self) -> str:
+    def file_name(self) -> str:
+        """How the files about this import's lines are named, before their kind: the same at every try."""
         return f"{self._identity}.g{self.record.generation}"
 
     def _first_pass(
@@ -373,7 +374,7 @@ class UploadSubmission:
         files = planning.find_source(self.args, may_be_empty=True)
         found = planning.fingerprint(files)
         gate = self._gate(overlap=False)
-        rejects = planning.reject_file(self.args, f"{self._reject_name()}.dry")
+        rejects = planning.reject_file(self.args, f"{self.file_name()}.dry")
         try:
             if files:
                 with planning.open_pool(self.args, files, rejects) as pool:
