@@ -194,6 +194,8 @@ class UploadOperator(RunOperator):
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
     :param dry_run: only check the source, and report what would be sent and what would be refused.
+    :param sample: of a dry run: so many of the lines that would be sent are told by a hash.
+    :param expect_fingerprint: the ``fingerprint`` that a dry run has returned: nothing is sent but what it has found.
     :param sending: how the source is cut and sent: :class:`~airflow_bulk.arguments.SendingOptions`, or a dict of its fields.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.
@@ -212,6 +214,8 @@ class UploadOperator(RunOperator):
         "on_clear",
         "on_source_change",
         "check_only",
+        "sample",
+        "expect_fingerprint",
         "sending",
         "wait_for_completion",
         "poll_interval",
@@ -233,6 +237,8 @@ class UploadOperator(RunOperator):
         on_clear: str = "import_again",
         on_source_change: str = "fail",
         dry_run: bool | str = False,
+        sample: int | str = 0,
+        expect_fingerprint: str | None = None,
         sending: SendingOptions | Mapping[str, Any] = SendingOptions(),  # noqa: B008  (frozen)
         wait_for_completion: bool | str = True,
         poll_interval: float | str = 30.0,
@@ -251,6 +257,9 @@ class UploadOperator(RunOperator):
         self.on_clear = on_clear
         self.on_source_change = on_source_change
         self.check_only = dry_run  # BaseOperator.dry_run is a method
+        self.sample = sample
+        self.expect_fingerprint = expect_fingerprint
+        self._is_bound = expect_fingerprint is not None
         self.sending = SendingOptions.of(sending)
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
@@ -328,6 +337,10 @@ class UploadOperator(RunOperator):
 
     def _given(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.template_fields}
+        if self._is_bound and self.expect_fingerprint is None:
+            given["expect_fingerprint"] = (
+                ""  # a template that has found nothing must not lift the restriction
+            )
         return {"dry_run": given.pop("check_only", False), **given}
 
     def _trigger(self, run: UploadRun, first: float) -> UploadTrigger:

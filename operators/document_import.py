@@ -17,6 +17,7 @@ from airflow_bulk.operators.document_import_steps import (
     CancelDocumentImportExecutionsOperator,
     CreateDocumentImportOperator,
     DeleteDocumentImportOperator,
+    PruneDocumentImportsOperator,
     UpdateDocumentImportOperator,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "CreateDocumentImportOperator",
     "DeleteDocumentImportOperator",
     "ImportDocumentsOperator",
+    "PruneDocumentImportsOperator",
     "SendingOptions",
     "UpdateDocumentImportOperator",
     "UploadDocumentsOperator",
@@ -147,7 +149,12 @@ class ImportDocumentsOperator(DocumentsOperator):
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
     :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
     :param max_deletions: with more lines than this nothing is sent, for the types that delete. Not a template field.
-    :param dry_run: only check the source, and report what would be sent and what would be refused.
+    :param dry_run: only check the source, and report what would be sent and what would be refused. The result then has
+        ``fingerprint``, of every line that would be sent, and ``sample``.
+    :param sample: of a dry run: so many of the lines that would be sent, spread evenly, are told by ``number`` (from 1) and
+        ``sha256`` (the first 12 digits of the hash of its bytes, without the line end). Reads the source once more.
+    :param expect_fingerprint: the ``fingerprint`` of a dry run with the same source and options: nothing is sent where this
+        task finds something else. A template that renders to nothing is refused.
     :param sending: how the source is cut and sent.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.

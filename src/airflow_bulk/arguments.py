@@ -154,6 +154,17 @@ def integer(field: str, value: object, *, least: int = 0) -> int:
     return result
 
 
+def fingerprint(field: str, value: object) -> str:
+    """Read a fingerprint; only None is none. A template that finds nothing names nothing that was approved."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{32}", value.strip()):
+        raise ArgumentError(
+            field, "must be the fingerprint that a dry run has returned, 32 hexadecimal digits"
+        )
+    return value.strip()
+
+
 def duration(field: str, value: object) -> float:
     """Read a timedelta, or a number of seconds, as seconds above 0."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else number(field, value)
@@ -307,6 +318,8 @@ class UploadArguments:
     :param on_source_change: ``fail`` or ``restart``.
     :param timeout: seconds from the first submission to the deadline.
     :param poll_interval: seconds between two polls once the work has aged.
+    :param expect_fingerprint: of a dry run: nothing else is sent; empty for no restriction.
+    :param sample: so many lines of a dry run are told by a hash.
     :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 
@@ -331,6 +344,8 @@ class UploadArguments:
     poll_interval: float
     timeout: float
     cancel_on_kill: bool
+    expect_fingerprint: str = ""
+    sample: int = 0
 
     def __post_init__(self) -> None:
         if self.sending.check and not (self.line_check or self.document_type):
@@ -366,7 +381,14 @@ def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, 
     :returns: those fields of :class:`UploadArguments` that have no default, but for ``name``.
     :raises ArgumentError: naming the field.
     """
+    expected = fingerprint("expect_fingerprint", given.get("expect_fingerprint"))
+    if expected and sending.overlap:
+        raise ArgumentError(
+            "sending.overlap", "must be false with expect_fingerprint: all lines are read before one is sent"
+        )
     return {
+        "expect_fingerprint": expected,
+        "sample": integer("sample", given.get("sample", 0)),
         "source": read_sources(given["source"]),
         "tolerance": read_tolerance(given["max_failures"]),
         "rejects_path": optional_text("rejects_path", given["rejects_path"]),

@@ -24,7 +24,6 @@ FILES = sorted([*RECIPES.glob("*.py"), *RECIPES.glob("*/dags/*.py")])
 DAGS = {
     "first_import": {"first_import"},
     "follow_a_cron": {"scores_by_clock", "scores_by_event"},
-    "gdpr_deletion": {"gdpr_deletion"},
     "profiles": {"profiles"},
     "query_import": {"customers_nightly"},
     "s3_nightly": {"profiles_nightly"},
@@ -62,40 +61,6 @@ def test_a_recipe_that_cannot_be_parsed_is_seen(tmp_path: Path, airflow_db: None
     wrong.write_text((RECIPES / "ten_lines.py").read_text().replace("task_id=", "task_name="))
     with pytest.raises(AssertionError):
         parsed(wrong)
-
-
-def test_the_deletion_waits_for_a_person(airflow_db: None) -> None:
-    dag = parsed(RECIPES / "gdpr_deletion.py")["gdpr_deletion"]
-    assert dag.task_dict["approve"].upstream_task_ids == {"count"}
-    assert dag.task_dict["delete"].upstream_task_ids == {"approve"}
-    assert dag.task_dict["delete"].trigger_rule == "all_success"
-    assert dag.task_dict["approve"].defaults == ["Reject"]
-    assert dag.task_dict["count"].check_only is True
-
-
-@pytest.mark.parametrize("too_many", [False, True])
-def test_the_deletion_runs_after_a_yes_and_keeps_its_bound(
-    run_dag: Any, bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, too_many: bool
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
-    lines = [
-        f'{{"type":"USER_ACCOUNT","compartment_id":"4100","user_account_id":"crm-{number}"}}'
-        for number in range(5001 if too_many else 40)
-    ]
-    source = tmp_path / "requests.ndjson"
-    source.write_text("\n".join(lines))
-    dag = parsed(RECIPES / "gdpr_deletion.py")["gdpr_deletion"]
-    # A yes: no person is at hand.
-    run = run_dag(dag, run_conf={"source": str(source)}, mark_success_pattern="approve")
-    ends = {task_id: state for (task_id, _), state in states(run).items()}
-    if too_many:
-        assert (ends["count"], ends["delete"]) == ("failed", "upstream_failed")
-        assert bulk_emulator.imports() == []
-    else:
-        assert ends == {"count": "success", "approve": "success", "delete": "success"}
-        assert pulled(run, "count")["lines_read"] == 40
-        assert bulk_emulator.held() == once(lines)
-        assert len(bulk_emulator.imports()) == 1
 
 
 def test_the_nightly_import_runs(

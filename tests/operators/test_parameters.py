@@ -29,6 +29,8 @@ SHARED: dict[str, Any] = {
     "on_empty": "skip",
     "on_clear": "keep",
     "on_source_change": "restart",
+    "sample": 3,
+    "expect_fingerprint": "0" * 32,
     "allow_deletion": "USER_POINTS_DELETION",
     "max_deletions": 3,
     "sending": SendingOptions(workers=2),

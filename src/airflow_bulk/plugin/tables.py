@@ -16,12 +16,12 @@ from airflow.models import xcom
 from airflow.models.asset import AssetModel, TaskInletAssetReference
 from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.models.taskinstance import TaskInstance
-from sqlalchemy import and_, select
+from sqlalchemy import Text, and_, case, cast, func, select
 
 from airflow_bulk.runs.record_copy import ASSET_NAME
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
 #: What the page reads of a task instance, by name.
@@ -59,6 +59,15 @@ def xcoms(*columns: Any) -> Select[Any]:
         else and_(*(of_ti(name) == getattr(_Xcom, name) for name in PLACE))
     )
     return select(*columns).select_from(TaskInstance).join(_Xcom, joined).where(*is_current())
+
+
+def in_value(session: Session, name: str) -> ColumnElement[str]:
+    """A text within an XCom value; null where there is none."""
+    found: ColumnElement[str] = XCOM_VALUE[name].as_string()
+    if session.get_bind().dialect.name != "sqlite":
+        return found
+    # SQLite stores what is no JSON, such as an infinite number, and fails where it reads it.
+    return case((func.json_valid(cast(XCOM_VALUE, Text)) == 1, found))
 
 
 def rows_of_work(keys: Collection[str]) -> Select[Any]:

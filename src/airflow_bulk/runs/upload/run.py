@@ -80,7 +80,10 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self.work.started
 
     def _dry_run(self) -> dict[str, Any] | None:
-        return self._make_result(self.work.dry_run(), []) if self.args.dry_run else None
+        if not self.args.dry_run:
+            return None
+        found, approvable = self.work.dry_run()
+        return self._make_result(found, []) | approvable
 
     # What earlier tries left.
 
@@ -287,10 +290,12 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         work = self.work
+        import_id = work.import_id or result.get("import_id")
         return {
             "noun": work.port.noun,
             "name": work.args.name,
-            "id": work.import_id or result.get("import_id"),
+            "id": import_id,
+            "marker": work.marker if import_id else None,
             "console_url": work.console_url() or result.get("console_url"),
             "results_uri": self._results.uri or result.get("results_uri"),
             "executions": len(self.live_ids() or result.get("execution_ids", ())),

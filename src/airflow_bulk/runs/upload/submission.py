@@ -7,6 +7,7 @@ How it ends is judged in :mod:`airflow_bulk.runs.upload.run`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from airflow_bulk.runs.reconcile import Reconciliation
 from airflow_bulk.runs.record import Record
 from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS
-from airflow_bulk.runs.upload import planning
+from airflow_bulk.runs.upload import approval, planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.shown import keep_findings, sending_state
@@ -33,6 +34,7 @@ from airflow_bulk.runs.upload.shown import keep_findings, sending_state
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.documents.source.files import FoundFile
+    from airflow_bulk.documents.source.sampling import SampledLine
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
@@ -159,6 +161,7 @@ class UploadSubmission:
             self.reconcile()
             if not self._to_send():
                 return True
+            approval.refuse_unexpected(self.args, [one.part for one in self.recorded.entries])
         try:
             files, found = self._find_source()
             if not files:
@@ -267,6 +270,7 @@ class UploadSubmission:
         self.show("checked")
         try:
             planning.judge_plan(self.args, found, gate.totals)
+            approval.refuse_unexpected(self.args, parts)
         except AirflowFailException:
             if self.live and self.args.cancel_on_kill:
                 self.record.hold()
@@ -353,6 +357,16 @@ class UploadSubmission:
         assert self.import_id is not None  # noqa: S101
         return UploadExecutions(self.hook, self.port, self.import_id)
 
+    @functools.cached_property
+    def marker(self) -> str | None:
+        """The marker in the name of the import, by which a person finds this task from the platform's console.
+
+        Only once the import is known, or the end is recorded.
+        """
+        if self.existing is not None or not self.args.sending.name_marker:
+            return None
+        return (self.record.read("import") or {}).get("marker")
+
     def reconcile(self) -> None:
         """Settle what an earlier act left; adopted executions become ours."""
         existing = self.existing
@@ -387,8 +401,12 @@ class UploadSubmission:
             pause = gate.take_pause()
             self.reconcile_committed()
 
-    def dry_run(self) -> SourcePlan:
-        """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
+    def dry_run(self) -> tuple[SourcePlan, dict[str, Any]]:
+        """Pass 1 alone: what would be sent, what would be refused, and by what a person approves it.
+
+        The record is not touched.
+        """
+        sample: list[SampledLine] = []
         if self._spool is not None:
             self.args = dataclasses.replace(self.args, source=(self._spool.dry_source(),))
         files = planning.find_source(self.args, may_be_empty=True)
@@ -401,6 +419,7 @@ class UploadSubmission:
                     self._pool = pool
                     gate.progress.checking(planning.bytes_to_read(files, ()))
                     planning.check_all_before_sending(pool, gate)
+                    sample = approval.sample_of(pool, gate.all_parts(), self.args.sample)
                 planning.still_the_same(self.args, files)
             found.add_up(gate.all_parts())
             found.rejects_uri = rejects.finish() if rejects is not None else ""
@@ -411,8 +430,9 @@ class UploadSubmission:
         planning.judge_plan(self.args, found, gate.totals)
         if files and not found.lines_read:
             planning.nothing_to_send(self.args, "The source holds no line.")
+        approval.refuse_unexpected(self.args, gate.all_parts())
         log.info("Dry run: nothing was sent, and no import was created.")
-        return found
+        return found, approval.approvable(gate.all_parts(), sample)
 
     def sent(self) -> list[RecordedPart]:
         """Parts that have an execution."""
@@ -447,6 +467,7 @@ class UploadSubmission:
         self.plan, self.recorded = None, RecordedParts.empty(self.record)
         # The next generation's own import and baseline: recorded before anything of it is sent.
         self.import_id, self._baseline = self.existing.import_id if self.existing else None, ""
+        self.__dict__.pop("marker", None)
         self.open()
         return self.submit()
 
