@@ -45,7 +45,7 @@ __all__ = [
 class DocumentsOperator(UploadOperator):
     """What all operators that send documents share: the connection, the datamart and the deletion guards."""
 
-    template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id")
+    template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id", "verify")
     operator_extra_links = (DocumentImportLink(),)
     ui_color = "#cfe8ef"
 
@@ -57,11 +57,13 @@ class DocumentsOperator(UploadOperator):
         mediarithmics_conn_id: str = "mediarithmics_default",
         allow_deletion: str | None = None,
         max_deletions: int | None = None,
+        verify: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(source=source, **kwargs)
         self.datamart_id = datamart_id
         self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.verify = verify
         # The deletion guards are no template fields, so that no trigger form can set them.
         self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
         self.max_deletions = read.never_a_template("max_deletions", max_deletions)
@@ -149,6 +151,9 @@ class ImportDocumentsOperator(DocumentsOperator):
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
     :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
     :param max_deletions: with more lines than this nothing is sent, for the types that delete. Not a template field.
+    :param verify: ``"input_file"``: at the end the platform's own copy of each part is read back, and its length and digest
+        are compared with what was sent. ``verified`` of the result says so; a copy that differs fails the task, one that may
+        not be read does not. Moves as many bytes once more.
     :param dry_run: only check the source, and report what would be sent and what would be refused. The result then has
         ``fingerprint``, of every line that would be sent, and ``sample``.
     :param sample: of a dry run: so many of the lines that would be sent, spread evenly, are told by ``number`` (from 1) and

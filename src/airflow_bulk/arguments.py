@@ -320,6 +320,7 @@ class UploadArguments:
     :param poll_interval: seconds between two polls once the work has aged.
     :param expect_fingerprint: of a dry run: nothing else is sent; empty for no restriction.
     :param sample: so many lines of a dry run are told by a hash.
+    :param verify: ``input_file``: read back the platform's copy of each part at the end; empty for nothing.
     :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 
@@ -346,6 +347,7 @@ class UploadArguments:
     cancel_on_kill: bool
     expect_fingerprint: str = ""
     sample: int = 0
+    verify: str = ""
 
     def __post_init__(self) -> None:
         if self.sending.check and not (self.line_check or self.document_type):

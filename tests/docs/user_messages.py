@@ -44,6 +44,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "came out of turn",
         "module … has no attribute",
         "no outcome",
+        "only the beginning can be sought",
         "the body's id and the …'s id differ",
         "this transport was built for asend only",
     ),

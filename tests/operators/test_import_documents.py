@@ -31,6 +31,7 @@ NAMES = [
     "error_file_uris",
     "possible_issue_on_identifiers",
     "console_url",
+    "verified",
 ]
 
 

@@ -33,6 +33,7 @@ SHARED: dict[str, Any] = {
     "expect_fingerprint": "0" * 32,
     "allow_deletion": "USER_POINTS_DELETION",
     "max_deletions": 3,
+    "verify": "input_file",
     "sending": SendingOptions(workers=2),
     "wait_for_completion": False,
     "poll_interval": 7,

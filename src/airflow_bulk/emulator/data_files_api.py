@@ -16,6 +16,7 @@ from airflow_bulk.emulator.executions import OVER, status_of
 from airflow_bulk.emulator.world import struck, world_of
 
 router = APIRouter(prefix="/v1/data_file")
+BYTES = "application/octet-stream"
 
 
 @router.get("/data")
@@ -60,4 +61,15 @@ async def download(request: Request) -> Response:
         return FileResponse(
             shown, media_type="text/csv", background=BackgroundTask(shown.unlink, missing_ok=True)
         )
-    return FileResponse(body, media_type="application/octet-stream")
+    if altered := struck(request, "altered_file"):
+        return Response(_altered(body.read_bytes(), int(altered.params["by"])), media_type=BYTES)
+    return FileResponse(body, media_type=BYTES)
+
+
+def _altered(content: bytes, by: int) -> bytes:
+    if by > 0:
+        return content + b" " * by
+    if by < 0:
+        return content[:by]
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]

@@ -87,6 +87,12 @@ KINDS: dict[str, Kind] = {
         r"/data_file/data$",
         {"content": "huge"},
     ),
+    "altered_file": Kind(
+        "the copy of an upload is not what came: one byte is another, or (by) so many bytes are added, or taken off",
+        "GET",
+        r"/data_file/data$",
+        {"by": 0},
+    ),
     "unknown_status": Kind(
         "executions in the answer show `status`; over=true: finished ones too",
         "GET",

@@ -43,11 +43,13 @@ def result_of(
     seen: Sequence[RemoteSnapshot] | None,
     results: WrittenResults,
     unprocessed: int,
+    verified: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the operator's result, with exactly the documented names.
 
     :param seen: the executions as last seen; None where nobody waited, so their counts are unknown (None).
     :param results: the results file.
+    :param verified: what came of reading back the platform's copies; None where nobody asked for it.
     :param unprocessed: lines of parts that the platform has not worked on, as far as it is known.
     """
     counted = seen is not None
@@ -70,6 +72,7 @@ def result_of(
         "error_file_uris": [one.error_file for one in looked if one.error_file],
         "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in looked) if counted else None,
         "console_url": console_url,
+        "verified": verified,
     }
 
 

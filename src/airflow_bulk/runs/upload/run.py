@@ -39,6 +39,7 @@ from airflow_bulk.runs.upload.result import (
 )
 from airflow_bulk.runs.upload.results import ResultsFile, unprocessed_parts
 from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
+from airflow_bulk.runs.upload.verifying import Verification
 from airflow_bulk.shown import platform_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class UploadRun(RemoteRun[UploadArguments]):
         """Work on this from now on."""
         self.work = work
         self._results = WrittenResults()
+        self._verification = Verification(work)
+        self._verified: dict[str, Any] | None = None
         self._pairs: Pairs | None = None
         work.show, work.show_now = self._show, self.shown.tell_now
 
@@ -173,9 +176,11 @@ class UploadRun(RemoteRun[UploadArguments]):
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
         self._write_results()
+        if self.args.verify:
+            self._verified = self._verification.run(self._pairs or ())
         reason = reason_not_good(
             f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
-        )
+        ) or self._verification.reason(self._pairs or ())
         return reason and self._with_results(reason)
 
     def _write_results(self) -> None:
@@ -273,6 +278,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             console_url=self.work.console_url(),
             seen=seen,
             results=self._results,
+            verified=self._verified,
             unprocessed=sum(entry.part.lines for entry, _ in unprocessed_parts(self.work, self._pairs or ())),
         )
 
