@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.seen.selection import SeenFiles
     from airflow_bulk.runs.upload.progress import SendingProgress
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class UploadSubmission:
     :param push: pushes a value to XCom as soon as it is known.
     :param existing: the import to upload into; None creates one.
     :param console_url: how a person finds the import; None where the platform has no console.
+    :param seen: which files are known across runs; None imports every file.
     :param progress: told how far the work has come, and before anything is sent; None tells the log.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
@@ -84,6 +86,7 @@ class UploadSubmission:
         existing: ExistingImport | None = None,
         console_url: ConsoleUrl | None = None,
         progress: SendingProgress | None = None,
+        seen: SeenFiles | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
@@ -91,6 +94,7 @@ class UploadSubmission:
         self.port = port
         self.import_id: str | None = existing.import_id if existing else None
         self.existing = existing
+        self.seen = seen
         self.started = time.time()
         self.plan: SourcePlan | None = None
         #: What this try's check has found, also where it refuses the source.
@@ -125,6 +129,8 @@ class UploadSubmission:
             for entry in self.recorded.entries:
                 entry.given_up = 0
         self.hook.prepare()
+        if self.seen is not None:
+            self.seen.open()
         self._take_over()
         every = (one for entry in self.recorded.entries for one in entry.executions)
         self._begun_before = self.record.begin_try(max(every, key=judging.id_order, default=None))
@@ -151,6 +157,8 @@ class UploadSubmission:
             if not self._to_send():
                 return True
         files = planning.find_source(self.args, may_be_empty=self.plan is None)
+        if self.seen is not None and files:
+            files = self.seen.choose(files, begun=self.plan is not None)
         if not files:
             self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
             return False
@@ -353,6 +361,8 @@ class UploadSubmission:
     def dry_run(self) -> SourcePlan:
         """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
         files = planning.find_source(self.args, may_be_empty=True)
+        if self.seen is not None:
+            files = self.seen.look(files)
         found = planning.fingerprint(files)
         gate = self._gate(overlap=False)
         rejects = planning.reject_file(self.args, f"{self._reject_name()}.dry")
