@@ -66,7 +66,7 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
     :param content: hash of the bytes as they are stored.
     :param import_id: None where no line was left to send.
     :param at: seconds since 1970 of the import's end.
-    :param owner: the task's identity, and the life of its run.
+    :param owner: the task and its run.
     :param files: of the import; the counts are of all its files together, since a part may hold lines of two files.
     """
 

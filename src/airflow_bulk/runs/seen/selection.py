@@ -68,6 +68,8 @@ class SeenFiles:
     :param scope: which ledger.
     :param me: the task instance.
     :param states: asks Airflow for states.
+    :param run_after: the moment that the task's run is for; it tells the run from one that was deleted and triggered again
+        under its id.
     """
 
     def __init__(
@@ -78,17 +80,19 @@ class SeenFiles:
         scope: Scope,
         me: Place,
         states: States,
-        **turning: Any,
+        run_after: object = "",
     ) -> None:
         self._options = options
         self._record = record
         self._ledger = Ledger(store, scope)
         self._me = me
+        #: Who brought a file; no clear of the task changes it.
+        self._owner = identity_hash(me, run_after)
         life = record.kept("seen_life")
         self._is_new = life is None
         self._life: str = life or uuid.uuid4().hex[:16]
         self._turns = Turns(
-            store, scope.key, me, life=self._life, try_number=record.try_number, states=states, **turning
+            store, scope.key, me, life=self._life, try_number=record.try_number, states=states
         )
         self.known = 0
         self.busy = 0
@@ -116,11 +120,9 @@ class SeenFiles:
             return found
 
         index = -1 if ti.map_index is None else int(ti.map_index)
-        return cls(options, record, store, scope, Place(ti.dag_id, ti.task_id, ti.run_id, index), states)
-
-    @property
-    def _owner(self) -> str:
-        return f"{identity_hash(self._me)}.{self._life}"
+        place = Place(ti.dag_id, ti.task_id, ti.run_id, index)
+        run_after = getattr(context.get("dag_run"), "run_after", "")
+        return cls(options, record, store, scope, place, states, run_after)
 
     def open(self) -> None:
         """Take over what earlier tries hold; a flag that one of them left raised comes down."""
