@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.documents.source.content_hash import content_hash
 from airflow_bulk.judging import how_many
-from airflow_bulk.runs.record_copy import identity_hash
+from airflow_bulk.runs.record_copy import identity_hash, is_in_loop
 from airflow_bulk.runs.seen.ledger import KnownFile, Ledger, Scope, files_asset, name_hash, pages
 from airflow_bulk.runs.seen.turns import Place, Turns
 
@@ -104,6 +104,12 @@ class SeenFiles:
         :raises AirflowFailException: the task's inlets lack the ledger's asset.
         """
         ti = context["ti"]
+        if is_in_loop(ti):
+            # Airflow tells the state of the newest iteration alone, so nobody could say what an older one still holds.
+            raise AirflowFailException(
+                f"on_seen={options.on_seen!r} cannot be used in a loop of tasks. Nothing was sent; a retry cannot help until the "
+                "DAG is changed: map the task, or put the files of all iterations into one import."
+            )
         try:
             store = context["asset_state_store"][files_asset()]
         except KeyError:
