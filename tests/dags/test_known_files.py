@@ -36,7 +36,6 @@ def test_three_nights_and_a_person_at_a_shell(
             name="Nightly of {{ run_id }}",
             source=f"{tmp_path}/*.ndjson",
             on_seen="skip",
-            deferrable=True,
         )
 
     def night() -> dict[str, Any]:
