@@ -18,6 +18,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        path.mkdir(exist_ok=True)
         self._numbers = iter(range(10**6))
         self.lines: dict[str, list[str]] = {}
 
@@ -73,11 +74,13 @@ class Night(Task):
         super().__init__(make, clears_discard=airflow.clears_discard)
         self.airflow, self.task_id = airflow, task_id
         self.state = "scheduled"
+        #: What this task sees of the asset's state, where that is not the state itself.
+        self.files: Any = None
 
     def context(self, **params: Any) -> dict[str, Any]:
         context = super().context(**params)
         context.setdefault("asset_state_store", {})
-        context["asset_state_store"][files_asset()] = self.airflow.files
+        context["asset_state_store"][files_asset()] = self.files or self.airflow.files
         ti = context["ti"]
         ti.task = SimpleNamespace(on_success_callback=[], dag=SimpleNamespace(task_ids=[self.task_id]))
         ti.get_task_states = self.airflow.states

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from one_task import Killed
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
+from airflow_bulk.runs.seen.ledger import files_asset
 
 
 def once(*groups: list[str]) -> dict[str, int]:
@@ -105,6 +110,73 @@ class _DiesBefore:
             self._store.set = self._write  # type: ignore[method-assign]
             raise Killed
         self._write(key, value)
+
+
+class _Mortal:
+    """Both stores of a task: it dies at one write, before or after that counts, and nothing of it is written any more."""
+
+    def __init__(self, night: Night, at: int, *, after: bool) -> None:
+        self._at, self._after, self.writes = at, after, 0
+        self._task_state = night.store.set
+        night.store.set = self._set_task_state  # type: ignore[method-assign]
+        files = night.airflow.files
+        night.files = SimpleNamespace(
+            get=files.get,
+            set=lambda key, value: self._write(files.set, key, value),
+            delete=lambda key: self._write(files.delete, key),
+        )
+
+    def _set_task_state(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self._write(self._task_state, key, value)
+
+    def _write(self, write: Any, *arguments: Any) -> None:
+        self.writes += 1
+        dies = self.writes == self._at
+        if self.writes > self._at or (dies and not self._after):
+            raise Killed
+        write(*arguments)
+        if dies:
+            raise Killed
+
+    @staticmethod
+    def heal(night: Night) -> None:
+        night.files = None
+        del night.store.set
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("for_good", [False, True])
+def test_killed_at_each_write_of_both_stores(
+    emulator: Emulator, tmp_path: Path, after: bool, for_good: bool
+) -> None:
+    """Then another run comes, then a retry or a clear, then one more run: each file is brought once, or nothing was sent of it."""
+    for at in itertools.count(1 + after, 2):
+        emulator.reset()
+        emulator.settings(start_delay=0, run_seconds=0)
+        folder = Folder(tmp_path / f"{at}")
+        lines = [folder.add("a.ndjson"), folder.add("b.ndjson")]
+        airflow = Airflow(clears_discard=False)
+        killed = airflow.run_of(folder)
+        killed.max_tries = 0 if for_good else 2
+        mortal = _Mortal(killed, at, after=after)
+        try:
+            killed.run()
+            assert at > 25
+            return
+        except Killed:
+            mortal.heal(killed)
+        airflow.run_of(folder).run()
+        if for_good:
+            killed.clear()
+        with contextlib.suppress(AirflowFailException):  # its files were taken while it was over
+            killed.run()
+        airflow.run_of(folder).run()
+        known = [key for key in airflow.files.values if ".file." in key]
+        assert len(known) == 2
+        sent = emulator.held()
+        assert set(sent) == set(once(*lines))
+        if not for_good:  # what a failed import has sent stays there, and is imported again
+            assert set(sent.values()) == {1}, (at, airflow.files.values)
 
 
 @pytest.mark.parametrize("name", [".files", ".plan", ".import", ".parts.0", ".end"])
@@ -272,3 +344,36 @@ def test_the_inlet_is_there_where_it_is_asked_for(folder: Folder) -> None:
         task_id="t", document_type="USER_PROFILE", name="n", on_seen="skip"
     )
     assert "airflow-bulk-files" in [one.name for one in partial.kwargs["inlets"]]
+
+
+def test_a_loop_is_refused(nightly: Any, folder: Folder) -> None:
+    folder.add("monday.ndjson")
+    night = nightly()
+    group = type("LoopTaskGroup", (), {"parent_group": None})()
+    context = night.context
+
+    def in_a_loop(**params: Any) -> dict[str, Any]:
+        made = context(**params)
+        made["ti"].task.task_group = group
+        return made
+
+    night.context = in_a_loop
+    with pytest.raises(AirflowFailException, match="cannot be used in a loop of tasks"):
+        night.run()
+
+
+def test_without_the_inlet(nightly: Any, folder: Folder) -> None:
+    folder.add("monday.ndjson")
+    night = nightly()
+    context = night.context
+
+    def without(**params: Any) -> dict[str, Any]:
+        made = context(**params)
+        del made["asset_state_store"][files_asset()]
+        return made
+
+    night.context = without
+    with pytest.raises(
+        AirflowFailException, match="needs the asset airflow-bulk-files among the task's inlets"
+    ):
+        night.run()

@@ -126,7 +126,7 @@ _FILES = (
         epilog="""\
 examples:
   airflow bulk files list
-  airflow bulk files list --document-type USER_PROFILE --as 'Profiles of' --json | jq '.ledgers[].files[].name'""",
+  airflow bulk files list --as 'Profiles of' --json | jq '.ledgers[].files[].name'""",
     ),
     ActionCommand(
         name="forget",
