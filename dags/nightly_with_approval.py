@@ -105,7 +105,7 @@ with DAG(
         trigger_rule="none_failed",
         outlets=[PROFILES],
     )
-    any_bad(load.output) >> approve >> resend  # type: ignore[arg-type]
+    any_bad(load.output) >> approve >> resend
 
 with DAG(
     "after_nightly",

@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.platforms.upload_port import UploadPort
     from airflow_bulk.runs.record import Record
+    from airflow_bulk.runs.seen.selection import SeenFiles
     from airflow_bulk.runs.skeleton import RemoteRun
     from airflow_bulk.runs.upload.run import UploadRun
     from airflow_bulk.runs.upload.spool import Spool
     from airflow_bulk.runs.upload.submission import ExistingImport, UploadSubmission
     from airflow_bulk.triggers.waiting import UploadTrigger
+
+
+#: What is done with files that are known across runs, unless something else is said.
+IMPORT_AGAIN = "import_again"
 
 
 class RecordedOperator(BaseOperator):
@@ -65,6 +70,19 @@ def with_record(inlets: Any) -> list[Any]:
     if not clears_discard() or record_asset() in given:
         return given
     return [*given, record_asset()]
+
+
+def with_files(inlets: Any, on_seen: object) -> list[Any]:
+    """Inlets, and the asset of the known files where they are asked for: a task can use the state of its own assets alone.
+
+    :param on_seen: as it was given; a template may become anything.
+    """
+    given = list(inlets)
+    if on_seen == IMPORT_AGAIN:
+        return given
+    from airflow_bulk.runs.seen.ledger import files_asset
+
+    return given if files_asset() in given else [*given, files_asset()]
 
 
 class RunOperator(RecordedOperator):
@@ -193,6 +211,11 @@ class UploadOperator(RunOperator):
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
+    :param on_seen: what becomes of files that an earlier import has brought: ``"import_again"``, ``"skip"`` them, or ``"fail"``.
+    :param seen_as: the name that stays the same over all runs; with the connection, the place on the platform and the document
+        type it says which imports share what they know.
+    :param seen_days: how many days a file is known that the source does not hold any more.
+    :param seen_files: how many such files are known at most.
     :param dry_run: only check the source, and report what would be sent and what would be refused.
     :param sample: of a dry run: so many of the lines that would be sent are told by a hash.
     :param expect_fingerprint: the ``fingerprint`` that a dry run has returned: nothing is sent but what it has found.
@@ -213,6 +236,10 @@ class UploadOperator(RunOperator):
         "on_empty",
         "on_clear",
         "on_source_change",
+        "on_seen",
+        "seen_as",
+        "seen_days",
+        "seen_files",
         "check_only",
         "sample",
         "expect_fingerprint",
@@ -236,6 +263,10 @@ class UploadOperator(RunOperator):
         on_empty: str = "fail",
         on_clear: str = "import_again",
         on_source_change: str = "fail",
+        on_seen: str = IMPORT_AGAIN,
+        seen_as: str | None = None,
+        seen_days: float | str = 90,
+        seen_files: int | str = 10_000,
         dry_run: bool | str = False,
         sample: int | str = 0,
         expect_fingerprint: str | None = None,
@@ -248,6 +279,7 @@ class UploadOperator(RunOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.inlets = with_files(self.inlets, on_seen)
         self.source = source
         self.max_failures = max_failures
         self.rejects_path = rejects_path
@@ -256,6 +288,10 @@ class UploadOperator(RunOperator):
         self.on_empty = on_empty
         self.on_clear = on_clear
         self.on_source_change = on_source_change
+        self.on_seen = on_seen
+        self.seen_as = seen_as
+        self.seen_days = seen_days
+        self.seen_files = seen_files
         self.check_only = dry_run  # BaseOperator.dry_run is a method
         self.sample = sample
         self.expect_fingerprint = expect_fingerprint
@@ -266,6 +302,13 @@ class UploadOperator(RunOperator):
         self.timeout = timeout
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map the task: the inlets are given here."""
+        partial = super().partial(**kwargs)
+        partial.kwargs["inlets"] = with_files(partial.kwargs["inlets"], kwargs.get("on_seen", IMPORT_AGAIN))
+        return partial
 
     @abstractmethod
     def hook(self) -> PlatformHook:
@@ -304,6 +347,19 @@ class UploadOperator(RunOperator):
         """Return the function that makes a link from an import's id and its organisation; None: there is no console."""
         return None
 
+    def seen_in(self, hook: Any, port: Any) -> str:
+        """Return what tells, within a connection, where files are known: an account, a datamart; empty for one place alone."""
+        return ""
+
+    def _seen_files(self, context: Context, args: UploadArguments, hook: Any, port: Any) -> SeenFiles | None:
+        if args.seen is None or self._record is None:
+            return None
+        from airflow_bulk.runs.seen.ledger import Scope
+        from airflow_bulk.runs.seen.selection import SeenFiles
+
+        scope = Scope(hook.conn_id, self.seen_in(hook, port), args.document_type, args.seen.seen_as)
+        return SeenFiles.of(context, self._record, args.seen, scope)
+
     def _open(self, context: Context) -> UploadRun:
         from airflow_bulk.runs.upload.run import UploadRun
 
@@ -329,6 +385,7 @@ class UploadOperator(RunOperator):
             existing=self.existing_import(),
             console_url=self.console_url(hook, port),
             spool=self._spool_of(args, context),
+            seen=self._seen_files(context, args, hook, port),
         )
 
     def _spool_of(self, args: UploadArguments, context: Context) -> Spool | None:

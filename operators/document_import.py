@@ -78,6 +78,10 @@ class DocumentsOperator(UploadOperator):
         """Return the document imports of the datamart."""
         return hook.document_imports(read.optional_text("datamart_id", self.datamart_id))
 
+    def seen_in(self, hook: MediarithmicsHook, port: DocumentImports) -> str:
+        """Return the datamart."""
+        return port.datamart_id
+
     def upload_trigger(self, port: DocumentImports, **waiting: Any) -> UploadTrigger:
         """Make the trigger."""
         from airflow_bulk.triggers.document_import import DocumentImportTrigger
@@ -111,9 +115,14 @@ class DocumentsOperator(UploadOperator):
         port: Any = run.work.port
         return f"mediarithmics://{port.datamart_id}/{run.args.document_type}"
 
+    def _stays_the_same(self) -> str:
+        """What ``seen_as`` is where it is not given."""
+        return ""
+
     def _given(self) -> dict[str, Any]:
         return {
             **super()._given(),
+            "seen_as": self.seen_as or self._stays_the_same(),
             "allow_deletion": self.allow_deletion,
             "max_deletions": self.max_deletions,
         }
@@ -149,6 +158,12 @@ class ImportDocumentsOperator(DocumentsOperator):
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
+    :param on_seen: what becomes of files that an earlier import has brought: ``"import_again"``; ``"skip"``, so that a pattern
+        brings the new ones alone; or ``"fail"``. Files are known for each connection, datamart, document type and ``seen_as``; the
+        result has two more names then: ``files_known`` and ``files_held``, files that were left out.
+    :param seen_as: the name that stays the same over all runs; None takes what stands before the first template in ``name``.
+    :param seen_days: how many days a file is known that the source does not hold any more.
+    :param seen_files: how many such files are known at most.
     :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
     :param max_deletions: with more lines than this nothing is sent, for the types that delete. Not a template field.
     :param verify: ``"input_file"``: at the end the platform's own copy of each part is read back, and its length and digest
@@ -196,11 +211,15 @@ class ImportDocumentsOperator(DocumentsOperator):
         super().__init__(source=source, **kwargs)
         self.document_type = document_type
         self.name = name
+        self._name_begins = read.before_template(name)
         self.mime_type = mime_type
         self.encoding = encoding
         self.priority = priority
         self.shuffle_lines = shuffle_lines
         self.use_processing_pipeline = use_processing_pipeline
+
+    def _stays_the_same(self) -> str:
+        return self._name_begins
 
     def upload_arguments(
         self, given: Mapping[str, Any], sending: SendingOptions, hook: MediarithmicsHook
@@ -248,6 +267,9 @@ class UploadDocumentsOperator(DocumentsOperator):
         return read_upload_arguments(
             given, sending, self._import(hook, read.text("import_id", self.import_id))
         )
+
+    def _stays_the_same(self) -> str:
+        return f"import {self.import_id}"
 
     def existing_import(self) -> ExistingImport:
         """Return the import that the operator was given."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
 from airflow_bulk import arguments as read
-from airflow_bulk.operators.base import with_record
+from airflow_bulk.operators.base import IMPORT_AGAIN, with_record
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def import_documents_task(
             f"@task.import_documents needs {', '.join(missing)}: document_type and name as for ImportDocumentsOperator, "
             "spool_path a folder or a storage URI that every worker reads"
         )
+    if arguments.get("on_seen", IMPORT_AGAIN) != IMPORT_AGAIN:
+        raise TypeError("@task.import_documents has no on_seen: each run's records are a file of its own")
     if "source" in arguments:
         raise TypeError("@task.import_documents takes no source: the function's records are the source")
     if arguments.pop("multiple_outputs", None):

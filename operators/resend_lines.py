@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
+from airflow_bulk.operators.base import IMPORT_AGAIN
 from airflow_bulk.operators.document_import import DocumentsOperator
 from airflow_bulk.operators.document_import_task import KEEP_SPOOL
 
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from airflow_bulk.runs.upload.spool import Spool
 
 #: What a resend takes from the import or decides itself, so that nobody can say it twice.
-NOT_ASKED = ("source", "check_only", "on_source_change", "wait_for_completion")
+NOT_ASKED = (
+    "source",
+    "check_only",
+    "sample",
+    "expect_fingerprint",
+    "on_source_change",
+    "on_seen",
+    "seen_as",
+    "seen_days",
+    "seen_files",
+    "wait_for_completion",
+)
 
 
 class ResendLinesOperator(DocumentsOperator):
@@ -147,4 +159,4 @@ class ResendLinesOperator(DocumentsOperator):
 
     def _given(self) -> dict[str, Any]:
         given = {**super()._given(), "source": "", "dry_run": False, "on_source_change": "fail"}
-        return {**given, "wait_for_completion": True}
+        return {**given, "wait_for_completion": True, "on_seen": IMPORT_AGAIN}

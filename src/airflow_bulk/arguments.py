@@ -293,6 +293,22 @@ class SendingOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SeenOptions:
+    """What an import does with files that are known across runs.
+
+    :param on_seen: ``skip`` or ``fail``.
+    :param seen_as: the name that stays the same over all runs.
+    :param days: how long a file is known that the source does not hold any more.
+    :param files: how many such files are known at most.
+    """
+
+    on_seen: str
+    seen_as: str
+    days: float
+    files: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class UploadArguments:
     """What a task was asked to bring to a platform, every value proper.
 
@@ -321,6 +337,7 @@ class UploadArguments:
     :param expect_fingerprint: of a dry run: nothing else is sent; empty for no restriction.
     :param sample: so many lines of a dry run are told by a hash.
     :param verify: ``input_file``: read back the platform's copy of each part at the end; empty for nothing.
+    :param seen: what to do with files that are known across runs; None imports every file.
     :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 
@@ -348,6 +365,7 @@ class UploadArguments:
     expect_fingerprint: str = ""
     sample: int = 0
     verify: str = ""
+    seen: SeenOptions | None = None
 
     def __post_init__(self) -> None:
         if self.sending.check and not (self.line_check or self.document_type):
@@ -375,12 +393,46 @@ def read_tolerance(value: object) -> Tolerance:
         raise ArgumentError("max_failures", str(error)) from None
 
 
+def before_template(value: object) -> str:
+    """What stays of a text over all runs: what stands before its first template; empty where nothing does."""
+    text = value if isinstance(value, str) else ""
+    return re.split(r"\{[{%#]", text, maxsplit=1)[0].strip(" -_:,.(/[")
+
+
+def read_seen(given: Mapping[str, Any]) -> SeenOptions | None:
+    """Read what is done with files that are known across runs; None where every file is imported.
+
+    :raises ArgumentError: naming the field.
+    """
+    on_seen = choice("on_seen", given.get("on_seen", "import_again"), ("import_again", "skip", "fail"))
+    if on_seen == "import_again":
+        return None
+    if not flag("wait_for_completion", given["wait_for_completion"]):
+        raise ArgumentError(
+            "on_seen",
+            "needs wait_for_completion=True: a file is known once the platform has accepted its lines, and nobody would see that",
+        )
+    seen_as = optional_text("seen_as", given.get("seen_as"))
+    if seen_as is None:
+        raise ArgumentError(
+            "seen_as",
+            "must be given with on_seen: nothing stands before the first template of the import's name, so no word tells "
+            "that the next run imports the same kind of files",
+        )
+    return SeenOptions(
+        on_seen=on_seen,
+        seen_as=seen_as,
+        days=number("seen_days", given.get("seen_days", 90)),
+        files=integer("seen_files", given.get("seen_files", 10_000)),
+    )
+
+
 def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, Any]:
     """Read what does not depend on the platform.
 
     :param given: what ``UploadOperator.upload_arguments`` was given: rendered values by the operator's own argument names.
     :param sending: likewise, already rendered.
-    :returns: those fields of :class:`UploadArguments` that have no default, but for ``name``.
+    :returns: those fields of :class:`UploadArguments` that have no default, but for ``name``; and ``seen``.
     :raises ArgumentError: naming the field.
     """
     expected = fingerprint("expect_fingerprint", given.get("expect_fingerprint"))
@@ -405,4 +457,5 @@ def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, 
         "poll_interval": duration("poll_interval", given["poll_interval"]),
         "timeout": duration("timeout", given["timeout"]),
         "cancel_on_kill": flag("cancel_on_kill", given["cancel_on_kill"]),
+        "seen": read_seen(given),
     }

@@ -193,6 +193,10 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "Cancelling … PENDING",
         # executions, batches
         "created (UTC",
+        "imported (UTC",
+        "No import has left word of a file. It does with on_seen='skip' or 'fail",
+        "Forget …, so that the next run imports … again?",
+        "Forgotten in",
         "Cancel … PENDING … of document import …?",
         "Document import …: … cancelled",
         "cron status",

@@ -125,6 +125,13 @@ def nothing_to_send(args: UploadArguments, why: str) -> None:
     log.info("%s Nothing was sent (on_empty='ok').", why)
 
 
+def nothing_new(args: UploadArguments, why: str) -> None:
+    """Do what ``on_empty`` says where every file is known: that is no failure, so only ``"skip"`` makes a difference."""
+    if args.on_empty == "skip":
+        raise AirflowSkipException(f"{why} Nothing was sent (on_empty='skip').")
+    log.info("%s Nothing was sent.", why)
+
+
 def open_path(uri: str) -> Any:
     """Return what opens an object of a store.
 

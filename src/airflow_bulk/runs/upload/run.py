@@ -254,15 +254,35 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def _end_empty(self) -> dict[str, Any]:
         """A source without a line to send: no import is created."""
-        plan = self.work.plan
+        plan, seen = self.work.plan, self.work.seen
         assert plan is not None  # noqa: S101
-        if not plan.rejected:
+        if seen is not None and not plan.file_count and seen.left_out:
+            planning.nothing_new(self.args, seen.say_nothing_new())
+        elif not plan.rejected:
             planning.nothing_to_send(self.args, "The source holds no line.")
         self._pairs = []
         self._write_results()
         result = self._make_result(plan, [])
+        self._make_known(result)
         self.record.write_end(good=True, result=result)
+        self._leave()
         return result
+
+    def _end(self, reason: str = "", *, retried: bool = False) -> KeepWaiting | dict[str, Any]:
+        if not reason:
+            self._make_known(self._result())
+        result = super()._end(reason, retried=retried)
+        self._leave()
+        return result
+
+    def _make_known(self, result: dict[str, Any]) -> None:
+        """The lines were accepted: later runs know these files."""
+        if self.work.seen is not None:
+            self.work.seen.make_known(result)
+
+    def _leave(self) -> None:
+        if self.work.seen is not None:
+            self.work.seen.leave()
 
     def _result(self) -> dict[str, Any]:
         assert self.work.plan is not None  # noqa: S101
@@ -270,7 +290,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self._make_result(self.work.plan, seen)
 
     def _make_result(self, plan: SourcePlan, seen: Sequence[RemoteSnapshot] | None) -> dict[str, Any]:
-        return result_of(
+        result = result_of(
             plan,
             import_id=self.work.import_id,
             executions=self.live_ids(),
@@ -281,6 +301,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             verified=self._verified,
             unprocessed=sum(entry.part.lines for entry, _ in unprocessed_parts(self.work, self._pairs or ())),
         )
+        return result if self.work.seen is None else result | self.work.seen.counts()
 
     def _forget_live(self) -> None:
         self.work.live.clear()

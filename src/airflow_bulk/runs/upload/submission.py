@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.seen.selection import SeenFiles
     from airflow_bulk.runs.upload.progress import SendingProgress
     from airflow_bulk.runs.upload.spool import Spool
 
@@ -70,6 +71,7 @@ class UploadSubmission:
     :param push: pushes a value to XCom as soon as it is known.
     :param existing: the import to upload into; None creates one.
     :param console_url: how a person finds the import; None where the platform has no console.
+    :param seen: which files are known across runs; None imports every file.
     :param progress: told how far the work has come, and before anything is sent; None tells the log.
     :param spool: makes the source by calling a function; None: the source is there.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
@@ -89,6 +91,7 @@ class UploadSubmission:
         console_url: ConsoleUrl | None = None,
         progress: SendingProgress | None = None,
         spool: Spool | None = None,
+        seen: SeenFiles | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
@@ -96,6 +99,7 @@ class UploadSubmission:
         self.port = port
         self.import_id: str | None = existing.import_id if existing else None
         self.existing = existing
+        self.seen = seen
         self.started = time.time()
         self.plan: SourcePlan | None = None
         #: What this try's check has found, also where it refuses the source.
@@ -130,6 +134,8 @@ class UploadSubmission:
             for entry in self.recorded.entries:
                 entry.given_up = 0
         self.hook.prepare()
+        if self.seen is not None:
+            self.seen.open()
         self._take_over()
         every = (one for entry in self.recorded.entries for one in entry.executions)
         self._begun_before = self.record.begin_try(max(every, key=judging.id_order, default=None))
@@ -189,10 +195,15 @@ class UploadSubmission:
                 rejects.discard()  # does nothing to a finished file
         return True
 
-    def _find_source(self) -> tuple[list[FoundFile], SourcePlan]:
-        """The files as they are now, and what they are known by."""
+    def _find_source(self, *, again: bool = False) -> tuple[list[FoundFile], SourcePlan]:
+        """The files as they are now, and what they are known by.
+
+        :param again: they are only read once more.
+        """
         self._make_source()
         files = planning.find_source(self.args, may_be_empty=self.plan is None)
+        if self.seen is not None and files:
+            files = self.seen.taken(files) if again else self.seen.choose(files, begun=self.plan is not None)
         found = planning.fingerprint(files)
         if self._spool is not None:
             found.fingerprint = self._spool.fingerprint
@@ -204,7 +215,7 @@ class UploadSubmission:
         :raises SourceError: they are gone, or not what they were.
         """
         assert self.plan is not None  # noqa: S101
-        files, found = self._find_source()
+        files, found = self._find_source(again=True)
         planning.compare(self.plan, found)
         return files
 
@@ -410,6 +421,8 @@ class UploadSubmission:
         if self._spool is not None:
             self.args = dataclasses.replace(self.args, source=(self._spool.dry_source(),))
         files = planning.find_source(self.args, may_be_empty=True)
+        if self.seen is not None:
+            files = self.seen.look(files)
         found = planning.fingerprint(files)
         gate = self._gate(overlap=False)
         rejects = planning.reject_file(self.args, f"{self.file_name()}.dry")
