@@ -102,7 +102,7 @@ class ResultsFile:
     def _write(self, file: RejectFile, rows: FailedRows, pairs: Pairs) -> None:
         plan = self._work.plan
         assert plan is not None  # noqa: S101
-        with SourceAgain(self._args, plan, self._work.find_again) as source:
+        with SourceAgain(self._args, plan, lambda: self._work.source.find_again(plan)) as source:
             if plan.rejected:
                 parts = [entry.part for entry in self._work.recorded.entries]
                 for row in source.rejected_rows(parts):

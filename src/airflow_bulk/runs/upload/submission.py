@@ -30,6 +30,7 @@ from airflow_bulk.runs.upload import approval, planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.shown import keep_findings, sending_state
+from airflow_bulk.runs.upload.upload_source import UploadSource
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
@@ -100,6 +101,7 @@ class UploadSubmission:
         self.import_id: str | None = existing.import_id if existing else None
         self.existing = existing
         self.seen = seen
+        self.source = UploadSource(args, spool, seen)
         self.started = time.time()
         self.plan: SourcePlan | None = None
         #: What this try's check has found, also where it refuses the source.
@@ -114,7 +116,6 @@ class UploadSubmission:
         self._push = push
         self._console_url = console_url
         self._progress = progress
-        self._spool = spool
         self._baseline = ""
         self._fingerprint = ""
         self._unrecorded = False
@@ -195,38 +196,11 @@ class UploadSubmission:
                 rejects.discard()  # does nothing to a finished file
         return True
 
-    def _find_source(self, *, again: bool = False) -> tuple[list[FoundFile], SourcePlan]:
-        """The files as they are now, and what they are known by.
-
-        :param again: they are only read once more.
-        """
-        self._make_source()
-        files = planning.find_source(self.args, may_be_empty=self.plan is None)
-        if self.seen is not None and files:
-            files = self.seen.taken(files) if again else self.seen.choose(files, begun=self.plan is not None)
-        found = planning.fingerprint(files)
-        if self._spool is not None:
-            found.fingerprint = self._spool.fingerprint
-        return files, found
-
-    def find_again(self) -> list[FoundFile]:
-        """The files that were sent.
-
-        :raises SourceError: they are gone, or not what they were.
-        """
-        assert self.plan is not None  # noqa: S101
-        files, found = self._find_source(again=True)
-        planning.compare(self.plan, found)
-        return files
-
-    def _make_source(self) -> None:
-        """Have the function's records in their spool; the time that the function takes is none of the import's."""
-        if self._spool is None:
-            return
-        uri = self._spool.source(begun=self.plan is not None)
-        if self._spool.fresh:
+    def _find_source(self) -> tuple[list[FoundFile], SourcePlan]:
+        files, found = self.source.find(self.plan)
+        if self.source.is_new:
             self.started, _ = self.record.started(submitted=False)
-        self.args = dataclasses.replace(self.args, source=(uri,))
+        return files, found
 
     def _planned(self) -> bool:
         return self.plan is not None and self.plan.complete
@@ -272,7 +246,7 @@ class UploadSubmission:
             planning.check_all_before_sending(pool, gate)
             if self.plan is None:
                 self.recorded.forget()  # else an earlier try with overlap has sent parts: they stay recorded
-        planning.still_the_same(self.args, files)
+        planning.still_the_same(self.source.args, files)
         parts = gate.all_parts()
         found.add_up(parts)
         found.rejects_uri = rejects.finish() if rejects is not None else ""
@@ -418,12 +392,7 @@ class UploadSubmission:
         The record is not touched.
         """
         sample: list[SampledLine] = []
-        if self._spool is not None:
-            self.args = dataclasses.replace(self.args, source=(self._spool.dry_source(),))
-        files = planning.find_source(self.args, may_be_empty=True)
-        if self.seen is not None:
-            files = self.seen.look(files)
-        found = planning.fingerprint(files)
+        files, found = self.source.find_dry()
         gate = self._gate(overlap=False)
         rejects = planning.reject_file(self.args, f"{self.file_name()}.dry")
         try:
@@ -433,7 +402,7 @@ class UploadSubmission:
                     gate.progress.checking(planning.bytes_to_read(files, ()))
                     planning.check_all_before_sending(pool, gate)
                     sample = approval.sample_of(pool, gate.all_parts(), self.args.sample)
-                planning.still_the_same(self.args, files)
+                planning.still_the_same(self.source.args, files)
             found.add_up(gate.all_parts())
             found.rejects_uri = rejects.finish() if rejects is not None else ""
         finally:
