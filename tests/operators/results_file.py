@@ -20,7 +20,7 @@ FIELDS = [
     "offset",
     "bytes",
 ]
-MORE = {"raw", "raw_base64", "columns", "stretches"}
+MORE = {"version", "raw", "raw_base64", "columns", "stretches"}
 
 
 def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
