@@ -110,7 +110,7 @@ def test_old_files_of_runs_that_are_over_go(staging):
     airflow = Airflow("a ctive/1")
     remove_old(staging, OWNER, DAY, airflow, "files")
     assert (airflow.asked, len(runs(staging))) == ([], 4)
-    remove_old(staging, OWNER, -DAY, airflow, "files")
+    remove_old(staging.rpartition("/")[0] + "/*/", OWNER, -DAY, airflow, "files")
     assert sorted(airflow.asked) == [("d", "a ctive/1"), ("d", "over")]
     assert runs(staging) == {"a ctive/1": 1, "now": 1}
     assert len(list(own_files(staging, owner_of("d", "other")))) == 1

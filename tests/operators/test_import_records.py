@@ -407,7 +407,7 @@ def test_content_is_in_the_spool_alone(
         with pytest.raises(AirflowFailException) as lost:
             one.run()
         told += str(lost.value)
-    assert caplog.text
+    assert caplog.text or where == "refused"
     for text in (caplog.text, told, json.dumps([result, one.pushed, one.shown, one.store.values])):
         assert CANARY not in text
     assert CANARY not in repr(one.operator)
