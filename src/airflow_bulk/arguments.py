@@ -416,8 +416,8 @@ def read_seen(given: Mapping[str, Any]) -> SeenOptions | None:
     if seen_as is None:
         raise ArgumentError(
             "seen_as",
-            "must be given with on_seen: nothing stands before the first template of the import's name, so no word tells "
-            "that the next run imports the same kind of files",
+            "must be given with on_seen: it is the name that stays the same in every run, and nothing stands before the first "
+            "template of the import's name",
         )
     return SeenOptions(
         on_seen=on_seen,

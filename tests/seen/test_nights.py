@@ -17,6 +17,7 @@ from one_task import Killed
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
+from airflow_bulk.runs.failures import TryFailed
 from airflow_bulk.runs.seen.ledger import files_asset
 
 
@@ -377,3 +378,24 @@ def test_without_the_inlet(nightly: Any, folder: Folder) -> None:
         AirflowFailException, match="needs the asset airflow-bulk-files among the task's inlets"
     ):
         night.run()
+
+
+@pytest.mark.parametrize("call", ["get", "set"])
+def test_a_store_that_does_not_answer(nightly: Any, folder: Folder, emulator: Emulator, call: str) -> None:
+    lines = folder.add("monday.ndjson")
+    night = nightly()
+
+    def refuses(*_: Any) -> None:
+        raise ConnectionError("no API server")
+
+    files = night.airflow.files
+    night.files = SimpleNamespace(
+        **{"get": files.get, "set": files.set, "delete": files.delete, call: refuses}
+    )
+    with pytest.raises(
+        TryFailed, match=r"Could not read or write what is known of files \(ConnectionError\)"
+    ):
+        night.run()
+    night.files = None
+    night.run()
+    assert emulator.held() == once(lines)

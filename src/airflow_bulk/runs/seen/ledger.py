@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from airflow_bulk.runs.record import RecordLost
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.source.parts import SourceFile
@@ -36,6 +38,39 @@ def files_asset() -> Any:
     from airflow.sdk import Asset
 
     return Asset(name=ASSET_NAME, uri=ASSET_URI, group="airflow-bulk")
+
+
+def answered(ask: Callable[[], Any]) -> Any:
+    """Ask Airflow.
+
+    :raises RecordLost: no answer came.
+    """
+    try:
+        return ask()
+    except Exception as error:
+        raise RecordLost(
+            f"Could not read or write what is known of files ({type(error).__name__}): a newer try exists, or Airflow cannot be "
+            "reached. Nothing more is sent; the next try goes on from the record."
+        ) from error
+
+
+class LedgerStore:
+    """The state of the ledgers' asset, whose errors are said in words."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a stored value."""
+        return answered(lambda: self._store.get(key, default))
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value."""
+        answered(lambda: self._store.set(key, value))
+
+    def delete(self, key: str) -> None:
+        """Forget a value, if it is there."""
+        answered(lambda: self._store.delete(key))
 
 
 class Scope(msgspec.Struct, frozen=True):

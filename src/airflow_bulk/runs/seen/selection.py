@@ -18,7 +18,16 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_bulk.documents.source.content_hash import content_hash
 from airflow_bulk.judging import how_many
 from airflow_bulk.runs.record_copy import identity_hash, is_in_loop
-from airflow_bulk.runs.seen.ledger import KnownFile, Ledger, Scope, files_asset, name_hash, pages
+from airflow_bulk.runs.seen.ledger import (
+    KnownFile,
+    Ledger,
+    LedgerStore,
+    Scope,
+    answered,
+    files_asset,
+    name_hash,
+    pages,
+)
 from airflow_bulk.runs.seen.turns import Place, Turns
 
 if TYPE_CHECKING:
@@ -120,15 +129,17 @@ class SeenFiles:
             ) from None
 
         def states(dag_id: str, task_id: str, run_id: str | None) -> dict[str, dict[str, str | None]]:
-            found: dict[str, dict[str, str | None]] = ti.get_task_states(
-                dag_id=dag_id, task_ids=[task_id], run_ids=None if run_id is None else [run_id]
+            found: dict[str, dict[str, str | None]] = answered(
+                lambda: ti.get_task_states(
+                    dag_id=dag_id, task_ids=[task_id], run_ids=None if run_id is None else [run_id]
+                )
             )
             return found
 
         index = -1 if ti.map_index is None else int(ti.map_index)
         place = Place(ti.dag_id, ti.task_id, ti.run_id, index)
         run_after = getattr(context.get("dag_run"), "run_after", "")
-        return cls(options, record, store, scope, place, states, run_after)
+        return cls(options, record, LedgerStore(store), scope, place, states, run_after)
 
     def open(self) -> None:
         """Take over what earlier tries hold; a flag that one of them left raised comes down."""
