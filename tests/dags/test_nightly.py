@@ -37,7 +37,7 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    with Emulator.start(start_delay=0, run_seconds=0) as running:
+    with Emulator.start(start_delay=0, run_seconds=0, datamart=["1500"]) as running:
         yield running
 
 
