@@ -133,7 +133,8 @@ class ImportDocumentsOperator(DocumentsOperator):
 
     Returns a dictionary with ``import_id``, ``execution_ids``, ``lines_read``, ``lines_rejected``,
     ``lines_accepted``, ``lines_failed``, ``blank_lines``, ``parts``, ``bytes`` (sent), ``seconds`` (since
-    the submission began), ``rejects_uri``, ``error_file_uris``, ``possible_issue_on_identifiers`` and ``console_url``.
+    the submission began), ``rejects_uri``, ``error_file_uris``, ``possible_issue_on_identifiers``, ``console_url`` and
+    ``verified``.
     ``lines_read = lines_rejected + lines_accepted + lines_failed``, or the task fails and says by how much.
 
     Every line is checked before the first byte is sent. Kill the task, its supervisor, the scheduler or the

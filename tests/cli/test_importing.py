@@ -75,7 +75,7 @@ def test_as_json_it_is_the_operators_result(bulk, emulator, source):
         ),
         *("blank_lines", "parts", "bytes", "seconds", "rejects_uri", "results_uri", "error_file_uris"),
         *("lines_unprocessed", "lines_unjoined"),
-        *("possible_issue_on_identifiers", "console_url"),
+        *("possible_issue_on_identifiers", "console_url", "verified"),
     }
 
 

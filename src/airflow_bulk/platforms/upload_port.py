@@ -89,8 +89,9 @@ class UploadPort(Protocol):
 class ErrorFilePort(Protocol):
     """What a port may have besides, where the platform keeps a file of each execution's bad lines.
 
-    A port without it works as before: the results file of an import then says of failed lines no more than their number.
+    A port without it works as before: the results file of an import then says of failed lines no more than their number, and
+    ``UploadArguments(verify="input_file")`` reads nothing back.
     """
 
     def data_file(self, uri: str) -> Call[bytes]:
-        """Fetch a file of the platform, such as ``RemoteSnapshot.error_file``; the body is written to a file as it comes."""
+        """Fetch a file of the platform, ``RemoteSnapshot.error_file`` or ``input_file``; the body is written to a file as it comes."""
