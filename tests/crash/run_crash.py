@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags")
+FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags", "tests/operators")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from blown_kinds import KINDS, BlownRun, Left, clock_offset, in_short
+from blown_kinds import KINDS
+from blown_run import BlownRun, Left, clock_offset, in_short
 from stage import ALONE, AT_ONCE, BLOWS, LAST_WORDS, STANDS_STILL, Stage, lane, side_by_side, stage
 from task_run import lives
 
