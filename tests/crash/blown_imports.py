@@ -243,7 +243,8 @@ class BlownResend(BlownImport):
         )
 
     def leftovers(self) -> list[str]:
-        return [name for name in names_in(self.folder / "bad") if not name.endswith("results.ndjson")]
+        kept = ("results.ndjson", "rejects.ndjson")
+        return [name for name in names_in(self.folder / "bad") if not name.endswith(kept)]
 
     def _tell_imports(self, times: int) -> None:
         """Each round is an import."""
