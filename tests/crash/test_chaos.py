@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from file_server import FileServer
-from run_chaos import Plan, play, row
+from run_chaos import DAGS, Plan, play, row
 from stage import ALONE, Stage, side_by_side
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def on(airflow_stack: AirflowStack, tmp_path: Path) -> Iterator[Stage]:
     with FileServer() as files:
         stage = Stage(airflow_stack, tmp_path, files, len(SEEDS))
         try:
-            stage.open(["blown_import_sync", "blown_import_deferred"])
+            stage.open(DAGS)
             yield stage
         finally:
             stage.close()

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import ArgumentError, SendingOptions, UploadArguments, read_tolerance
 from airflow_bulk.judging import Tolerance, how_many
@@ -28,13 +30,12 @@ MOST_ROUNDS = 20
 def read_former(results: object, import_id: object) -> FormerImport:
     """Read which import's lines are sent again.
 
-    :param results: what the import returned, the same as a template renders it, or the URI of its results file.
+    :param results: what the import returned, the same as a template renders it or as JSON, or the URI of its results file.
     :param import_id: of the import; None where the result tells it.
     :raises ArgumentError: neither tells the import, or it kept no bad line.
     """
     if isinstance(results, str) and results.strip().startswith("{"):
-        with contextlib.suppress(ValueError, SyntaxError):  # else it is no result, and is refused below
-            results = ast.literal_eval(results.strip())
+        results = _parsed(results.strip())
     given = read.optional_text("import_id", import_id)
     if isinstance(results, str) and results.strip() and not results.strip().startswith("{"):
         if given is None:
@@ -53,6 +54,14 @@ def read_former(results: object, import_id: object) -> FormerImport:
     return FormerImport(
         import_id=str(known) if known else "", results_uri=results.get("results_uri"), totals=totals
     )
+
+
+def _parsed(text: str) -> object:
+    """A result as a template renders it, or as JSON; what is neither stays a text, and is refused as no result."""
+    for parse in (msgspec.json.decode, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return parse(text)
+    return text
 
 
 def read_definition(given: Mapping[str, Any]) -> api.DocumentImport:
