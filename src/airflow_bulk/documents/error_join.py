@@ -29,7 +29,7 @@ from airflow_bulk.documents.error_files import (
     ErrorRow,
     normal,
 )
-from airflow_bulk.documents.error_tables import MATCH, open_tables
+from airflow_bulk.documents.error_tables import match, open_tables
 from airflow_bulk.documents.line_keys import as_bytes, key_of, line_key
 from airflow_bulk.documents.sent_lines import SentLine
 
@@ -237,14 +237,13 @@ class PartJoin:
 
     def _join(self, columns: Mapping[str, Column]) -> None:
         db = self._db
-        db.execute("CREATE INDEX claims_key ON claims (source, key)")
+        db.execute("CREATE INDEX claims_key ON claims (source, key, id)")
         db.execute("CREATE INDEX claims_id ON claims (id)")
         for way, source in [(BY_NUMBER, -1), (BY_IDENTIFIER, -2), (BY_LINE, -3), *columns.values()]:
             if way == BY_NUMBER:
                 self._match_numbers(source)
             else:
-                table = "names" if way == BY_IDENTIFIER else "(SELECT number, raw AS key FROM lines)"
-                db.execute(MATCH.format(table=table), {"source": source})
+                match(db, source, by_line=way == BY_LINE)
         db.execute("CREATE INDEX hits_id ON hits (id)")
         db.execute(
             "INSERT INTO joined SELECT id, min(number), max(way), max(several) FROM hits GROUP BY id "
