@@ -132,9 +132,9 @@ class ImportDocumentsOperator(DocumentsOperator):
     """Import files into a new document import, wait, judge, report: everything accounted for, exactly once.
 
     Returns a dictionary with ``import_id``, ``execution_ids``, ``lines_read``, ``lines_rejected``,
-    ``lines_accepted``, ``lines_failed``, ``blank_lines``, ``parts``, ``bytes`` (sent), ``seconds`` (since
-    the submission began), ``rejects_uri``, ``error_file_uris``, ``possible_issue_on_identifiers``, ``console_url`` and
-    ``verified``.
+    ``lines_accepted``, ``lines_failed``, ``lines_unprocessed``, ``lines_unjoined``, ``blank_lines``, ``parts``, ``bytes``
+    (sent), ``seconds`` (since the submission began), ``rejects_uri``, ``results_uri``, ``error_file_uris``, ``possible_issue_on_identifiers``,
+    ``console_url`` and ``verified``.
     ``lines_read = lines_rejected + lines_accepted + lines_failed``, or the task fails and says by how much.
 
     Every line is checked before the first byte is sent. Kill the task, its supervisor, the scheduler or the
@@ -154,8 +154,11 @@ class ImportDocumentsOperator(DocumentsOperator):
     :param use_processing_pipeline: None is not sent.
     :param max_failures: how many bad lines are tolerated, rejected and failed lines together: a count, or a share of
         the lines read (``"0.1%"``). ``"100%"`` never fails.
-    :param rejects_path: folder or URI for an NDJSON file of rejected lines; with None only their counts are kept.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines, and for the results file, which tells all bad
+        lines; with None only their counts are kept.
     :param rejects_content: ``"line"`` or ``"position"``; for deletions it is ``"position"`` unless given.
+    :param error_file_reader: reads the platform's error files for the results file, where the default cannot tell the
+        lines: an open binary file -> :class:`~airflow_bulk.documents.error_files.ErrorRow`. A function, no template.
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.

@@ -24,6 +24,7 @@ INSIDES = {
 #: Public, and in other rooms.
 BESIDES = {
     "arguments.SendingOptions",
+    "documents.error_files.ErrorRow",
     "extract_load.mapping.LoadMapping",
     "links.DocumentImportLink",
     "links.IntegrationBatchLink",

@@ -6,8 +6,8 @@ Prints a line of JSON for each: the import's result, and the most memory (kB) th
 import json
 import sys
 
-from memory_script import forget_highest_memory, highest_memory
 from one_task import Task, importing
+from process_memory import forget_highest_memory, highest_memory
 
 from airflow_bulk.arguments import SendingOptions
 

@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import msgspec
@@ -148,6 +149,7 @@ def _delimiter(first: str) -> str:
     return max(DELIMITERS, key=fits)
 
 
+@lru_cache(maxsize=1_000)
 def normal(name: str) -> str:
     """A column's name as names are compared: without case, blanks and the mark of the platform's own properties."""
     return re.sub(r"[\s.-]+", "_", name.strip().removeprefix("$").lower())

@@ -21,6 +21,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from airflow_bulk.documents import error_tables as tables
 from airflow_bulk.documents.error_files import (
     IDENTIFIERS,
     LINES,
@@ -29,7 +30,6 @@ from airflow_bulk.documents.error_files import (
     ErrorRow,
     normal,
 )
-from airflow_bulk.documents.error_tables import MATCH, open_tables
 from airflow_bulk.documents.line_keys import as_bytes, key_of, line_key
 from airflow_bulk.documents.sent_lines import SentLine
 
@@ -110,7 +110,7 @@ class PartJoin:
         self._trusted = True
         self._counts = lru_cache(maxsize=1_000)(self._count)
         self._said = lru_cache(maxsize=1_000)(self._messages_of)
-        self._db = open_tables()
+        self._db = tables.open_tables()
 
     def __enter__(self) -> Self:
         return self
@@ -127,23 +127,21 @@ class PartJoin:
 
         :raises SourceError: from ``lines``: the part is not what was sent.
         """
-        self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", self._noted(lines))
-        self._db.execute("CREATE INDEX lines_raw ON lines (raw)")
-        self._db.execute("CREATE INDEX names_key ON names (key)")
+        self._db.executemany(tables.ADD_LINE, self._noted(lines))
+        for statement in tables.PART_IS_READ:
+            self._db.execute(statement)
 
     def _noted(self, lines: Iterable[SentLine]) -> Iterator[tuple[object, ...]]:
         insert = self._db.cursor()
         for one in lines:
             self._lines = one.number
-            insert.executemany(
-                "INSERT INTO names VALUES (?, ?)", [(key, one.number) for key in self._identifiers(one)]
-            )
+            insert.executemany(tables.ADD_NAME, [(key, one.number) for key in self._identifiers(one)])
             yield one.number, one.file, one.line, one.offset, len(one.raw), line_key(one.raw)
 
     def forget_part(self, why: str) -> None:
         """What was read is not what was sent: the rows that follow can only be told, and not be joined."""
-        self._db.execute("DELETE FROM lines")
-        self._db.execute("DELETE FROM names")
+        for statement in tables.FORGET_PART:
+            self._db.execute(statement)
         self._lines, self.why, self._forgotten = 0, why, why
 
     # The rows.
@@ -171,7 +169,7 @@ class PartJoin:
         used = {name for name, one in columns.items() if one.way == BY_LINE}
         kept = {name: value for name, value in row.columns.items() if name not in used}
         insert.execute(
-            "INSERT INTO failed VALUES (?, ?, ?)",
+            tables.ADD_FAILED,
             (
                 number,
                 tellable(row.message or "")[:MOST_TEXT],
@@ -196,7 +194,7 @@ class PartJoin:
             for name, column in columns.items():
                 if value := (row.columns.get(name) or "").strip():
                     claims.append((column.way, column.source, number, _claimed(column.way, value)))
-        insert.executemany("INSERT INTO claims VALUES (?, ?, ?, ?)", claims)
+        insert.executemany(tables.ADD_CLAIM, claims)
 
     # The proof.
 
@@ -218,52 +216,41 @@ class PartJoin:
             return ""
         if name in NUMBERS and all(NUMBER.fullmatch(value) for value in values):
             return BY_NUMBER
-        if (name in LINES or _telling(values)) and self._all_in("lines", "raw", values, as_line=True):
+        telling = _telling(values)
+        keys = [as_bytes(value) for value in values]
+        if (name in LINES or telling) and self._all_are(tables.HAS_LINE, map(line_key, keys)):
             return BY_LINE
-        if (name in IDENTIFIERS or _telling(values)) and self._all_in("names", "key", values):
+        if (name in IDENTIFIERS or telling) and self._all_are(tables.HAS_NAME, map(key_of, keys)):
             return BY_IDENTIFIER
         return ""
 
-    def _all_in(self, table: str, column: str, values: list[str], *, as_line: bool = False) -> bool:
-        find = f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1"  # noqa: S608  (names of ours)
-        return all(
-            self._db.execute(
-                find, (line_key(as_bytes(one)) if as_line else key_of(as_bytes(one)),)
-            ).fetchone()
-            for one in values
-        )
+    def _all_are(self, find: str, keys: Iterable[bytes]) -> bool:
+        return all(self._db.execute(find, (key,)).fetchone() for key in keys)
 
     # The join.
 
     def _join(self, columns: Mapping[str, Column]) -> None:
         db = self._db
-        db.execute("CREATE INDEX claims_key ON claims (source, key)")
-        db.execute("CREATE INDEX claims_id ON claims (id)")
+        for statement in tables.ROWS_ARE_READ:
+            db.execute(statement)
         for way, source in [(BY_NUMBER, -1), (BY_IDENTIFIER, -2), (BY_LINE, -3), *columns.values()]:
             if way == BY_NUMBER:
                 self._match_numbers(source)
             else:
-                table = "names" if way == BY_IDENTIFIER else "(SELECT number, raw AS key FROM lines)"
-                db.execute(MATCH.format(table=table), {"source": source})
-        db.execute("CREATE INDEX hits_id ON hits (id)")
-        db.execute(
-            "INSERT INTO joined SELECT id, min(number), max(way), max(several) FROM hits GROUP BY id "
-            "HAVING min(number) = max(number)"
-        )
-        db.execute("CREATE INDEX joined_number ON joined (number)")
-        rows, lines = db.execute("SELECT count(*), count(DISTINCT number) FROM joined").fetchone()
+                tables.match(db, source, by_line=way == BY_LINE)
+        for statement in tables.JOIN:
+            db.execute(statement)
+        rows, lines = db.execute(tables.COUNT_JOINED).fetchone()
         if lines + self._rows - rows > self.failed:
-            self.why = f"the error file has {self._rows} rows, but {self.failed} lines failed, so nothing of it can be told"
-            db.execute("DELETE FROM joined")
+            self.why = f"the error file has {self._rows} rows, but {self.failed} lines failed"
+            db.execute(tables.FORGET_JOINED)
             self._trusted = False
             return
-        self.ways = dict(db.execute("SELECT way, count(DISTINCT number) FROM joined GROUP BY way").fetchall())
+        self.ways = dict(db.execute(tables.WAYS).fetchall())
 
     def _match_numbers(self, source: int) -> None:
         """Take numbers of lines if all can be such; the user's own reader (source -1) is taken at its word, row by row."""
-        count, different, least, most = self._db.execute(
-            "SELECT count(*), count(DISTINCT key), min(key), max(key) FROM claims WHERE source = ?", (source,)
-        ).fetchone()
+        count, different, least, most = self._db.execute(tables.NUMBERS, (source,)).fetchone()
         if not count:
             return
         before = 0
@@ -272,10 +259,7 @@ class PartJoin:
             if self._numbers_why:
                 return
             before = int(self._has_header and most > self._lines)
-        self._db.execute(
-            "INSERT INTO hits SELECT id, key - ?, way, 1 FROM claims WHERE source = ? AND key - ? BETWEEN 1 AND ?",
-            (before, source, before, self._lines),
-        )
+        self._db.execute(tables.TAKE_NUMBERS, {"before": before, "source": source, "lines": self._lines})
 
     def _doubt(self, count: int, different: int, least: int, most: int) -> str:
         """Why a column of numbers is not taken for the numbers of lines; empty where it is."""
@@ -298,10 +282,7 @@ class PartJoin:
 
     def failed_lines(self) -> Iterator[FailedLine]:
         """The joined lines, in the order of the part."""
-        found = self._db.execute(
-            "SELECT j.number, l.file, l.line, l.offset, l.length, l.raw, f.message, f.columns, j.several, j.id "
-            "FROM joined j JOIN lines l ON l.number = j.number JOIN failed f ON f.id = j.id ORDER BY j.number, j.id"
-        )
+        found = self._db.execute(tables.FAILED_LINES)
         for _, rows in groupby(found, key=lambda row: row[0]):
             first = next(rows)
             messages = self._messages(first[9]) if first[8] > 1 else [first[6]]
@@ -311,34 +292,27 @@ class PartJoin:
 
     def _messages(self, row: int) -> list[str]:
         """The messages of the rows that name the same value as one row: which of its lines each one means is not known."""
-        claims = self._db.execute("SELECT source, key FROM claims WHERE id = ?", (row,)).fetchall()
-        return [message for source, key in claims for message in self._said(source, key)][:SEVERAL]
+        claims = self._db.execute(tables.CLAIMS_OF, (row,)).fetchall()
+        return [message for _, source, key in claims for message in self._said(source, key)][:SEVERAL]
 
     def _messages_of(self, source: int, key: object) -> list[str]:
-        found = self._db.execute(
-            "SELECT DISTINCT message FROM failed WHERE id IN "
-            "(SELECT id FROM claims WHERE source = ? AND key = ? ORDER BY id LIMIT ?)",
-            (source, key, MOST_COUNTED),
-        )
+        found = self._db.execute(tables.MESSAGES_OF, (source, key, MOST_COUNTED))
         return [message for (message,) in found]
 
     def unjoined_rows(self) -> Iterator[UnjoinedRow]:
         """The rows whose line could not be told, as many as failed lines are left; none where the file is not trusted."""
         if not self._trusted:
             return
-        rows = self._db.execute(
-            "SELECT id, message, columns FROM failed WHERE id NOT IN (SELECT id FROM joined) ORDER BY id LIMIT ?",
-            (self.failed - self.joined,),
-        )
+        rows = self._db.execute(tables.UNJOINED, (self.failed - self.joined,))
         for number, message, columns in rows:
             yield UnjoinedRow(message, _columns(columns), self._why_unjoined(number))
 
     def _why_unjoined(self, row: int) -> str:
         if self._forgotten:
             return self._forgotten
-        if self._db.execute("SELECT count(DISTINCT number) FROM hits WHERE id = ?", (row,)).fetchone()[0] > 1:
+        if self._db.execute(tables.LINES_OF, (row,)).fetchone()[0] > 1:
             return "two of its columns name different lines"
-        claims = self._db.execute("SELECT way, source, key FROM claims WHERE id = ?", (row,)).fetchall()
+        claims = self._db.execute(tables.CLAIMS_OF, (row,)).fetchall()
         for way, source, key in claims:
             if way == BY_NUMBER:
                 return self._numbers_why or "the part has no line of this number"
@@ -351,17 +325,14 @@ class PartJoin:
 
     def _count(self, way: str, source: int, key: object) -> tuple[str, str]:
         """In how many lines a value stands (empty for none), and how many rows name it."""
-        where = "names WHERE key = ?" if way == BY_IDENTIFIER else "lines WHERE raw = ?"
-        count = "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT ?)"
-        lines = self._db.execute(count.format(where), (key, MOST_COUNTED)).fetchone()[0]
-        named = self._db.execute(
-            count.format("claims WHERE source = ? AND key = ?"), (source, key, MOST_COUNTED)
-        ).fetchone()[0]
+        find = tables.COUNT_NAMES if way == BY_IDENTIFIER else tables.COUNT_LINES
+        lines = self._db.execute(find, (key, MOST_COUNTED)).fetchone()[0]
+        named = self._db.execute(tables.COUNT_CLAIMS, (source, key, MOST_COUNTED)).fetchone()[0]
         return (_at_most(lines) if lines else ""), _at_most(named)
 
 
 def _at_most(count: int) -> str:
-    return str(count) if count < MOST_COUNTED else f"{MOST_COUNTED} or more"
+    return str(count) if count < MOST_COUNTED else f"{MOST_COUNTED}+"
 
 
 def _claimed(way: str, value: str) -> object:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REJECTS_GONE = "the file of rejected lines is gone"
 GONE = "the source has changed or is gone since it was sent"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -126,7 +127,7 @@ class SourceAgain:
                 told += part.rejected
                 yield from self._rejected_again(part)
         if told != self._plan.rejected:  # a source without a line to send: its parts were not recorded
-            yield _count_row(None, 0, self._plan.rejected - told, "the file of rejected lines is gone")
+            yield _count_row(None, 0, self._plan.rejected - told, REJECTS_GONE)
 
     def _hold_rejects(self, held: BinaryIO) -> bool:
         """Copy the reject file; say whether it is whole, and what pass 1 has written."""
@@ -171,7 +172,7 @@ class SourceAgain:
                     held.seek(0)
                     yield from map(_row, held)
                     return
-        why = f"the file of rejected lines is gone, and {GONE}"
+        why = f"{REJECTS_GONE}, and {GONE}"
         yield _count_row(self.name(part), part.index, part.rejected, why, self.stretches(part))
 
 
