@@ -54,7 +54,7 @@ help:
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
 	@echo "make crash   blows at every write of every kind of run on a real Airflow, CRASH_ARGS cuts (--help); LANE=next"
-	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on; LANE=next"
+	@echo "make chaos   RUNS (10) random imports and resends under random faults and blows, from SEED (1) on; LANE=next"
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less; LANE=next"
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"

@@ -50,7 +50,7 @@ class ResendLinesOperator(DocumentsOperator):
 
     Parameters that are not named here are those of ``ImportDocumentsOperator``. ``max_failures`` judges the totals.
 
-    :param results: what the import returned (``imported.output``), or the URI of its results file; then say ``import_id``, too.
+    :param results: what the import returned (``imported.output``, or its text as a template renders it, also with ``tojson``), or the URI of its results file; then say ``import_id``, too.
     :param import_id: the first import. None takes it from ``results``.
     :param transform: called with a :class:`~airflow_bulk.documents.chosen_lines.BadLine` for each line; returns a text or a dictionary, or None to leave
         the line out. The same line must give the same line again. None sends the lines as they were.

@@ -258,7 +258,8 @@ def _limit(lines: list[str], plan: Plan) -> int:
 def row(plan: Plan, outcome: Outcome) -> str:
     """One row of the table."""
     lines, parts = sum(plan.sizes), outcome.result.get("parts", "-")
-    told = outcome.wrong
+    sent = outcome.result.get("rounds")
+    told = outcome.wrong or (f"in {len(sent)} rounds" if sent else "")
     return ROW.format(
         plan.seed, plan.kind, plan.mode, str(plan)[:60], lines, plan.bad, parts, *outcome.left, told
     )
