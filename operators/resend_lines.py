@@ -155,6 +155,7 @@ class ResendLinesOperator(DocumentsOperator):
             record=record,
             place=self._identity(context).removeprefix(f"{ti.dag_id}.{ti.run_id}."),
             args=args,
+            way_out="Or resend in a new DAG run what this resend has left.",
         )
 
     def _given(self) -> dict[str, Any]:

@@ -96,6 +96,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "the platform could not be asked",
         "the platform cannot be asked",
         "coming execution",
+        "Over all rounds: … read",
     ),
     "a hint at a line that is sent all the same, logged as information": (
         "unknown property",
@@ -128,6 +129,8 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "othing was sent",
     ),
     "a word for a value, which stands within another text": (
+        "bad line",
+        "resend … of",
         "the batch",
         "the job",
         "the … job",

@@ -26,6 +26,7 @@ SHARED: dict[str, Any] = {
     "max_failures": "1%",
     "rejects_path": "rejects",
     "rejects_content": "position",
+    "error_file_reader": iter,
     "on_empty": "skip",
     "on_clear": "keep",
     "on_source_change": "restart",

@@ -72,7 +72,7 @@ Transform = Callable[[BadLine], str | bytes | dict[str, Any] | None]
 
 
 @dataclass
-class Chosen:
+class ChosenCounts:
     """How many lines were chosen.
 
     :param rejected: lines that the check had rejected.
@@ -126,14 +126,14 @@ class ChosenLines:
         self._whole_parts, self._transform = whole_parts, transform
         self._places = _Places(rules, open_path)
         self._header = b""
-        self.chosen = Chosen()
+        self.chosen = ChosenCounts()
 
     def __iter__(self) -> Iterator[bytes]:
         """The lines, each with its line end; for CSV the header first.
 
         :raises SourceError: a line has to be read in its source, and that one has changed or is gone; or the transform failed.
         """
-        self.chosen, self._header = Chosen(), b""
+        self.chosen, self._header = ChosenCounts(), b""
         try:
             for row in self._rows:
                 if row.state not in self._states:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.documents.chosen_lines import Chosen, ChosenLines, Only, Transform
+from airflow_bulk.documents.chosen_lines import ChosenCounts, ChosenLines, Only, Transform
 from airflow_bulk.documents.result_rows import ResultRow, read_rows
 from airflow_bulk.documents.source.parts import SourceError, SourceMissing
 from airflow_bulk.judging import Tolerance, how_many
@@ -158,7 +158,7 @@ class ResendRun(UploadRun):
 
     def _begin_round(self) -> None:
         self.round = round_of(self.record, self.resend.former)
-        self._chosen: Chosen | None = None
+        self._chosen: ChosenCounts | None = None
         name = f"{self.resend.base_name}, resend {self.round.number} of {self.resend.former.import_id}"
         self.args = self.work.args = dataclasses.replace(self.work.args, name=name)
 
@@ -227,7 +227,7 @@ class ResendRun(UploadRun):
     def _result(self) -> dict[str, Any]:
         result = super()._result()
         if self._chosen is None:
-            self._chosen = msgspec.convert(self.record.read(CHOSEN) or {}, Chosen)
+            self._chosen = msgspec.convert(self.record.read(CHOSEN) or {}, ChosenCounts)
         this = {"round": self.round.number, "import_id": result["import_id"], **counts_of(result)}
         this |= {"lines_dropped": self._chosen.dropped, "results_uri": result["results_uri"]}
         totals = totals_after(self.round.former.totals, self._chosen, result)
@@ -253,7 +253,9 @@ def counts_of(result: Mapping[str, Any]) -> dict[str, int]:
     return {fate: int(result.get(fate) or 0) for fate in ("lines_read", *FATES)}
 
 
-def totals_after(before: Mapping[str, int], chosen: Chosen, result: Mapping[str, Any]) -> dict[str, int]:
+def totals_after(
+    before: Mapping[str, int], chosen: ChosenCounts, result: Mapping[str, Any]
+) -> dict[str, int]:
     """What has become of all lines after a round; the sum stays the lines read.
 
     :param before: the totals before it; empty where nobody knows them: then the lines of this resend are all there are.

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
+RESTART = (
+    "Or say on_source_change='restart': what can be cancelled is cancelled, the function is called again, and all its records are "
+    "imported."
+)
 _ENDINGS = {"TEXT_CSV": "csv"}
 
 
@@ -91,6 +95,7 @@ class Spool:
     :param record: the task's memory.
     :param place: task, map index and place in a loop: the readable part of the name.
     :param args: what the import was asked for.
+    :param way_out: what a person can do, beside putting it back, where the spool is lost.
     :raises ArgumentError: the folder's URI holds a password or a query.
     """
 
@@ -103,6 +108,7 @@ class Spool:
         record: Record,
         place: str,
         args: UploadArguments,
+        way_out: str = RESTART,
     ) -> None:
         if shown(folder) != folder:
             raise ArgumentError(
@@ -115,7 +121,7 @@ class Spool:
         self._ending = _ENDINGS.get(args.mime_type, "ndjson")
         self._ti = record.identity
         self._owner = owner_of(self._ti.dag_id, self._ti.task_id)
-        self._place = place
+        self._place, self._way_out = place, way_out
         self._file: SpooledFile | None = None
         #: This try has called the function; for a dry run.
         self.fresh = self.dry = False
@@ -172,7 +178,7 @@ class Spool:
         except SourceMissing:
             if not begun:
                 return False
-            raise SpoolLost(_lost(file, "is gone")) from None
+            raise SpoolLost(self._lost(file, "is gone")) from None
         if (now.size, now.version) == (file.size, file.version):
             return True
         # A person may have put it back from a copy.
@@ -180,7 +186,7 @@ class Spool:
             return True
         if not begun:
             return False
-        raise SpoolLost(_lost(file, "has changed"))
+        raise SpoolLost(self._lost(file, "has changed"))
 
     @staticmethod
     def _digest(uri: str) -> str:
@@ -215,7 +221,7 @@ class Spool:
                 "calls the function again."
             ) from None
         log.info(
-            "The function made %s: %s in %.1f s, in %s.",
+            "Spooled %s: %s in %.1f s, in %s.",
             how_many(count, "record"),
             gigabytes(found.size),
             time.monotonic() - began,
@@ -282,11 +288,9 @@ class Spool:
             uri = self._file.uri
             without_failing(lambda: remove_file(uri), "the spool of this import")
 
-
-def _lost(file: SpooledFile, what: str) -> str:
-    return (
-        f"The spool {file.uri} {what}, while parts of it were sent. Nothing more was sent, and the function is not called "
-        f"again: it may return other records. Put the file back ({how_many(file.records, 'record')}, "
-        f"{how_many(file.size, 'byte')}, xxh3-128 {file.digest}) and clear this task. Or say on_source_change='restart': what "
-        "can be cancelled is cancelled, the function is called again, and all its records are imported."
-    )
+    def _lost(self, file: SpooledFile, what: str) -> str:
+        return (
+            f"The spool {file.uri} {what}, while parts of it were sent. Nothing more was sent, and the records are not made "
+            f"again: they may be others. Put the file back ({how_many(file.records, 'record')}, "
+            f"{how_many(file.size, 'byte')}, xxh3-128 {file.digest}) and clear this task. {self._way_out}"
+        )
