@@ -117,7 +117,12 @@ class Instance:
         turns.settle()
         with turns.turn():
             held = turns.held_by_others()
-            known = {name for name in self.wants if world.store.get(f"known.{name}") is not None}
+            # What this instance itself has brought is no conflict: an earlier try was killed between two entries.
+            known = {
+                name
+                for name in self.wants
+                if world.store.get(f"known.{name}") not in (None, self.place.run_id)
+            }
             if self.chosen is None:
                 taken = [name for name in self.wants if name not in known and name not in held]
             else:

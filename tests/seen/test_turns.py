@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from interleaving import Instance, Try, World
 
@@ -84,6 +84,7 @@ def test_one_import_takes_each_file(count: int, tasks: tuple[str, ...], schedule
 
 
 @given(st.integers(2, 3), TASKS, SCHEDULE, BLOWS)
+@example(2, ("t", "u", "v"), [0, 0, 1, 1, 1, 1], [(0, 46, "killed")])
 @settings(max_examples=600, deadline=None)
 def test_also_where_tries_die_or_live_on_too_long(
     count: int, tasks: tuple[str, ...], schedule: list[int], blows: list[tuple[int, int, str]]
@@ -91,6 +92,8 @@ def test_also_where_tries_die_or_live_on_too_long(
     play = Play(count, tasks)
     play.play(schedule, blows)
     assert all(times == 1 for times in play.sent.values())
+    errors = [each.error for one in play.world.instances for each in one.tries if each.error]
+    assert all(isinstance(error, BrokenPipeError) for error in errors), errors
     # Whoever ended well has sent what it has chosen, and left nothing of its claim.
     for one in play.world.instances:
         if one.state == "success":
