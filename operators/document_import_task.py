@@ -74,7 +74,9 @@ class _ImportRecordsOperator(DecoratedOperator, ImportDocumentsOperator):
                 self._discard()
             raise
         else:
-            self._discard()
+            # A results file may tell bad lines by their place in the spool alone, and then they can be sent again from there.
+            if not result.get("results_uri"):
+                self._discard()
             return result
         raise raised
 
@@ -126,7 +128,8 @@ def import_documents_task(
     those of any decorated task: values, templates, results of other tasks, names of Airflow's context; ``.expand()``,
     ``.partial()`` and ``.override()`` work as everywhere.
 
-    The spool is removed once the import has ended well and that is recorded. After a failure it stays, for a retry or a clear.
+    The spool is removed once the import has ended well and that is recorded. After a failure it stays, for a retry or a clear; and where
+    a results file tells of bad lines it stays, too, so that they can be sent again (``keep_spool``).
 
     :param document_type: one of the platform's types, such as ``USER_PROFILE``.
     :param name: name of the import.

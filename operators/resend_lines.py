@@ -115,13 +115,15 @@ class ResendLinesOperator(DocumentsOperator):
         from airflow_bulk.runs.document_import.resend_arguments import read_definition
 
         former = self._former()
-        return self._import(hook, former.import_id) if former.import_id else read_definition(self._given())
+        if former.import_id:
+            return self._import(hook, former.import_id)
+        return read_definition(self._given(), sends=former.results_uri is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the lines, round after round, or go on where an earlier try stopped; see the class for the result."""
         result: dict[str, Any] = super().execute(context)
         if self._run is not None:
-            self._run.forget_spools()
+            self._run.forget_spools(result)
         return result
 
     def _former(self) -> FormerImport:
@@ -142,12 +144,14 @@ class ResendLinesOperator(DocumentsOperator):
 
         return read_resend(self._given(), self._former(), self.transform, base_name)
 
-    def _spool_of(self, args: UploadArguments, context: Context) -> Spool:
+    def _spool_of(self, args: UploadArguments, context: Context) -> Spool | None:
         from airflow_bulk.runs.upload.resending import lines_of_round
         from airflow_bulk.runs.upload.spool import Spool
 
         assert self._record is not None  # noqa: S101
         record, resend, ti = self._record, self._resend(args.name), context["ti"]
+        if resend.former.results_uri is None:
+            return None
         return Spool(
             lambda: lines_of_round(resend, args, record),
             folder=str(args.rejects_path or ""),

@@ -199,7 +199,11 @@ def test_a_file_alone_is_enough_with_the_import(emulator: Emulator, task: Any, t
 @pytest.mark.parametrize(
     ("results", "more", "says"),
     [
-        ({"lines_read": 5, "lines_failed": 1, "import_id": "1"}, {}, "1 bad line but of no results file"),
+        (
+            {"lines_read": 5, "lines_failed": 1, "lines_accepted": 4, "import_id": "1"},
+            {},
+            "1 bad line but of no results file",
+        ),
         ("{broken", {}, "results must be what an import returned"),
         (None, {}, "results must be what an import returned"),
         ("/f.ndjson", {"import_id": "1", "rounds": 21}, "rounds must be 20 at most"),
@@ -274,3 +278,123 @@ def test_no_line_gets_out(
     with pytest.raises(Exception, match="transform failed with ValueError") as raised:
         task(resending(first, transform=raises)).run()
     assert canary not in str(raised.value)
+
+
+def test_a_clear_begins_with_the_first_round(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 300)
+    fails(emulator, every=4)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    fails(emulator, every=5)
+    again = task(resending(first, rounds=2))
+    assert closes(again.run(), 300) == {"accepted": 300}
+    again.clear()
+    fails(emulator, every=2, times=None)
+    with pytest.raises(AirflowFailException, match="after 2 rounds"):
+        again.run()
+    assert [one["name"].split(",")[1].split(" of")[0] for one in emulator.imports()[-2:]] == [
+        " resend 1",
+        " resend 2",
+    ]
+
+
+def test_a_part_whose_place_is_not_known_is_left(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    emulator.settings(error_file_layout="message")
+    write(tmp_path / "p.ndjson", 100)
+    fails(emulator, every=10)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    rows = [json.loads(row) for row in Path(first["results_uri"]).read_text().splitlines()]
+    for row in rows:
+        row.pop("stretches", None)
+    Path(first["results_uri"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = task(resending(first, whole_parts=True, max_failures="100%")).run()
+    assert (result["import_id"], closes(result, 100)) == (None, {"accepted": 90, "failed": 10})
+
+
+def half_of(errors: Any) -> Any:
+    """An error file reader that tells every second row."""
+    import csv
+    import io
+
+    from airflow_bulk.documents.error_files import ErrorRow
+
+    for number, row in enumerate(csv.DictReader(io.TextIOWrapper(errors, "utf-8"))):
+        line = int(row["line_number"]) if number % 2 else None
+        yield ErrorRow(line_number=line, message=row["message"])
+
+
+def test_a_part_that_is_partly_known_is_sent_once(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 100)
+    fails(emulator, every=10)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", error_file_reader=half_of)
+    assert (first["lines_failed"], first["lines_unjoined"]) == (10, 5)
+    result = task(resending(first, whole_parts=True, transform=mend)).run()
+    assert (result["lines_read"], closes(result, 100)) == (100, {"accepted": 100})
+    sent = [json.loads(line) for line in emulator.held(result["import_id"])]
+    assert sorted(one["user_account_id"] for one in sent) == sorted(accounts(100))
+
+
+def test_lines_that_were_not_chosen_can_be_sent_later(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 100, broken=(7, 60))
+    fails(emulator, every=40)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    failed = task(resending(first, max_failures="100%", rejects_path=str(tmp_path / "second"))).run()
+    assert closes(failed, 100) == {"accepted": 98, "rejected": 2}
+    rows = [json.loads(row) for row in Path(failed["results_uri"]).read_text().splitlines()]
+    assert [(row["state"], row["line"]) for row in rows] == [("rejected", 7), ("rejected", 60)]
+    result = task(resending(failed, only="rejected", transform=mend)).run()
+    assert closes(result, 100) == {"accepted": 100}
+    assert held(emulator) == accounts(100)
+
+
+@pytest.mark.parametrize("content", ["line", "position"])
+def test_a_resend_of_a_resend(emulator: Emulator, task: Any, tmp_path: Path, content: str) -> None:
+    write(tmp_path / "p.ndjson", 100)
+    fails(emulator, every=10)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", rejects_content=content)
+    fails(emulator, every=2)
+    second = task(resending(first, rejects_content=content, max_failures="100%", on_clear="keep"))
+    result = second.run()
+    second.clear()
+    assert second.run()["totals"] == result["totals"]
+    assert closes(task(resending(result, rejects_content=content)).run(), 100) == {"accepted": 100}
+
+
+def test_nobody_has_waited_for_the_import(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 10)
+    unwaited = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", wait_for_completion=False)
+    checked = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", dry_run=True)
+    for result in (unwaited, checked):
+        with pytest.raises(Exception, match="whose end was waited for"):
+            task(resending(result)).run()
+
+
+def test_what_json_cannot_hold(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 10)
+    fails(emulator, every=5)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    with pytest.raises(Exception, match=r"cannot be written \(TypeError\) at .*p\.ndjson line 5"):
+        task(resending(first, transform=lambda bad: {"x": object()})).run()
+
+
+def test_an_import_that_failed_tells_its_results(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 100)
+    fails(emulator, every=10)
+    one = task(importing(tmp_path / "p.ndjson", rejects_path=str(tmp_path / "bad")))
+    with pytest.raises(AirflowFailException, match="All bad lines"):
+        one.run()
+    result = task(resending(one.pushed["results"])).run()
+    assert closes(result, 100) == {"accepted": 100}
+    assert held(emulator) == accounts(100)
+
+
+def test_a_night_that_brought_nothing(
+    emulator: Emulator, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.ndjson").write_text("")
+    empty = imported(task, tmp_path / "empty.ndjson", tmp_path / "bad", on_empty="ok")
+    good = imported(task, tmp_path / "p.ndjson", tmp_path / "bad") if write(tmp_path / "p.ndjson", 3) else {}
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert closes(task(resending(empty)).run(), 0) == {}
+    assert closes(task(resending(good)).run(), 3) == {"accepted": 3}
+    assert sorted(path.name for path in tmp_path.iterdir()) == before  # no spool anywhere

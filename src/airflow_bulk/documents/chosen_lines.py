@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import traceback
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +20,9 @@ from typing import Any, Literal
 import msgspec
 
 from airflow_bulk.documents.lines.checking import LineChecker
-from airflow_bulk.documents.result_rows import ResultRow
+from airflow_bulk.documents.result_rows import FAILED, REJECTED, UNPROCESSED, ResultRow
 from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
+from airflow_bulk.documents.source.parts import SourceChanged, SourceMissing, SourceUnusable
 from airflow_bulk.documents.source.reader import LineRules, SourceReader
 
 Only = Literal["failed", "rejected", "both"]
@@ -45,7 +47,7 @@ class BadLine:
 
     text: str = field(repr=False)
     state: str
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = field(repr=False)
     source: str | None
     line: int | None
     columns: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -77,10 +79,11 @@ class ChosenCounts:
 
     :param rejected: lines that the check had rejected.
     :param failed: lines that the platform had failed, known one by one.
-    :param in_parts: failed or unprocessed lines that are not known one by one, and whose whole parts are sent.
-    :param part_lines: all lines of those parts.
+    :param in_parts: failed lines that are not known one by one, and whose whole parts are sent.
+    :param unprocessed: lines of parts that were not processed, and are sent.
+    :param part_lines: the lines of those parts, but for the failed ones that are known.
     :param dropped: lines that the transform left out.
-    :param left: bad lines that are not known one by one, and were not chosen.
+    :param left: bad lines that were not chosen, by their state.
     """
 
     rejected: int = 0
@@ -89,7 +92,7 @@ class ChosenCounts:
     in_parts: int = 0
     part_lines: int = 0
     dropped: int = 0
-    left: int = 0
+    left: dict[str, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
@@ -97,15 +100,45 @@ class ChosenCounts:
         return self.rejected + self.failed + self.part_lines - self.dropped
 
 
+class Choice:
+    """Which rows are chosen; the rows must come in the order of their file.
+
+    :param only: ``failed`` (on the platform), ``rejected`` (by the check), or ``both``.
+    :param whole_parts: of failed lines that are not known one by one, the whole part is chosen.
+    """
+
+    def __init__(self, only: Only, whole_parts: bool) -> None:
+        failed = {FAILED, UNPROCESSED}
+        self._states = {"failed": failed, "rejected": {REJECTED}}.get(only, {*failed, REJECTED})
+        self._whole_parts = whole_parts
+        self._parts: set[tuple[int, str | None]] = set()
+
+    def takes(self, row: ResultRow) -> bool:
+        """Whether a row is chosen.
+
+        A row without a place belongs to a part whose place an earlier row has told. Of rejected lines that are not known one by
+        one there is nothing to send: their part holds the others.
+        """
+        if row.state not in self._states:
+            return False
+        if row.line is not None:
+            return True
+        if not self._whole_parts or row.state == REJECTED:
+            return False
+        if row.stretches:
+            self._parts.add((row.part, row.execution))
+        return (row.part, row.execution) in self._parts
+
+
 class ChosenLines:
     """The lines of a results file that are to be sent again, made anew each time they are asked for.
 
     :param rows: of the results file, in its order.
     :param rules: what a line may be; of the import that the lines were in.
-    :param only: ``failed`` (on the platform), ``rejected`` (by the check), or ``both``.
-    :param whole_parts: of failed lines that are not known one by one, send the whole part.
+    :param choice: which rows are chosen.
     :param transform: makes the line to send; None sends it as it was.
     :param open_path: opens an object of a store.
+    :param passing: errors of the transform that are raised as they are.
     :ivar chosen: how many there are; whole once all lines were asked for.
     """
 
@@ -113,19 +146,19 @@ class ChosenLines:
         self,
         rows: Iterable[ResultRow],
         rules: LineRules,
+        choice: Choice,
         *,
-        only: Only,
-        whole_parts: bool = False,
         transform: Transform | None = None,
         open_path: Callable[[str], Any] | None = None,
+        passing: tuple[type[Exception], ...] = (),
     ) -> None:
-        self._rows, self._rules = rows, rules
-        self._states = {"failed": {"failed", "unprocessed"}, "rejected": {"rejected"}}.get(
-            only, {"failed", "unprocessed", "rejected"}
-        )
-        self._whole_parts, self._transform = whole_parts, transform
+        self._rows, self._rules, self._choice = rows, rules, choice
+        self._transform, self._passing = transform, passing
         self._places = _Places(rules, open_path)
         self._header = b""
+        #: The known failed lines of the part whose rows are read: a whole part leaves them out.
+        self._known_in: tuple[int, str | None] | None = None
+        self._known_at: dict[str | None, array[int]] = {}
         self.chosen = ChosenCounts()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -136,9 +169,12 @@ class ChosenLines:
         self.chosen, self._header = ChosenCounts(), b""
         try:
             for row in self._rows:
-                if row.state not in self._states:
-                    continue
-                yield from self._known(row) if row.line is not None else self._unknown(row)
+                if not self._choice.takes(row):
+                    self.chosen.left[row.state] = self.chosen.left.get(row.state, 0) + row.lines
+                elif row.line is not None:
+                    yield from self._known(row)
+                else:
+                    yield from self._part(row)
         finally:
             self._places.close()
 
@@ -146,29 +182,31 @@ class ChosenLines:
         content = row.content
         if content is None:
             content = self._places.line(row)
-        if row.state == "rejected":
+        if row.state == REJECTED:
             self.chosen.rejected += 1
         else:
             self.chosen.failed += 1
+            if (row.part, row.execution) != self._known_in:
+                self._known_in, self._known_at = (row.part, row.execution), {}
+            self._known_at.setdefault(row.source, array("Q")).append(row.offset or 0)
         yield from self._made(row, content, row.state, row.line)
 
-    def _unknown(self, row: ResultRow) -> Iterator[bytes]:
-        """Whole parts; a row without a stretch tells of the same part as the one before."""
-        if not self._whole_parts:
-            self.chosen.left += row.lines
-            return
-        if row.state == "unprocessed":
+    def _part(self, row: ResultRow) -> Iterator[bytes]:
+        """A whole part, but for its lines that are known; a row without a place tells of the same part as one before."""
+        if row.state == UNPROCESSED:
             self.chosen.unprocessed += row.lines
         else:
             self.chosen.in_parts += row.lines
-        for content in self._places.part(row):
+        known = self._known_at if (row.part, row.execution) == self._known_in else {}
+        for source, offset, content in self._places.part(row):
+            places = known.get(source)
+            if (
+                places is not None
+                and (at := bisect_left(places, offset)) < len(places)
+                and places[at] == offset
+            ):
+                continue
             self.chosen.part_lines += 1
-            if (key := ONCE_ONLY.get(self._rules.document_type)) and not _has(content, key):
-                raise SourceUnusable(
-                    f"Part {row.part + 1} holds lines of type {self._rules.document_type} without {key}: sent twice, they are there "
-                    "twice, and which of them failed is not known. Nothing was sent; whole_parts=False leaves them out, and "
-                    "an error_file_reader of the import can tell them apart."
-                )
             yield from self._made(row, content, "unknown", None)
 
     def _made(self, row: ResultRow, content: bytes, state: str, line: int | None) -> Iterator[bytes]:
@@ -186,6 +224,13 @@ class ChosenLines:
         if made is None:
             self.chosen.dropped += 1
             return
+        key = ONCE_ONLY.get(self._rules.document_type)
+        if state == "unknown" and key and not _has(made, key):
+            raise SourceUnusable(
+                f"Part {row.part + 1} holds lines of type {self._rules.document_type} without {key}: sent twice, they are there "
+                "twice, and which of them failed is not known. Nothing was sent; whole_parts=False leaves them out, and "
+                "an error_file_reader of the import can tell them apart."
+            )
         yield made.rstrip(b"\r\n") + b"\n"
 
     def _transformed(self, row: ResultRow, content: bytes, state: str, line: int | None) -> bytes | None:
@@ -204,6 +249,8 @@ class ChosenLines:
         where = f"{row.source} line {line}" if line else f"a line of part {row.part + 1}"
         try:
             made = self._transform(bad)
+        except self._passing:
+            raise
         except Exception as error:  # noqa: BLE001 (it is not our function)
             # What it says may hold the line, and so may what it was raised from.
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -225,7 +272,13 @@ def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
     if made is None:
         return None
     if isinstance(made, dict):
-        made = _row_of(made, bad) if bad.header else msgspec.json.encode(made)
+        try:
+            made = _row_of(made, bad) if bad.header else msgspec.json.encode(made)
+        except Exception as error:  # noqa: BLE001 (what an object of the user says of itself may hold the line)
+            raise SourceUnusable(
+                f"transform returned a dictionary that cannot be written ({type(error).__name__}) at {where}. Nothing was sent; a "
+                "retry helps only once it is corrected."
+            ) from None
     data = made.encode(errors="surrogateescape") if isinstance(made, str) else made
     if not isinstance(data, bytes):
         raise SourceUnusable(
@@ -233,7 +286,7 @@ def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
             "out. Nothing was sent; a retry helps only once it is corrected."
         )
     data = data.rstrip(b"\r\n")
-    if not data.strip() or (b"\n" in data and not bad.header):
+    if not data.strip() or b"\n" in data:
         raise SourceUnusable(
             f"transform returned {'more than one line' if data.strip() else 'an empty line'} at {where}: it must return one "
             "line, or None to leave it out. Nothing was sent; a retry helps only once it is corrected."
@@ -266,7 +319,12 @@ class _Places:
     def _open(self, uri: str, version: str) -> SourceReader:
         if self._reader is None or self._uri != uri:
             self.close()
-            found = find_files(uri, self._open_path, check_extension=False)
+            try:
+                found = find_files(uri, self._open_path, check_extension=False)
+            except SourceMissing:
+                raise SourceChanged(
+                    f"{uri}: is gone, and its lines have to be read there again. Nothing was sent. Put it back, and clear this task."
+                ) from None
             if version != found[0].record.mark:
                 raise SourceChanged(
                     f"{uri}: has changed since its lines were sent, so they cannot be read there again. Nothing was sent. With "
@@ -291,13 +349,14 @@ class _Places:
             )
         return bytes(data).rstrip(b"\r\n")
 
-    def part(self, row: ResultRow) -> Iterator[bytes]:
-        """The lines of a whole part that break no rule: the others were not sent then, and have rows of their own."""
+    def part(self, row: ResultRow) -> Iterator[tuple[str, int, bytes]]:
+        """The lines of a whole part that break no rule, each with its file and offset; the others were not sent then."""
         for uri, _, offset, length, version in row.stretches:
             reader = self._open(uri, version)
             checker = self._rules.checker(reader.beginning(0).header)
             for block in reader.blocks(0, offset, length):
-                yield from _good_lines(block.data, checker)
+                for start, line in _good_lines(block.data, checker):
+                    yield uri, block.offset + start, line
 
 
 def _file_of(row: ResultRow) -> tuple[str, str]:
@@ -307,11 +366,11 @@ def _file_of(row: ResultRow) -> tuple[str, str]:
     return row.source or "", row.version
 
 
-def _good_lines(data: bytes, checker: LineChecker) -> Iterator[bytes]:
-    bad = {finding.line for finding in checker.check(data).findings}
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines):
-        if number not in bad:
-            yield line
+def _good_lines(data: bytes, checker: LineChecker) -> Iterator[tuple[int, bytes]]:
+    bad = {finding.start for finding in checker.check(data).findings}
+    start = 0
+    while start < len(data):
+        stop = data.find(b"\n", start) + 1 or len(data)
+        if start not in bad:
+            yield start, data[start:stop].rstrip(b"\r\n")
+        start = stop

@@ -146,6 +146,27 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
             return self.raw.encode()
         return None if self.raw_base64 is None else base64.b64decode(self.raw_base64)
 
+    def written(self, *, with_content: bool) -> dict[str, Any]:
+        """The row as it is written into another file.
+
+        :param with_content: with the line, and with what else the platform says about it.
+        """
+        row = _row(
+            self.state,
+            self.source,
+            self.line,
+            self.lines,
+            self.part,
+            self.execution,
+            self.reasons,
+            self.offset,
+            self.bytes,
+        )
+        more: dict[str, Any] = {"version": self.version, "stretches": [list(one) for one in self.stretches]}
+        if with_content:
+            more |= {"raw": self.raw, "raw_base64": self.raw_base64, "columns": self.columns}
+        return row | {name: value for name, value in more.items() if value}
+
 
 def read_rows(lines: Iterable[Any], name: str) -> Iterator[ResultRow]:
     """Read the rows of a results file or a reject file.

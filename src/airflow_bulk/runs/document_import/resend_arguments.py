@@ -43,6 +43,11 @@ def read_former(results: object, import_id: object) -> FormerImport:
         return FormerImport(import_id=given, results_uri=results.strip())
     if not isinstance(results, Mapping) or "lines_read" not in results:
         raise ArgumentError("results", "must be what an import returned, or the URI of its results file")
+    if results.get("lines_accepted") is None or "fingerprint" in results:
+        raise ArgumentError(
+            "results",
+            "must be of an import whose end was waited for, and not of a dry run: what became of its lines is not known",
+        )
     totals = counts_of(results.get("totals") or results)
     bad = totals["lines_rejected"] + totals["lines_failed"] + totals["lines_unprocessed"]
     if bad and not results.get("results_uri"):
@@ -64,8 +69,15 @@ def _parsed(text: str) -> object:
     return text
 
 
-def read_definition(given: Mapping[str, Any]) -> api.DocumentImport:
-    """Read what an import would have been that was never created."""
+def read_definition(given: Mapping[str, Any], *, sends: bool) -> api.DocumentImport:
+    """Read what an import would have been that was never created.
+
+    :param sends: there are lines to send; else any type will do, for nothing is created.
+    """
+    if not sends:
+        return api.DocumentImport(
+            id=NEVER_CREATED, document_type="USER_PROFILE", mime_type="APPLICATION_X_NDJSON"
+        )
     definition = ImportDefinition.read(
         {**given, "name": given["name"] or "lines", "encoding": "utf-8"},
     )

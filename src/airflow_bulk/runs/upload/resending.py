@@ -7,20 +7,20 @@ its lines first, and sends the spool as any source: a retry reads the spool agai
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.documents.chosen_lines import ChosenCounts, ChosenLines, Only, Transform
+from airflow_bulk.documents.chosen_lines import Choice, ChosenCounts, ChosenLines, Only, Transform
 from airflow_bulk.documents.result_rows import ResultRow, read_rows
 from airflow_bulk.documents.source.parts import SourceError, SourceMissing
 from airflow_bulk.judging import Tolerance, how_many
 from airflow_bulk.runs import failures
+from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.own_files import open_folder, remove_file, without_failing
 from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.run import UploadRun
@@ -104,21 +104,29 @@ def lines_of_round(resend: ResendArguments, args: UploadArguments, record: Recor
 
     :raises SourceError: the results file, or a line in its source, cannot be read.
     """
-    uri = round_of(record, resend.former).former.results_uri
-    with contextlib.ExitStack() as stack:
-        rows: Iterable[ResultRow] = ()
-        if uri is not None:
-            rows = read_rows(stack.enter_context(_opened(uri)), uri)
-        lines = ChosenLines(
-            rows,
-            planning.line_rules(args),
-            only=resend.only,
-            whole_parts=resend.whole_parts,
-            transform=resend.transform,
-            open_path=planning.open_path,
-        )
+    lines = ChosenLines(
+        _rows(round_of(record, resend.former).former),
+        planning.line_rules(args),
+        Choice(resend.only, resend.whole_parts),
+        transform=resend.transform,
+        open_path=planning.open_path,
+        passing=(TaskStopped,),
+    )
+    try:
         yield from lines
+    except (SourceError, TaskStopped):
+        raise
+    except Exception as error:  # noqa: BLE001  (each store's library has errors of its own)
+        raise SourceError(
+            f"The lines to send again cannot be read ({type(error).__name__}). Nothing was sent; a retry reads them again."
+        ) from None
     record.write(CHOSEN, dataclasses.asdict(lines.chosen))
+
+
+def _rows(former: FormerImport) -> Iterator[ResultRow]:
+    if former.results_uri is not None:
+        with _opened(former.results_uri) as file:
+            yield from read_rows(file, former.results_uri)
 
 
 def _opened(uri: str) -> Any:
@@ -156,11 +164,21 @@ class ResendRun(UploadRun):
         super().__init__(first, error_file_reader)
         self._begin_round()
 
+    def _open(self) -> None:
+        self._begin_round()  # a clear of a success has just begun another generation
+        super()._open()
+
     def _begin_round(self) -> None:
         self.round = round_of(self.record, self.resend.former)
         self._chosen: ChosenCounts | None = None
         name = f"{self.resend.base_name}, resend {self.round.number} of {self.resend.former.import_id}"
         self.args = self.work.args = dataclasses.replace(self.work.args, name=name)
+
+    def _submit(self) -> dict[str, Any] | None:
+        if self.round.former.results_uri is None:  # there was no bad line: nothing is spooled
+            self.work.plan = planning.SourcePlan(fingerprint="", files=[], file_count=0)
+            return self._end_empty()
+        return super()._submit()
 
     # Ends.
 
@@ -184,8 +202,15 @@ class ResendRun(UploadRun):
             reason = self._with_results(reason)
         return reason
 
+    def _left_rows(self) -> Iterator[ResultRow]:
+        """The rows of bad lines that this round has not chosen: its results file tells all that are left."""
+        choice = Choice(self.resend.only, self.resend.whole_parts)
+        return (row for row in _rows(self.round.former) if not choice.takes(row))
+
     def _too_many_left(self, result: dict[str, Any]) -> str:
         totals = result["totals"]
+        if min(totals.values()) < 0:
+            return f"The sum of the rounds does not close: {say_totals(totals)} Nothing is sent again; look at the imports of the rounds."
         bad = {fate: totals[fate] for fate in ("lines_rejected", "lines_failed", "lines_unprocessed")}
         return failures.say_too_many(
             f"The resend of document import {self.resend.former.import_id}, after {how_many(self.round.number, 'round')}",
@@ -221,7 +246,6 @@ class ResendRun(UploadRun):
         self._forget_live()
         self._submitted = False
         self.take_work(self._make_work())
-        self._begin_round()
         return self.advance()
 
     def _result(self) -> dict[str, Any]:
@@ -237,9 +261,12 @@ class ResendRun(UploadRun):
         spool = self.record.read("spool")
         return [*self.round.spools, *([] if spool is None else [spool["uri"]])]
 
-    def forget_spools(self) -> None:
-        """Remove the spools after a good end, unless bad lines are left that are told by their place in one. It never fails."""
-        if self.args.rejects_content == "line" or not self._result()["results_uri"]:
+    def forget_spools(self, result: Mapping[str, Any]) -> None:
+        """Remove the spools after a good end, unless bad lines are left: some may be told by their place in one. It never fails.
+
+        :param result: of the resend.
+        """
+        if not result.get("results_uri"):
             for uri in self._spools():
                 without_failing(lambda uri=uri: remove_file(uri), "a spool of this resend")  # type: ignore[misc]
 
@@ -265,9 +292,9 @@ def totals_after(
     was_good = chosen.part_lines - chosen.in_parts - chosen.unprocessed
     known = before or {
         "lines_accepted": was_good,
-        "lines_rejected": chosen.rejected,
-        "lines_failed": chosen.failed + chosen.in_parts + chosen.left,
-        "lines_unprocessed": chosen.unprocessed,
+        "lines_rejected": chosen.rejected + chosen.left.get("rejected", 0),
+        "lines_failed": chosen.failed + chosen.in_parts + chosen.left.get("failed", 0),
+        "lines_unprocessed": chosen.unprocessed + chosen.left.get("unprocessed", 0),
     }
     taken_back = {
         "lines_accepted": was_good,

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What XCom holds under the key ``results`` after every end, good or not: what a resend has to know.
+RESULTS_PUSHED = (
+    "import_id",
+    "lines_read",
+    "lines_rejected",
+    "lines_accepted",
+    "lines_failed",
+    "lines_unprocessed",
+    "results_uri",
+    "totals",
+)
+
 #: Each sent part with its execution as last seen.
 Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_bulk.documents.error_files import (
@@ -37,6 +37,7 @@ from airflow_bulk.runs.upload.result import Pairs, WrittenResults
 from airflow_bulk.runs.upload.source_again import SourceAgain
 
 if TYPE_CHECKING:
+    from airflow_bulk.documents.result_rows import ResultRow
     from airflow_bulk.documents.source_check import RejectFile
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.runs.upload.submission import UploadSubmission
@@ -73,9 +74,10 @@ class ResultsFile:
         self._work, self._args, self._reader = work, work.args, reader
         self._with_content = self._args.rejects_content == "line"
 
-    def write(self, pairs: Pairs) -> WrittenResults:
+    def write(self, pairs: Pairs, left: Iterable[ResultRow] = ()) -> WrittenResults:
         """Write the file, or remove that of an earlier try where there is no bad line.
 
+        :param left: rows of bad lines that were in another import, and are still bad.
         :raises TryLater: the platform cannot be asked for the moment.
         :raises ResultsNotWritten: the file cannot be written.
         """
@@ -85,6 +87,8 @@ class ResultsFile:
         rows = FailedRows(file.write_row, with_raw=self._with_content, with_words=self._with_content)
         try:
             self._write(file, rows, pairs)
+            for row in left:
+                file.write_row(row.written(with_content=self._with_content))
             uri = file.finish()
         except (TryLater, TaskStopped):
             raise

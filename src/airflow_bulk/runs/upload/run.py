@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -27,6 +27,7 @@ from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.result import (
+    RESULTS_PUSHED,
     Pairs,
     WrittenResults,
     log_bad_lines,
@@ -44,6 +45,7 @@ from airflow_bulk.shown import platform_of
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.error_files import ErrorFileReader
+    from airflow_bulk.documents.result_rows import ResultRow
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
@@ -188,7 +190,13 @@ class UploadRun(RemoteRun[UploadArguments]):
 
         :raises TryLater: the platform cannot be asked for the moment.
         """
-        self._results = ResultsFile(self.work, self._error_file_reader).write(self._pairs or ())
+        self._results = ResultsFile(self.work, self._error_file_reader).write(
+            self._pairs or (), self._left_rows()
+        )
+
+    def _left_rows(self) -> Iterable[ResultRow]:
+        """Rows of bad lines that were not in this import."""
+        return ()
 
     def _with_results(self, reason: str) -> str:
         return f"{reason} All bad lines: {self._results.uri}." if self._results.uri else reason
@@ -269,8 +277,11 @@ class UploadRun(RemoteRun[UploadArguments]):
         return result
 
     def _end(self, reason: str = "", *, retried: bool = False) -> KeepWaiting | dict[str, Any]:
+        final = self._result()
         if not reason:
-            self._make_known(self._result())
+            self._make_known(final)
+        # A task that fails returns nothing, and its bad lines are to be found all the same.
+        self.work.push_results({name: final[name] for name in RESULTS_PUSHED if name in final})
         result = super()._end(reason, retried=retried)
         self._leave()
         return result

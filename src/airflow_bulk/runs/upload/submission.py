@@ -202,6 +202,10 @@ class UploadSubmission:
             self.started, _ = self.record.started(submitted=False)
         return files, found
 
+    def push_results(self, results: dict[str, Any]) -> None:
+        """Push what a resend has to know, also where the task fails."""
+        self._push("results", results)
+
     def _planned(self) -> bool:
         return self.plan is not None and self.plan.complete
 
