@@ -2,8 +2,9 @@
 
 **What runs.** `load` imports the files that no earlier night has brought (`on_seen="skip"`), and keeps each bad line in a results
 file. Where there is one, `approve` shows a person the counts and the reasons, and waits for an answer without a worker. After a
-yes `resend` gives each bad line to `corrected`, and sends what that returns, in two rounds at most. After a no, or no
-answer within a day, nothing more is sent. In the end the asset of the datamart's profiles tells the totals to `after_nightly`.
+yes `resend` gives each bad line to `corrected`, and sends what that returns, in two rounds at most; then the asset of the
+datamart's profiles tells the totals to `after_nightly`. Where there is no bad line, nobody is asked, and the asset tells as well. After a no, or no
+answer within a day, nothing more is sent and nothing is told.
 
 Needs the connections `mediarithmics_default`, and `aws_crm` for the default source. The variable of the environment
 `BULK_EXAMPLE_DATAMART` is the datamart: an asset's URI is fixed when a DAG file is parsed.
