@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,52 @@ def test_a_reader_that_fails(
         "not joined: the error file cannot be read: error_file_reader failed after 1 row (KeyError)"
     ]
     assert "somebody" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ErrorRow(line_number=40, message="\ud800x"),
+        ErrorRow(line_number=40, identifier="\ud800x"),
+        ErrorRow(line_number=40, raw="\ud800x"),
+        ErrorRow(line_number=40, columns={"x": "\ud800x"}),
+        ErrorRow(line_number=40, columns={"\ud800x": "x"}),
+    ],
+    ids=["message", "identifier", "raw", "value", "name"],
+)
+def test_a_reader_whose_text_no_file_can_hold(
+    emulator: Emulator, task: type[Task], tmp_path: Path, row: ErrorRow
+) -> None:
+    write_profiles(tmp_path / "a.ndjson", 100)
+    failing(emulator)
+
+    def read(file: Any) -> Any:
+        return [ErrorRow(line_number=20, message="first"), row, ErrorRow(line_number=60)]
+
+    rows = rows_of(task(importing(tmp_path / "a.ndjson", error_file_reader=read, **options(tmp_path))).run())
+    assert joined(rows) == [("a.ndjson", 20)]
+    assert rows[-1]["lines"] == 4 and "with half a surrogate pair in" in rows[-1]["reasons"][0]
+
+
+@pytest.mark.parametrize("layout", ["line_number", "identifier"])
+def test_activities_are_not_told_by_a_number_alone(
+    emulator: Emulator, task: type[Task], tmp_path: Path, layout: str
+) -> None:
+    """An activity that is sent twice is there twice, so the wrong line would be a harm."""
+    lines = [
+        json.dumps({"$ts": 1_700_000_000_000 + n, "$type": "$page_view", "$user_account_id": f"crm-{n}"})
+        for n in range(1, 101)
+    ]
+    write(tmp_path / "a.ndjson", lines)
+    failing(emulator, layout)
+    result = task(importing(tmp_path / "a.ndjson", document_type="USER_ACTIVITY", **options(tmp_path))).run()
+    rows = rows_of(result)
+    assert result["lines_failed"] == 5
+    if layout == "identifier":
+        assert joined(rows) == [("a.ndjson", n) for n in (20, 40, 60, 80, 100)]
+    else:
+        assert joined(rows) == [] and result["lines_unjoined"] == 5
+        assert all("a line number alone is not believed" in row["reasons"][-1] for row in rows)
 
 
 # Error files that are not to be had: the import does not fail of it.
@@ -395,6 +442,33 @@ def test_a_folder_that_takes_no_file_any_more(emulator: Emulator, task: type[Tas
     folder.unlink()
     result = one.run()
     assert len(joined(rows_of(result))) == 5
+    assert len(emulator.imports()) == 1 and set(emulator.held().values()) == {1}
+
+
+def test_a_full_temporary_disk(emulator: Emulator, task: type[Task], tmp_path: Path) -> None:
+    """No file of the worker may grow while the error file is read, as on a full disk; a retry finds room again."""
+    write_profiles(tmp_path / "a.ndjson", 100)
+    failing(emulator)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = True
+
+    def read(file: Any) -> Any:
+        if full:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+            yield from (ErrorRow(message="x" * 4_000) for _ in range(10_000))
+        yield ErrorRow(line_number=20, message="read")
+
+    one = task(importing(tmp_path / "a.ndjson", error_file_reader=read, **options(tmp_path)))
+    try:
+        with pytest.raises(
+            AirflowException,
+            match=r"temporary folder takes no file \(OperationalError\)\. The .* is over, .*: a retry writes the file",
+        ):
+            one.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    full = False
+    assert joined(rows_of(one.run())) == [("a.ndjson", 20)]
     assert len(emulator.imports()) == 1 and set(emulator.held().values()) == {1}
 
 

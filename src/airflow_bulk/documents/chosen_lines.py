@@ -47,7 +47,7 @@ class BadLine:
 
     text: str = field(repr=False)
     state: str
-    reasons: tuple[str, ...] = field(repr=False)
+    reasons: tuple[str, ...] = field(repr=False)  # the platform may quote the line
     source: str | None
     line: int | None
     columns: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -46,6 +46,8 @@ class ErrorRow(NamedTuple):
     :param raw: the line itself.
     :param message: why it failed.
     :param columns: what else the row says, by name.
+
+    All but the number may hold personal data: no repr shows it.
     """
 
     line_number: int | None = None
@@ -53,6 +55,9 @@ class ErrorRow(NamedTuple):
     raw: str | bytes | None = None
     message: str | None = None
     columns: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"ErrorRow(line_number={self.line_number!r})"
 
 
 #: Reads a file of failed lines: bytes -> rows.
@@ -64,9 +69,9 @@ class ErrorFileUnreadable(ValueError):
 
 
 def checked_row(row: object) -> ErrorRow:
-    """Take a row of a reader that a user wrote.
+    """Take a row of a reader that a user wrote: what is returned can be compared and stored.
 
-    :raises ErrorFileUnreadable: it is no ErrorRow, or a field is of another type.
+    :raises ErrorFileUnreadable: it is no ErrorRow, a field is of another type or cannot be written, or the row is too long.
     """
     if not isinstance(row, ErrorRow):
         raise ErrorFileUnreadable(f"error_file_reader gave a {type(row).__name__} and no ErrorRow")
@@ -80,7 +85,30 @@ def checked_row(row: object) -> ErrorRow:
     }
     if wrong := [name for name, right in fits.items() if not right]:
         raise ErrorFileUnreadable(f"error_file_reader gave an ErrorRow with another type of {wrong[0]}")
-    return row
+    columns = {_plain(name, "columns"): _plain(value, "columns") for name, value in row.columns.items()}
+    plain = ErrorRow(
+        line_number=row.line_number,
+        identifier=None if row.identifier is None else _plain(row.identifier, "identifier"),
+        raw=_plain(row.raw, "raw") if isinstance(row.raw, str) else row.raw,
+        message=None if row.message is None else _plain(row.message, "message"),
+        columns=columns,
+    )
+    texts = (plain.identifier, plain.raw, plain.message, *columns, *columns.values())
+    if sum(len(one) for one in texts if one) > MOST_OF_A_LINE:
+        raise ErrorFileUnreadable(
+            f"error_file_reader gave an ErrorRow of more than {MOST_OF_A_LINE} characters"
+        )
+    return plain
+
+
+def _plain(text: str, field: str) -> str:
+    """Text that was decoded without losing a byte, as it is; half a surrogate pair is no text that a file can hold."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeError:
+        raise ErrorFileUnreadable(
+            f"error_file_reader gave an ErrorRow with half a surrogate pair in {field}"
+        ) from None
 
 
 def read_error_rows(file: BinaryIO) -> Iterator[ErrorRow]:

@@ -2,7 +2,7 @@
 
 Nobody documents the columns of an error file, so the rows are compared with the part as it was sent. A column is taken for the
 line itself, or for an identifier of it, only if the first 1,000 rows all hold one that stands in the part; for the number of
-the line only if its header says so, and all numbers are different ones of the part. A value that stands in k lines is joined only
+the line only if its header says so, all numbers are different ones of the part, and they are more than a count of the rows. A value that stands in k lines is joined only
 if exactly k rows name it. Two columns that contradict each other join nothing. Where the rows are more than the lines that
 failed, the file is about something else, and nothing of it is joined.
 
@@ -63,6 +63,9 @@ class FailedLine(NamedTuple):
     messages: list[str]
     columns: dict[str, str]
 
+    def __repr__(self) -> str:
+        return f"FailedLine(file={self.file}, line={self.line}, offset={self.offset}, length={self.length})"
+
 
 class UnjoinedRow(NamedTuple):
     """A row of the error file whose line could not be told.
@@ -73,6 +76,9 @@ class UnjoinedRow(NamedTuple):
     message: str
     columns: dict[str, str]
     why: str
+
+    def __repr__(self) -> str:
+        return f"UnjoinedRow(why={self.why!r})"
 
 
 class Column(NamedTuple):
@@ -88,6 +94,8 @@ class PartJoin:
     :param failed: how many lines failed, as the platform counts.
     :param has_header: the lines are CSV: whether a number counts the header has to be proved, too.
     :param identifiers: the keys of the identifiers of a line.
+    :param numbers_alone: join by a column of numbers if nothing else of the row stands in that line. Numbers from 0 look like
+        numbers from 1 while no 0 occurs: False where a wrong line would do harm. A reader of the user is taken at its word.
     :ivar why: why nothing could be joined, or not all of it; empty where everything was.
     :ivar ways: how many lines were joined, by the way.
     """
@@ -99,9 +107,10 @@ class PartJoin:
         has_header: bool = False,
         identifiers: Callable[[SentLine], Iterable[bytes]],
         keep_columns: bool = True,
+        numbers_alone: bool = True,
     ) -> None:
         self.failed, self._has_header, self._identifiers = failed, has_header, identifiers
-        self._keep_columns = keep_columns
+        self._keep_columns, self._numbers_alone = keep_columns, numbers_alone
         self.why = ""
         self.ways: dict[str, int] = {}
         self._lines = self._rows = 0
@@ -238,6 +247,8 @@ class PartJoin:
                 self._match_numbers(source)
             else:
                 tables.match(db, source, by_line=way == BY_LINE)
+        db.execute(tables.DROP_NUMBERS, {"alone": self._numbers_alone})
+        db.execute(tables.FORGET_DROPPED)
         for statement in tables.JOIN:
             db.execute(statement)
         rows, lines = db.execute(tables.COUNT_JOINED).fetchone()
@@ -269,6 +280,8 @@ class PartJoin:
             return "its line numbers are not all different; give an error_file_reader"
         if most > self._lines + self._has_header:
             return "its line numbers are higher than the part has lines; give an error_file_reader"
+        if most == count < self._lines:  # with the above: they are 1 to the count of the rows
+            return "its line numbers only count its own rows; give an error_file_reader"
         if self._has_header and not (least == 1) ^ (most > self._lines):
             return "whether its line numbers count the CSV header cannot be told; give an error_file_reader"
         return ""
@@ -315,13 +328,22 @@ class PartJoin:
         claims = self._db.execute(tables.CLAIMS_OF, (row,)).fetchall()
         for way, source, key in claims:
             if way == BY_NUMBER:
-                return self._numbers_why or "the part has no line of this number"
+                return self._numbers_why or self._why_no_number(
+                    row, alone=all(one[0] == BY_NUMBER for one in claims)
+                )
             lines, rows = self._counts(way, source, key)
             if lines:
                 return f"its {way} stands in {lines} lines of the part, and {rows} rows of the error file name it"
         if claims:
             return f"no line of the part has its {claims[0][0]}"
         return self.why or "the error file does not say which line it is"
+
+    def _why_no_number(self, row: int, *, alone: bool) -> str:
+        if not self._db.execute(tables.WAS_DROPPED, (row,)).fetchone():
+            return "the part has no line of this number"
+        if alone:
+            return "a line number alone is not believed where no line may be sent twice; give an error_file_reader"
+        return "nothing else that it says stands in the line of its number"
 
     def _count(self, way: str, source: int, key: object) -> tuple[str, str]:
         """In how many lines a value stands (empty for none), and how many rows name it."""

@@ -16,13 +16,14 @@ CREATE TABLE names (key BLOB, number INT);
 CREATE TABLE failed (id INTEGER PRIMARY KEY, message TEXT, columns TEXT);
 CREATE TABLE claims (way TEXT, source INT, id INT, key BLOB);
 CREATE TABLE hits (id INT, number INT, way TEXT, several INT);
+CREATE TABLE dropped (id INTEGER PRIMARY KEY);
 CREATE TABLE joined (id INTEGER PRIMARY KEY, number INT, way TEXT, several INT);
 """
 ADD_LINE = "INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)"
 ADD_NAME = "INSERT INTO names VALUES (?, ?)"
 ADD_FAILED = "INSERT INTO failed VALUES (?, ?, ?)"
 ADD_CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
-PART_IS_READ = ("CREATE INDEX lines_raw ON lines (raw)", "CREATE INDEX names_key ON names (key)")
+PART_IS_READ = ("CREATE INDEX lines_raw ON lines (raw)", "CREATE INDEX names_key ON names (key, number)")
 FORGET_PART = ("DELETE FROM lines", "DELETE FROM names")
 ROWS_ARE_READ = (
     "CREATE INDEX claims_key ON claims (source, key, id)",
@@ -42,6 +43,18 @@ TAKE_NUMBERS = (
     "INSERT INTO hits SELECT id, key - :before, way, 1 FROM claims "
     "WHERE source = :source AND key - :before BETWEEN 1 AND :lines"
 )
+#: A number of a column is dropped if nothing else has found the line of the row, and no other value of the row stands in the line
+#: of that number: where the row has other values, they contradict it; where it has none, only if numbers alone are not taken.
+DROP_NUMBERS = (
+    "INSERT OR IGNORE INTO dropped SELECT id FROM hits WHERE way = 'number' AND id NOT IN (SELECT id FROM hits WHERE way <> 'number') "
+    "AND EXISTS (SELECT 1 FROM claims c WHERE c.id = hits.id AND c.source >= 0 AND (c.way <> 'number' OR NOT :alone)) "
+    "AND NOT EXISTS (SELECT 1 FROM claims c JOIN names n ON n.key = c.key AND n.number = hits.number "
+    "WHERE c.id = hits.id AND c.way = 'identifier') "
+    "AND NOT EXISTS (SELECT 1 FROM claims c JOIN lines l ON l.number = hits.number AND +l.raw = c.key "
+    "WHERE c.id = hits.id AND c.way = 'line')"
+)
+FORGET_DROPPED = "DELETE FROM hits WHERE id IN (SELECT id FROM dropped)"
+WAS_DROPPED = "SELECT 1 FROM dropped WHERE id = ?"
 FAILED_LINES = (
     "SELECT j.number, l.file, l.line, l.offset, l.length, l.raw, f.message, f.columns, j.several, j.id "
     "FROM joined j JOIN lines l ON l.number = j.number JOIN failed f ON f.id = j.id ORDER BY j.number, j.id"

@@ -121,7 +121,7 @@ def _row(
 
 
 class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row as it is read; see :func:`line_row` and :func:`lines_row`."""
+    """A row as it is read; see :func:`line_row` and :func:`lines_row`. No repr shows what the line or the platform says."""
 
     schema: int
     state: State
@@ -138,6 +138,9 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     raw_base64: str | None = None
     columns: dict[str, str] = {}
     stretches: list[Stretch] = []
+
+    def __repr__(self) -> str:
+        return f"ResultRow({self.state}, part={self.part}, lines={self.lines}, line={self.line!r})"
 
     @property
     def content(self) -> Any:

@@ -33,6 +33,9 @@ class SentLine(NamedTuple):
     offset: int
     raw: bytes
 
+    def __repr__(self) -> str:
+        return f"SentLine({self.number}, file={self.file}, line={self.line}, offset={self.offset})"
+
 
 def sent_lines(reader: SourceReader, part: Part) -> Iterator[SentLine]:
     """Read a part again and yield its lines in the order of the body, in flat memory.

@@ -9,11 +9,13 @@ are those of the result, always; the file decides nothing about the import.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from airflow_bulk.documents.chosen_lines import ONCE_ONLY
 from airflow_bulk.documents.error_files import (
     ErrorFileReader,
     ErrorFileUnreadable,
@@ -92,8 +94,10 @@ class ResultsFile:
             uri = file.finish()
         except (TryLater, TaskStopped):
             raise
-        except (SourceError, OSError) as error:
+        except (SourceError, OSError, sqlite3.Error) as error:
             why = str(error) if isinstance(error, SourceError) else f"({type(error).__name__})"
+            if isinstance(error, sqlite3.Error):  # the temporary database of a part: a full disk, mostly
+                why = f"the worker's temporary folder takes no file ({type(error).__name__})."
             raise ResultsNotWritten(
                 f"The results file cannot be written: {why} The {self._work.what} is over, and nothing of it is lost or sent "
                 "again: a retry writes the file."
@@ -152,6 +156,7 @@ class ResultsFile:
             has_header=rules.mime_type == "TEXT_CSV",
             identifiers=lambda line: finder.keys(line.raw, source.header(line.file)),
             keep_columns=self._with_content,
+            numbers_alone=self._args.document_type not in ONCE_ONLY,
         )
         with join, tempfile.TemporaryFile() as errors:
             why = self._fetch(one, errors) or self._join(join, source, entry, errors)
