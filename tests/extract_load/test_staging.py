@@ -130,6 +130,17 @@ def test_the_age_of_a_run_is_that_of_its_last_file(tmp_path):
     assert runs(str(tmp_path)) == {}
 
 
+def test_the_own_run_keeps_its_files_also_where_its_id_is_too_long_for_a_name(tmp_path):
+    own, other = "manual__" + "ä" * 150, "manual__" + "ö" * 150
+    for run_id in (own, other):
+        write_records(str(tmp_path), own_name("x", OWNER, run_id), [{"n": 1}])
+    airflow = Airflow()
+    airflow.run_id = own
+    remove_old(str(tmp_path), OWNER, -DAY, airflow, "files")
+    (left,) = own_files(str(tmp_path), OWNER)
+    assert left.begins(own_name("x", OWNER, own).rpartition(".")[0])
+
+
 def test_what_cannot_be_removed_is_a_warning(tmp_path, caplog):
     write_records(str(tmp_path), named("x", "over"), [{"n": 1}])
     remove_old(str(tmp_path), OWNER, -DAY, SimpleNamespace(run_id="now", dag_id="d"), "files")

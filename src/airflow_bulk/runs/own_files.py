@@ -212,7 +212,7 @@ def _remove_old(folders: str, owner: str, keep: float, ti: Any, what: str) -> No
     old = [files for files in runs.values() if max(one.changed for one in files) < before]
     removed = 0
     for files in old[:RUNS_ASKED]:
-        if not _is_active(files[0].run_id, ti):
+        if not _is_active(files[0], ti):
             for file in files:
                 file.remove()
                 removed += 1
@@ -220,9 +220,10 @@ def _remove_old(folders: str, owner: str, keep: float, ti: Any, what: str) -> No
         log.info("Removed %s: %s of runs that are over.", how_many(removed, "old file"), what)
 
 
-def _is_active(run_id: str | None, ti: Any) -> bool:
+def _is_active(file: OwnFile, ti: Any) -> bool:
+    if file.word == _run_word(ti.run_id):
+        return True  # compared as words: of a long id the name does not hold more
+    run_id = file.run_id
     if run_id is None:
         return False  # its age alone says that it is over
-    return run_id == ti.run_id or bool(
-        ti.get_dr_count(dag_id=ti.dag_id, run_ids=[run_id], states=["queued", "running"])
-    )
+    return bool(ti.get_dr_count(dag_id=ti.dag_id, run_ids=[run_id], states=["queued", "running"]))
