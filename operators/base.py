@@ -214,11 +214,12 @@ class UploadOperator(RunOperator):
     :param on_seen: what becomes of files that an earlier import has brought: ``"import_again"``, ``"skip"`` them, or ``"fail"``.
     :param seen_as: the name that stays the same over all runs; with the connection, the place on the platform and the document
         type it says which imports share what they know.
-    :param seen_days: how many days a file is known that the source does not hold any more.
-    :param seen_files: how many such files are known at most.
+    :param seen_days: how many days a file is known that no import finds any more.
+    :param seen_files: how many files are known at most that no import has found for 32 days.
     :param dry_run: only check the source, and report what would be sent and what would be refused.
     :param sample: of a dry run: so many of the lines that would be sent are told by a hash.
     :param expect_fingerprint: the ``fingerprint`` that a dry run has returned: nothing is sent but what it has found.
+        One that is given and is empty or None is refused.
     :param sending: how the source is cut and sent: :class:`~airflow_bulk.arguments.SendingOptions`, or a dict of its fields.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.
@@ -269,7 +270,7 @@ class UploadOperator(RunOperator):
         seen_files: int | str = 10_000,
         dry_run: bool | str = False,
         sample: int | str = 0,
-        expect_fingerprint: str | None = None,
+        expect_fingerprint: str | None = read.NOTHING_EXPECTED,
         sending: SendingOptions | Mapping[str, Any] = SendingOptions(),  # noqa: B008  (frozen)
         wait_for_completion: bool | str = True,
         poll_interval: float | str = 30.0,
@@ -294,8 +295,8 @@ class UploadOperator(RunOperator):
         self.seen_files = seen_files
         self.check_only = dry_run  # BaseOperator.dry_run is a method
         self.sample = sample
-        self.expect_fingerprint = expect_fingerprint
-        self._is_bound = expect_fingerprint is not None
+        self._is_bound = expect_fingerprint is not read.NOTHING_EXPECTED
+        self.expect_fingerprint = expect_fingerprint if self._is_bound else None
         self.sending = SendingOptions.of(sending)
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
@@ -395,9 +396,8 @@ class UploadOperator(RunOperator):
     def _given(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.template_fields}
         if self._is_bound and self.expect_fingerprint is None:
-            given["expect_fingerprint"] = (
-                ""  # a template that has found nothing must not lift the restriction
-            )
+            # What was given and says nothing, a template or a mapped value, must not lift the restriction.
+            given["expect_fingerprint"] = ""
         return {"dry_run": given.pop("check_only", False), **given}
 
     def _trigger(self, run: UploadRun, first: float) -> UploadTrigger:

@@ -166,8 +166,8 @@ class ImportDocumentsOperator(DocumentsOperator):
         brings the new ones alone; or ``"fail"``. Files are known for each connection, datamart, document type and ``seen_as``; the
         result has two more names then: ``files_known`` and ``files_held``, files that were left out.
     :param seen_as: the name that stays the same over all runs; None takes what stands before the first template in ``name``.
-    :param seen_days: how many days a file is known that the source does not hold any more.
-    :param seen_files: how many such files are known at most.
+    :param seen_days: how many days a file is known that no import finds any more.
+    :param seen_files: how many files are known at most that no import has found for 32 days.
     :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
     :param max_deletions: with more lines than this nothing is sent, for the types that delete. Not a template field.
     :param verify: ``"input_file"``: at the end the platform's own copy of each part is read back, and its length and digest
@@ -177,8 +177,8 @@ class ImportDocumentsOperator(DocumentsOperator):
         ``fingerprint``, of every line that would be sent, and ``sample``.
     :param sample: of a dry run: so many of the lines that would be sent, spread evenly, are told by ``number`` (from 1) and
         ``sha256`` (the first 12 digits of the hash of its bytes, without the line end). Reads the source once more.
-    :param expect_fingerprint: the ``fingerprint`` of a dry run with the same source and options: nothing is sent where this
-        task finds something else. A template that renders to nothing is refused.
+    :param expect_fingerprint: the ``fingerprint`` of a dry run with the same source, options, type and datamart: nothing is sent where this
+        task finds something else. One that is given and is empty or None, as a template or a mapped value may be, is refused.
     :param sending: how the source is cut and sent.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.

@@ -28,6 +28,8 @@ class _ByDefault(str):
 
 #: The default of ``rejects_content``: the line; for deletions only the position.
 LINE_BY_DEFAULT = _ByDefault("line")
+#: The default of ``expect_fingerprint``: nothing is expected. None is a value that says nothing, as a template's may be.
+NOTHING_EXPECTED = _ByDefault("")
 
 
 def unless_default(value: str) -> str | None:

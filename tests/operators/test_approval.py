@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import Killed, dies_at_outcome, importing, once, profile, write_profiles
 
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.operators.document_import import ImportDocumentsOperator
 
 KIND = "USER_IDENTIFIERS_DELETION"
 GUARDS = {"document_type": KIND, "name": "gdpr", "allow_deletion": KIND, "max_deletions": 1_000}
@@ -114,6 +116,52 @@ def test_an_approval_that_is_missing_is_none(emulator: Emulator, task: Any, sour
     with pytest.raises(AirflowFailException, match="expect_fingerprint must be the fingerprint"):
         task(rendered).run()
     assert posts(emulator) == []
+
+
+@pytest.mark.parametrize("mapped", [None, "", "0" * 31])
+def test_an_approval_that_is_missing_in_a_mapped_task_is_none(
+    emulator: Emulator, task: Any, source: Path, mapped: str | None
+) -> None:
+    """A mapped task is constructed with its value, so it must tell a None that was given from no argument at all."""
+    with DAG("d", schedule=None):
+        operator = ImportDocumentsOperator.partial(task_id="t", source=str(source), **GUARDS).expand(
+            expect_fingerprint=["0" * 32, mapped]
+        )
+    with pytest.raises(AirflowFailException, match="expect_fingerprint must be the fingerprint"):
+        task(lambda: operator.unmap({"expect_fingerprint": mapped})).run()
+    assert posts(emulator) == []
+
+
+@pytest.mark.parametrize("where", ["argument", "default_args"])
+def test_an_approval_that_is_none_in_python_is_none(
+    emulator: Emulator, task: Any, source: Path, where: str
+) -> None:
+    given = {"expect_fingerprint": None}
+    defaults, more = ({}, given) if where == "argument" else (given, {})
+
+    def make() -> Any:
+        with DAG("d", schedule=None, default_args=defaults):
+            return ImportDocumentsOperator(task_id="t", source=str(source), **GUARDS, **more)
+
+    with pytest.raises(AirflowFailException, match="expect_fingerprint must be the fingerprint"):
+        task(make).run()
+    assert posts(emulator) == []
+
+
+@pytest.mark.parametrize("elsewhere", [{"datamart_id": "77"}, {"document_type": "USER_ACTIVITY"}])
+def test_an_approval_is_of_one_datamart_and_one_type(
+    emulator: Emulator, task: Any, tmp_path: Path, elsewhere: dict[str, Any]
+) -> None:
+    path = tmp_path / "profiles.ndjson"
+    lines = write_profiles(path, 3)
+    options = {"sending": SendingOptions(check=False, settle=0.2)}  # the lines are as good for any type
+    found = task(importing(path, **options, dry_run=True)).run()["fingerprint"]
+    other = {**options, **elsewhere, "expect_fingerprint": found}
+    with pytest.raises(AirflowFailException, match="document type, MIME type and datamart must be the same"):
+        task(importing(path, **other)).run()
+    assert posts(emulator) == []
+    assert task(importing(path, **options, expect_fingerprint=found)).run()["lines_accepted"] == 3
+    assert emulator.held() == once(lines)
 
 
 def test_parts_cannot_leave_before_all_are_known(emulator: Emulator, task: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,13 @@ class Airflow:
         self.clears_discard = clears_discard
         self.files = AssetState()
         self.tasks: list[Night] = []
+
+    def days_pass(self, days: float) -> None:
+        """What is known of files gets older."""
+        for key, rows in self.files.values.items():
+            if ".names." in key:
+                older = [[name, found - days * 24 * 3600] for name, found in json.loads(rows)]
+                self.files.values[key] = json.dumps(older)
 
     def run_of(self, folder: Folder, **more: Any) -> Night:
         task_id = more.pop("task_id", "t")

@@ -279,6 +279,10 @@ def test_a_dry_run_shows_what_is_new_and_takes_nothing(
     assert airflow.files.values == before
 
 
+def entries(airflow: Airflow) -> int:
+    return len([key for key in airflow.files.values if ".file." in key])
+
+
 def test_old_entries_are_forgotten_and_those_of_the_folder_are_not(
     nightly: Any, folder: Folder, airflow: Airflow, emulator: Emulator
 ) -> None:
@@ -287,11 +291,31 @@ def test_old_entries_are_forgotten_and_those_of_the_folder_are_not(
     nightly(seen_files=1).run()
     for number in range(3):
         (folder.path / f"{number}.ndjson").unlink()
+    airflow.days_pass(34)
     assert nightly(seen_files=1).run()["files_known"] == 1
-    entries = [key for key in airflow.files.values if ".file." in key]
-    assert len(entries) == 2  # the one that lies there, and one that does not
-    assert nightly(seen_days=0).run()["files_known"] == 1
-    assert len([key for key in airflow.files.values if ".file." in key]) == 1
+    assert entries(airflow) == 2  # the one that lies there, and one that does not
+    assert nightly(seen_days=32).run()["files_known"] == 1
+    assert entries(airflow) == 1
+
+
+@pytest.mark.parametrize(("limits", "left"), [({"seen_files": 1}, 1), ({"seen_days": 30}, 0)])
+def test_an_import_forgets_no_file_that_lies_in_the_source_of_another(
+    airflow: Airflow, tmp_path: Path, emulator: Emulator, limits: dict[str, int], left: int
+) -> None:
+    """Mapped tasks, or two DAGs, of one name: each sees its own folder alone."""
+    ours, theirs = Folder(tmp_path / "ours"), Folder(tmp_path / "theirs")
+    lines = [folder.add(f"{number}.ndjson") for folder in (ours, theirs) for number in range(5)]
+    for _ in range(5):  # five weeks
+        for folder in (ours, theirs):
+            result = airflow.run_of(folder, **limits).run()
+        airflow.days_pass(7)
+    assert result["files_known"] == 5
+    assert emulator.held() == dict.fromkeys(itertools.chain(*lines), 2)  # both folders hold the same lines
+    for path in theirs.path.iterdir():
+        path.unlink()
+    airflow.days_pass(27)  # with the week above
+    airflow.run_of(ours, **limits).run()
+    assert entries(airflow) == 5 + left
 
 
 def test_nothing_of_a_claim_stays_behind_a_success(nightly: Any, folder: Folder, airflow: Airflow) -> None:

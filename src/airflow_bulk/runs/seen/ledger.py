@@ -31,6 +31,8 @@ PAGE_BYTES = 50_000
 #: Entries that one run deletes at most: each costs a call, and the others wait.
 FORGOTTEN_AT_ONCE = 200
 DAY = 24 * 3600.0
+#: A name that any import has found so many days ago or less may lie in the source of another import than the one that tidies up.
+STILL_FOUND = 32
 
 
 def files_asset() -> Any:
@@ -187,14 +189,18 @@ class Ledger:
         return f"{self._prefix}.file.{hashed}"
 
     def keep(self, names: Sequence[str], *, days: float, most: int, now: float | None = None) -> None:
-        """Note which files the source holds now, and forget what it has not held for long.
+        """Note which files the source holds now, and forget what no import has found for long.
+
+        Several imports share a ledger, and each knows its own source alone. So a name counts as gone by the day when any of
+        them has found it last.
 
         Only one import may do it at a time. A name that gets lost here is forgotten by nobody but a person: no file is
         imported again for it.
 
         :param names: what the source holds; none of them is forgotten.
-        :param days: how long a file is known that the source does not hold any more.
-        :param most: how many such files are known at most; those that were there last stay.
+        :param days: how long a file is known that no import finds any more.
+        :param most: how many are known at most that no import has found for :data:`STILL_FOUND` days; those that were found last
+            stay.
         """
         now = time.time() if now is None else now
         rows, count = self._index()
@@ -204,9 +210,11 @@ class Ledger:
             # A day's difference is not worth a write.
             if now - rows.get(one, 0.0) > DAY:
                 rows[one] = now
-        gone = sorted((one for one in rows if one not in held), key=lambda one: rows[one], reverse=True)
-        old = [one for number, one in enumerate(gone) if number >= most or now - rows[one] > days * DAY]
-        for one in old[:FORGOTTEN_AT_ONCE]:
+        # So a name may have been found up to a day later than its row says.
+        ages = {one: (now - found) / DAY - 1 for one, found in rows.items() if one not in held}
+        gone = sorted((one for one, age in ages.items() if age > STILL_FOUND), key=lambda one: ages[one])
+        old = {*gone[most:], *(one for one, age in ages.items() if age > days)}
+        for one in sorted(old, key=lambda one: -ages[one])[:FORGOTTEN_AT_ONCE]:
             self._store.delete(self._key(one))
             del rows[one]
         if rows != before:

@@ -168,7 +168,9 @@ class UploadSubmission:
             self.reconcile()
             if not self._to_send():
                 return True
-            approval.refuse_unexpected(self.args, [one.part for one in self.recorded.entries])
+            approval.refuse_unexpected(
+                self.args, self.port.place, [one.part for one in self.recorded.entries]
+            )
         try:
             files, found = self._find_source()
             if not files:
@@ -259,7 +261,7 @@ class UploadSubmission:
         self.show("checked")
         try:
             planning.judge_plan(self.args, found, gate.totals)
-            approval.refuse_unexpected(self.args, parts)
+            approval.refuse_unexpected(self.args, self.port.place, parts)
         except AirflowFailException:
             if self.live and self.args.cancel_on_kill:
                 self.record.hold()
@@ -416,9 +418,9 @@ class UploadSubmission:
         planning.judge_plan(self.args, found, gate.totals)
         if files and not found.lines_read:
             planning.nothing_to_send(self.args, "The source holds no line.")
-        approval.refuse_unexpected(self.args, gate.all_parts())
+        approval.refuse_unexpected(self.args, self.port.place, gate.all_parts())
         log.info("Dry run: nothing was sent, and no import was created.")
-        return found, approval.approvable(gate.all_parts(), sample)
+        return found, approval.approvable(self.args, self.port.place, gate.all_parts(), sample)
 
     def sent(self) -> list[RecordedPart]:
         """Parts that have an execution."""
