@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.documents.chosen_lines import BadLine, Choice, ChosenLines
+from airflow_bulk.documents.chosen_lines import BadLine, ChosenLines, RowChoice
 from airflow_bulk.documents.result_rows import SCHEMA, ResultRow
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
@@ -63,7 +63,7 @@ def test_a_line_without_content_is_read_at_its_place(tmp_path: Path, name: str) 
     lines = [profile(n) for n in range(50)]
     path = written(tmp_path / name, lines)
     rows = [at(path, lines, n) for n in (3, 17, 49, 2)]  # also backwards
-    chosen = ChosenLines(rows, PROFILES, Choice("failed", False))
+    chosen = ChosenLines(rows, PROFILES, RowChoice("failed", False))
     assert list(chosen) == [lines[n] + b"\n" for n in (3, 17, 49, 2)]
     assert (chosen.chosen.failed, chosen.chosen.lines) == (4, 4)
 
@@ -74,7 +74,7 @@ def test_what_is_chosen_follows_only(tmp_path: Path) -> None:
         row(state="failed", source="f", line=2, raw="f"),
     ]
     chosen = {
-        only: list(ChosenLines(rows, PROFILES, Choice(only, False)))
+        only: list(ChosenLines(rows, PROFILES, RowChoice(only, False)))
         for only in ("failed", "rejected", "both")
     }  # type: ignore[arg-type]
     assert chosen == {"failed": [b"f\n"], "rejected": [b"r\n"], "both": [b"r\n", b"f\n"]}
@@ -86,7 +86,7 @@ def test_a_file_that_changed_is_not_read_again(tmp_path: Path) -> None:
     one = at(path, lines, 1)
     written(path, [profile(9), *lines])
     with pytest.raises(SourceChanged, match="rejects_content='line'"):
-        list(ChosenLines([one], PROFILES, Choice("failed", False)))
+        list(ChosenLines([one], PROFILES, RowChoice("failed", False)))
 
 
 def fix(bad: BadLine) -> dict[str, Any] | None:
@@ -96,7 +96,7 @@ def fix(bad: BadLine) -> dict[str, Any] | None:
 
 def test_a_transform_changes_lines_and_leaves_some_out() -> None:
     rows = [row(state="failed", source="f", line=n + 1, raw=profile(n).decode()) for n in range(3)]
-    chosen = ChosenLines(rows, PROFILES, Choice("failed", False), transform=fix)
+    chosen = ChosenLines(rows, PROFILES, RowChoice("failed", False), transform=fix)
     sent = [json.loads(line) for line in chosen]
     assert [(one["user_account_id"], one["operation"]) for one in sent] == [
         ("u0", "DELETE"),
@@ -117,7 +117,7 @@ def test_a_transform_changes_lines_and_leaves_some_out() -> None:
 def test_a_transform_that_cannot_be_used(transform: Any, says: str) -> None:
     rows = [row(state="failed", source="f", line=5, raw='{"user_account_id": "SECRET"}')]
     with pytest.raises(SourceUnusable, match=says) as raised:
-        list(ChosenLines(rows, PROFILES, Choice("failed", False), transform=transform))
+        list(ChosenLines(rows, PROFILES, RowChoice("failed", False), transform=transform))
     assert "f line 5" in str(raised.value)
     assert "SECRET" not in str(raised.value)
     assert raised.value.__context__ is None or raised.value.__suppress_context__
@@ -128,7 +128,7 @@ def test_csv_lines_stand_under_their_header(tmp_path: Path) -> None:
     lines = [f"UPDATE,u{n},880,0".encode() for n in range(5)]
     path = written(tmp_path / "a.csv", lines, HEADER)
     rows = [at(path, lines, n, header=HEADER) for n in (1, 4)]
-    assert list(ChosenLines(rows, SEGMENTS, Choice("failed", False))) == [
+    assert list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False))) == [
         HEADER,
         lines[1] + b"\n",
         lines[4] + b"\n",
@@ -137,7 +137,7 @@ def test_csv_lines_stand_under_their_header(tmp_path: Path) -> None:
     def other_segment(bad: BadLine) -> dict[str, Any]:
         return {**bad.record, "segment_id": 'a "b", c'}
 
-    changed = list(ChosenLines(rows, SEGMENTS, Choice("failed", False), transform=other_segment))
+    changed = list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False), transform=other_segment))
     assert changed[1] == b'UPDATE,u1,"a ""b"", c",0\n'
 
 
@@ -150,7 +150,7 @@ def test_two_headers_are_refused(tmp_path: Path) -> None:
         at(two, [b"UPDATE,u,0,880"], 0, header=other_header),
     ]
     with pytest.raises(SourceUnusable, match=r"b\.csv: its header is not that of the lines before"):
-        list(ChosenLines(rows, SEGMENTS, Choice("failed", False)))
+        list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False)))
 
 
 def part_row(path: Path, data_length: int, failed: int) -> ResultRow:
@@ -161,9 +161,9 @@ def test_a_whole_part_leaves_out_what_was_not_sent_then(tmp_path: Path) -> None:
     lines = [profile(0), b"", b"{broken", profile(1), profile(2)]
     path = written(tmp_path / "a.ndjson", lines)
     one = part_row(path, path.stat().st_size, failed=2)
-    left = ChosenLines([one], PROFILES, Choice("failed", False))
+    left = ChosenLines([one], PROFILES, RowChoice("failed", False))
     assert (list(left), left.chosen.left) == ([], {"failed": 2})
-    chosen = ChosenLines([one], PROFILES, Choice("failed", True))
+    chosen = ChosenLines([one], PROFILES, RowChoice("failed", True))
     assert list(chosen) == [profile(n) + b"\n" for n in range(3)]
     assert (chosen.chosen.in_parts, chosen.chosen.part_lines, chosen.chosen.lines) == (2, 3, 3)
 
@@ -179,12 +179,12 @@ def test_activities_without_a_key_are_never_sent_twice(tmp_path: Path) -> None:
     keyed = json.dumps({**activity, "$unique_key": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}).encode()
     good = written(tmp_path / "a.ndjson", [keyed])
     rows = [part_row(good, len(keyed) + 1, failed=1)]
-    assert list(ChosenLines(rows, ACTIVITIES, Choice("failed", True))) == [keyed + b"\n"]
+    assert list(ChosenLines(rows, ACTIVITIES, RowChoice("failed", True))) == [keyed + b"\n"]
     plain = json.dumps(activity).encode()
     bad = written(tmp_path / "b.ndjson", [keyed, plain])
     rows = [part_row(bad, bad.stat().st_size, failed=1)]
     with pytest.raises(SourceUnusable, match="without \\$unique_key"):
-        list(ChosenLines(rows, ACTIVITIES, Choice("failed", True)))
+        list(ChosenLines(rows, ACTIVITIES, RowChoice("failed", True)))
 
 
 @given(
@@ -197,7 +197,7 @@ def test_every_chosen_line_is_sent_or_dropped(states: list[str], dropped: set[in
     chosen = ChosenLines(
         rows,
         PROFILES,
-        Choice(only, False),
+        RowChoice(only, False),
         transform=lambda bad: None if int(bad.text) in dropped else bad.text,
     )
     wanted = [n for n, state in enumerate(states) if only in ("both", state)]

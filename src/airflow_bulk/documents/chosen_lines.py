@@ -100,7 +100,7 @@ class ChosenCounts:
         return self.rejected + self.failed + self.part_lines - self.dropped
 
 
-class Choice:
+class RowChoice:
     """Which rows are chosen; the rows must come in the order of their file.
 
     :param only: ``failed`` (on the platform), ``rejected`` (by the check), or ``both``.
@@ -146,7 +146,7 @@ class ChosenLines:
         self,
         rows: Iterable[ResultRow],
         rules: LineRules,
-        choice: Choice,
+        choice: RowChoice,
         *,
         transform: Transform | None = None,
         open_path: Callable[[str], Any] | None = None,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.documents.chosen_lines import Choice, ChosenCounts, ChosenLines, Only, Transform
+from airflow_bulk.documents.chosen_lines import ChosenCounts, ChosenLines, Only, RowChoice, Transform
 from airflow_bulk.documents.result_rows import ResultRow, read_rows
 from airflow_bulk.documents.source.parts import SourceError, SourceMissing
 from airflow_bulk.judging import Tolerance, how_many
@@ -107,7 +107,7 @@ def lines_of_round(resend: ResendArguments, args: UploadArguments, record: Recor
     lines = ChosenLines(
         _rows(round_of(record, resend.former).former),
         planning.line_rules(args),
-        Choice(resend.only, resend.whole_parts),
+        RowChoice(resend.only, resend.whole_parts),
         transform=resend.transform,
         open_path=planning.open_path,
         passing=(TaskStopped,),
@@ -204,7 +204,7 @@ class ResendRun(UploadRun):
 
     def _left_rows(self) -> Iterator[ResultRow]:
         """The rows of bad lines that this round has not chosen: its results file tells all that are left."""
-        choice = Choice(self.resend.only, self.resend.whole_parts)
+        choice = RowChoice(self.resend.only, self.resend.whole_parts)
         return (row for row in _rows(self.round.former) if not choice.takes(row))
 
     def _too_many_left(self, result: dict[str, Any]) -> str:
