@@ -44,7 +44,7 @@ def agree(parts: list[Part], reader: SourceReader, plain: list[bytes]) -> None:
             body = header + b"".join(one.raw.removesuffix(b"\n") + b"\n" for one in found)
             assert body.removesuffix(b"\n") == _body(reader, part).removesuffix(b"\n")
         stretches = stretches_of(reader, part)
-        assert sum(length for _, _, _, length in stretches) == part.length
+        assert sum(length for _, _, _, length, _ in stretches) == part.length
         if stretches:
             assert stretches[0][1] == part.line
 

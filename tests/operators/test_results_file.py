@@ -98,7 +98,7 @@ def test_each_layout(
         assert len(stretches) == len({row["part"] for row in failed})
         assert any(len(each) > 1 for each in stretches)  # a part over a border
         for each in stretches:
-            for uri, line, offset, _ in each:
+            for uri, line, offset, _, _ in each:
                 assert plain[Path(uri).name][:offset].count(b"\n") == line - 1
     else:
         assert joined(rows) == expected(emulator, names, files) and result["lines_failed"] > 15
@@ -198,8 +198,9 @@ def test_activities_are_not_told_by_a_number_alone(
     emulator: Emulator, task: type[Task], tmp_path: Path, layout: str
 ) -> None:
     """An activity that is sent twice is there twice, so the wrong line would be a harm."""
+    activity = {"$type": "SITE_VISIT", "$session_status": "NO_SESSION", "$events": []}
     lines = [
-        json.dumps({"$ts": 1_700_000_000_000 + n, "$type": "$page_view", "$user_account_id": f"crm-{n}"})
+        json.dumps(activity | {"$ts": 1_700_000_000_000 + n, "$user_account_id": f"crm-{n}"})
         for n in range(1, 101)
     ]
     write(tmp_path / "a.ndjson", lines)
@@ -241,9 +242,8 @@ def test_no_error_file(
     rows = rows_of(result)
     assert joined(rows) == [] and joined(rows, "rejected") == [("a.ndjson", 50)]
     failed = [row for row in rows if row["state"] == "failed"]
-    assert failed[0]["stretches"] == [
-        [str(tmp_path / "a.ndjson"), 1, 0, (tmp_path / "a.ndjson").stat().st_size]
-    ]
+    ((*stretch, version),) = failed[0]["stretches"]
+    assert stretch == [str(tmp_path / "a.ndjson"), 1, 0, (tmp_path / "a.ndjson").stat().st_size] and version
     assert any(re.search(why, reason) for row in failed for reason in row["reasons"])
 
 
@@ -405,7 +405,7 @@ def test_parts_that_failed_for_good(emulator: Emulator, task: type[Task], tmp_pa
     rows = read_rows(uri)
     (lost,) = [row for row in rows if row["state"] == "unprocessed"]
     assert lost["part"] == 1 and "ended FAILED: it is not known" in lost["reasons"][0]
-    ((name, first, offset, length),) = lost["stretches"]
+    ((name, first, offset, length, _),) = lost["stretches"]
     assert name == str(source)
     stretch = source.read_bytes()[offset : offset + length]
     assert source.read_bytes()[:offset].count(b"\n") == first - 1
