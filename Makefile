@@ -19,7 +19,7 @@ NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/cr
 	tests/crash/test_renamed_tasks.py tests/crash/test_chaos.py \
 	tests/crash/test_kills.py::test_each_line_once_after[between_commit_and_last_block] \
 	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] tests/test_retrying.py tests/test_reprs.py \
-	tests/dags/test_page.py tests/plugin/test_page.py
+	tests/dags/test_page.py tests/dags/test_gdpr_deletion.py tests/plugin/test_page.py
 ALL_NEXT_TESTS := tests/cli tests/crash tests/dags tests/own_platform tests/plugin tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_lost_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \
@@ -54,7 +54,7 @@ help:
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
 	@echo "make crash   blows at every write of every kind of run on a real Airflow, CRASH_ARGS cuts (--help); LANE=next"
-	@echo "make chaos   RUNS (10) random imports under random faults and blows, from SEED (1) on; LANE=next"
+	@echo "make chaos   RUNS (10) random imports and resends under random faults and blows, from SEED (1) on; LANE=next"
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less; LANE=next"
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"

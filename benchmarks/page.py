@@ -91,6 +91,9 @@ def measure(imports: int, database: str) -> None:
         "the list, page 150": asked(lambda session: list_rows(session, Filters(page=150), readable)),
         "the list, failed ones": asked(lambda session: list_rows(session, Filters(state="failed"), readable)),
         "the list, one day": asked(lambda session: list_rows(session, Filters(day=BEGAN.date()), readable)),
+        "the list, an id on the platform": asked(
+            lambda session: list_rows(session, Filters(find="70811x"), readable)
+        ),
         "the row of one task": asked(lambda session: find_row(session, place)),
         "the last 30 runs of one task": asked(lambda session: last_rows(session, "dag_1", "load", 30)),
     }

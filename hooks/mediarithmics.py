@@ -7,7 +7,7 @@ Facts: mediarithmics.md sections 1 to 4 and 10. The calls to plugins and batches
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.hooks.mediarithmics_batches import IntegrationBatchHook
@@ -155,6 +155,20 @@ class MediarithmicsHook(IntegrationBatchHook):
         """
         token = self.endpoint.headers["Authorization"] if token_in_query else None
         return self.send(calls.data_file(uri, access_token=token))
+
+    def download_data_file(self, uri: str, into: BinaryIO, most_bytes: int) -> int:
+        """Write a file of the platform, such as an error file or an input file, into an open file (section 4.5).
+
+        Memory stays flat. The token goes in the header. A body that is cut short is asked for again.
+
+        :param uri: the ``mics://`` URI.
+        :param into: an open binary file that can seek and truncate; the body is put at its position.
+        :param most_bytes: a larger file is refused.
+        :returns: bytes written.
+        :raises TooLarge: the file has more than ``most_bytes``.
+        :raises PlatformError: the platform refused, or could not be asked.
+        """
+        return self.download(calls.data_file(uri), into, most_bytes)
 
     def document_imports(self, datamart_id: str | int | None = None) -> calls.DocumentImports:
         """The datamart's imports as whoever sends files into them needs them."""

@@ -8,9 +8,10 @@ adapters and TLS settings come with it. Our connection fields never become heade
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from airflow.providers.http.hooks.http import HttpHook
 
@@ -72,6 +73,21 @@ class PlatformHook(HttpHook):
     def send(self, call: Call[T], **options: Any) -> T:
         """Carry out a call in a worker; see :meth:`airflow_bulk.hooks.transport.Transport.send`."""
         return self.prepare().send(call, **options)
+
+    def download(self, call: Call[Any], into: BinaryIO, most_bytes: int) -> int:
+        """Carry out a call whose good answer is a file, and write that into an open file, block by block.
+
+        :param call: the call; what it makes of the body is not asked.
+        :param into: an open binary file that can seek and truncate; the body is put at its position.
+        :param most_bytes: a longer body is refused.
+        :returns: bytes written.
+        :raises TooLarge: the body is longer.
+        """
+        from airflow_bulk.hooks.download import Download
+
+        file = Download(into, most_bytes)
+        size: int = self.send(dataclasses.replace(call, parse=lambda reply: file.size), into=file)
+        return size
 
     def prepare(self) -> Transport:
         """Read the connection and make the session, before a moment that may do neither.

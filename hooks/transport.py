@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_bulk.hooks.budget import RateBudget
+    from airflow_bulk.hooks.download import Download
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -103,20 +104,24 @@ class Transport:
         #: Made once: a context of its own for each call would also mean a connection of its own.
         self._tls: tuple[bool | str, Any] | None = None
 
-    def send(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
+    def send(
+        self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None, into: Download | None = None
+    ) -> T:
         """Carry a call out and return its record.
 
         :param call: the call.
         :param tries: attempts in all; 1 never repeats.
         :param timeout: seconds to connect and without a byte, and at most to wait for a place in the rate budget;
             None takes the connection's, and waits for a place as long as it takes.
+        :param into: takes the body of a good answer as it comes; the call then reads an answer without one. A body that
+            is cut short is asked for again from its beginning.
         :raises PlatformError: the platform refused, or could not be asked.
         """
         for attempt in tenacity.Retrying(**_policy(tries)):
             with attempt:
                 if wait := self._place(call, timeout):
                     time.sleep(wait)
-                return _settle(call, self._attempt(call, timeout), self._budget, self.endpoint)
+                return _settle(call, self._attempt(call, timeout, into), self._budget, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def asend(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
@@ -145,7 +150,7 @@ class Transport:
         why = f"no call may leave for another {held:.0f} s, as the platform or the rate limit of the connection asks"
         raise TryLater(call.what, why, retry=say_retry(ASK_AGAIN, held), retry_after=held)
 
-    def _attempt(self, call: Call[Any], timeout: float | None) -> Reply:
+    def _attempt(self, call: Call[Any], timeout: float | None, into: Download | None) -> Reply:
         import requests
 
         if self._session is None:
@@ -162,10 +167,13 @@ class Transport:
                 # On the call: environment variables would override the session's (airflow.md section 7.3).
                 verify=endpoint.verify,
                 proxies=dict(endpoint.proxies),
+                stream=into is not None,
+                headers=None if into is None else into.headers,
             )
+            body = answer.content if into is None else into.take(call, answer)
         except requests.RequestException as error:
             raise _unanswered(call, error, how_far(error), endpoint) from None
-        return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
+        return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
 
     async def _aattempt(self, call: Call[Any], timeout: float | None) -> Reply:
         import aiohttp

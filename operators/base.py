@@ -19,18 +19,26 @@ from airflow_bulk import arguments as read
 from airflow_bulk.arguments import SendingOptions
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
     from airflow_bulk.arguments import UploadArguments
+    from airflow_bulk.documents.error_files import ErrorFileReader
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.judging import KeepWaiting
     from airflow_bulk.platforms.upload_port import UploadPort
     from airflow_bulk.runs.record import Record
+    from airflow_bulk.runs.seen.selection import SeenFiles
     from airflow_bulk.runs.skeleton import RemoteRun
     from airflow_bulk.runs.upload.run import UploadRun
-    from airflow_bulk.runs.upload.submission import ExistingImport
+    from airflow_bulk.runs.upload.spool import Spool
+    from airflow_bulk.runs.upload.submission import ExistingImport, UploadSubmission
     from airflow_bulk.triggers.waiting import UploadTrigger
+
+
+#: What is done with files that are known across runs, unless something else is said.
+IMPORT_AGAIN = "import_again"
 
 
 class RecordedOperator(BaseOperator):
@@ -64,6 +72,19 @@ def with_record(inlets: Any) -> list[Any]:
     return [*given, record_asset()]
 
 
+def with_files(inlets: Any, on_seen: object) -> list[Any]:
+    """Inlets, and the asset of the known files where they are asked for: a task can use the state of its own assets alone.
+
+    :param on_seen: as it was given; a template may become anything.
+    """
+    given = list(inlets)
+    if on_seen == IMPORT_AGAIN:
+        return given
+    from airflow_bulk.runs.seen.ledger import files_asset
+
+    return given if files_asset() in given else [*given, files_asset()]
+
+
 class RunOperator(RecordedOperator):
     """Run remote work (:mod:`airflow_bulk.runs.skeleton`): on a worker in a loop, or deferred between two polls."""
 
@@ -84,9 +105,19 @@ class RunOperator(RecordedOperator):
         :param first: seconds until its first poll.
         """
 
+    def destination_uri(self, run: Any) -> str | None:
+        """Return the asset URI of what the run writes to; None where it has none.
+
+        It is the output in OpenLineage, and what an ``AssetAlias`` among the outlets becomes.
+
+        :param run: what :meth:`_open` returned.
+        """
+        return None
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on where an earlier try stopped; see the class for the result."""
         from airflow_bulk.runs.failures import as_airflow_errors
+        from airflow_bulk.runs.outlet_events import tell_outlets
         from airflow_bulk.runs.skeleton import ends_with_supervisor
 
         with ends_with_supervisor(self.ends_with_supervisor):
@@ -99,6 +130,7 @@ class RunOperator(RecordedOperator):
                         self._wait_without_worker(run, outcome)
                     time.sleep(outcome.seconds)
                     outcome = run.advance()
+                tell_outlets(context, self.outlets, outcome, self.destination_uri(run))
                 return outcome
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -123,6 +155,24 @@ class RunOperator(RecordedOperator):
         """Stop at once and cancel what still can be; what cannot is named in the log."""
         if self._run is not None:
             self._run.kill()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what was read, where it went, and how many lines; its provider calls this."""
+        from airflow_bulk.runs.lineage import lineage_of
+
+        run = self._run
+        row = run.shown.row if run is not None else {}
+        return lineage_of(
+            row,
+            run.sources() if run is not None else (),
+            self.destination_uri(run) if row.get("id") else None,
+            inlets=self.inlets,
+            outlets=self.outlets,
+        )
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell the same of a run that failed: as far as it came."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _identity(self, context: Context) -> str:
         ti = context["ti"]
@@ -153,12 +203,23 @@ class UploadOperator(RunOperator):
     :param source: file, pattern or URI (``s3://conn_id@bucket/key/*.gz``), or a list of them.
     :param max_failures: how many bad lines are tolerated, rejected and failed lines together: a count, or a share of
         the lines read (``"0.1%"``). ``"100%"`` never fails.
-    :param rejects_path: folder or URI for an NDJSON file of rejected lines; with None only their counts are kept.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines, and for the results file, which tells all bad
+        lines; with None only their counts are kept.
     :param rejects_content: ``"line"`` or ``"position"``.
+    :param error_file_reader: reads the platform's error files for the results file, where the default cannot tell the lines:
+        an open binary file -> :class:`~airflow_bulk.documents.error_files.ErrorRow`. A function, no template.
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
+    :param on_seen: what becomes of files that an earlier import has brought: ``"import_again"``, ``"skip"`` them, or ``"fail"``.
+    :param seen_as: the name that stays the same over all runs; with the connection, the place on the platform and the document
+        type it says which imports share what they know.
+    :param seen_days: how many days a file is known that no import finds any more.
+    :param seen_files: how many files are known at most that no import has found for 32 days.
     :param dry_run: only check the source, and report what would be sent and what would be refused.
+    :param sample: of a dry run: so many of the lines that would be sent are told by a hash.
+    :param expect_fingerprint: the ``fingerprint`` that a dry run has returned: nothing is sent but what it has found.
+        One that is given and is empty or None is refused.
     :param sending: how the source is cut and sent: :class:`~airflow_bulk.arguments.SendingOptions`, or a dict of its fields.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.
@@ -176,7 +237,13 @@ class UploadOperator(RunOperator):
         "on_empty",
         "on_clear",
         "on_source_change",
+        "on_seen",
+        "seen_as",
+        "seen_days",
+        "seen_files",
         "check_only",
+        "sample",
+        "expect_fingerprint",
         "sending",
         "wait_for_completion",
         "poll_interval",
@@ -193,10 +260,17 @@ class UploadOperator(RunOperator):
         max_failures: int | str = 0,
         rejects_path: str | None = None,
         rejects_content: str = read.LINE_BY_DEFAULT,
+        error_file_reader: ErrorFileReader | None = None,
         on_empty: str = "fail",
         on_clear: str = "import_again",
         on_source_change: str = "fail",
+        on_seen: str = IMPORT_AGAIN,
+        seen_as: str | None = None,
+        seen_days: float | str = 90,
+        seen_files: int | str = 10_000,
         dry_run: bool | str = False,
+        sample: int | str = 0,
+        expect_fingerprint: str | None = read.NOTHING_EXPECTED,
         sending: SendingOptions | Mapping[str, Any] = SendingOptions(),  # noqa: B008  (frozen)
         wait_for_completion: bool | str = True,
         poll_interval: float | str = 30.0,
@@ -206,20 +280,36 @@ class UploadOperator(RunOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.inlets = with_files(self.inlets, on_seen)
         self.source = source
         self.max_failures = max_failures
         self.rejects_path = rejects_path
         self.rejects_content = read.unless_default(rejects_content)
+        self.error_file_reader = error_file_reader
         self.on_empty = on_empty
         self.on_clear = on_clear
         self.on_source_change = on_source_change
+        self.on_seen = on_seen
+        self.seen_as = seen_as
+        self.seen_days = seen_days
+        self.seen_files = seen_files
         self.check_only = dry_run  # BaseOperator.dry_run is a method
+        self.sample = sample
+        self._is_bound = expect_fingerprint is not read.NOTHING_EXPECTED
+        self.expect_fingerprint = expect_fingerprint if self._is_bound else None
         self.sending = SendingOptions.of(sending)
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map the task: the inlets are given here."""
+        partial = super().partial(**kwargs)
+        partial.kwargs["inlets"] = with_files(partial.kwargs["inlets"], kwargs.get("on_seen", IMPORT_AGAIN))
+        return partial
 
     @abstractmethod
     def hook(self) -> PlatformHook:
@@ -258,9 +348,27 @@ class UploadOperator(RunOperator):
         """Return the function that makes a link from an import's id and its organisation; None: there is no console."""
         return None
 
+    def seen_in(self, hook: Any, port: Any) -> str:
+        """Return what tells, within a connection, where files are known: an account, a datamart; empty for one place alone."""
+        return ""
+
+    def _seen_files(self, context: Context, args: UploadArguments, hook: Any, port: Any) -> SeenFiles | None:
+        if args.seen is None or self._record is None:
+            return None
+        from airflow_bulk.runs.seen.ledger import Scope
+        from airflow_bulk.runs.seen.selection import SeenFiles
+
+        scope = Scope(hook.conn_id, self.seen_in(hook, port), args.document_type, args.seen.seen_as)
+        return SeenFiles.of(context, self._record, args.seen, scope)
+
     def _open(self, context: Context) -> UploadRun:
-        from airflow_bulk.runs.record import Record
         from airflow_bulk.runs.upload.run import UploadRun
+
+        return UploadRun(self._make_work(context)(), self.error_file_reader)
+
+    def _make_work(self, context: Context) -> Callable[[], UploadSubmission]:
+        """Read the arguments and open the record; return what makes the way of the source to the platform."""
+        from airflow_bulk.runs.record import Record
         from airflow_bulk.runs.upload.submission import UploadSubmission
 
         record = self._record = Record.of(context)
@@ -268,7 +376,7 @@ class UploadOperator(RunOperator):
         sending = self.sending.rendered(lambda text: self.render_template(text, context))
         args = self.upload_arguments(self._given(), sending, hook)
         port = self.port(hook)
-        work = UploadSubmission(
+        return lambda: UploadSubmission(
             args,
             hook,
             port,
@@ -277,12 +385,20 @@ class UploadOperator(RunOperator):
             push=self._push(context),
             existing=self.existing_import(),
             console_url=self.console_url(hook, port),
+            spool=self._spool_of(args, context),
+            seen=self._seen_files(context, args, hook, port),
         )
-        return UploadRun(work)
+
+    def _spool_of(self, args: UploadArguments, context: Context) -> Spool | None:
+        """What makes the source by calling a function; None: the source is there."""
+        return None
 
     def _given(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.template_fields}
-        return {"dry_run": given.pop("check_only"), **given}
+        if self._is_bound and self.expect_fingerprint is None:
+            # What was given and says nothing, a template or a mapped value, must not lift the restriction.
+            given["expect_fingerprint"] = ""
+        return {"dry_run": given.pop("check_only", False), **given}
 
     def _trigger(self, run: UploadRun, first: float) -> UploadTrigger:
         rules = run.rules()

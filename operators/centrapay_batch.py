@@ -47,8 +47,8 @@ class CentrapayBatchOperator(RunOperator):
     :param url_expires_in: how long the signed URL of ``file`` works; at most seven days.
     :param max_failures: how many records in error are tolerated: a count, or a share of those counted (``"0.5%"``).
         ``"100%"`` never fails. Where the check of ``file`` finds more bad records than this, no batch is created.
-    :param errors_path: folder or URI for the NDJSON file of the errors that Centrapay lists, and for that of the
-        lines that break a rule here (only their positions). With None a few of them are logged.
+    :param errors_path: folder or URI for the results file of the errors that Centrapay lists (``errors_uri``), and for the
+        file of lines that break a rule here (only their positions). With None a few of them are logged.
     :param check: check every record of ``file``; False creates the batch without a check.
     :param dry_run: only check ``file``, and create no batch; the file may then be local.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
@@ -125,6 +125,10 @@ class CentrapayBatchOperator(RunOperator):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferrable = deferrable
+
+    def destination_uri(self, run: CentrapayBatchRun) -> str | None:
+        """Return the asset URI of the account and the batch type."""
+        return run.destination_uri
 
     def _open(self, context: Context) -> CentrapayBatchRun:
         from airflow_bulk.hooks.centrapay import CentrapayHook

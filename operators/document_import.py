@@ -17,6 +17,7 @@ from airflow_bulk.operators.document_import_steps import (
     CancelDocumentImportExecutionsOperator,
     CreateDocumentImportOperator,
     DeleteDocumentImportOperator,
+    PruneDocumentImportsOperator,
     UpdateDocumentImportOperator,
 )
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.platforms.mediarithmics.document_import_calls import DocumentImports
     from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+    from airflow_bulk.runs.upload.run import UploadRun
     from airflow_bulk.runs.upload.submission import ExistingImport
     from airflow_bulk.triggers.waiting import UploadTrigger
 
@@ -33,16 +35,17 @@ __all__ = [
     "CreateDocumentImportOperator",
     "DeleteDocumentImportOperator",
     "ImportDocumentsOperator",
+    "PruneDocumentImportsOperator",
     "SendingOptions",
     "UpdateDocumentImportOperator",
     "UploadDocumentsOperator",
 ]
 
 
-class _DocumentsOperator(UploadOperator):
-    """What the import and the upload operator share: the connection, the datamart and the deletion guards."""
+class DocumentsOperator(UploadOperator):
+    """What all operators that send documents share: the connection, the datamart and the deletion guards."""
 
-    template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id")
+    template_fields: Sequence[str] = (*UploadOperator.template_fields, "datamart_id", "verify")
     operator_extra_links = (DocumentImportLink(),)
     ui_color = "#cfe8ef"
 
@@ -54,11 +57,13 @@ class _DocumentsOperator(UploadOperator):
         mediarithmics_conn_id: str = "mediarithmics_default",
         allow_deletion: str | None = None,
         max_deletions: int | None = None,
+        verify: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(source=source, **kwargs)
         self.datamart_id = datamart_id
         self.mediarithmics_conn_id = mediarithmics_conn_id
+        self.verify = verify
         # The deletion guards are no template fields, so that no trigger form can set them.
         self.allow_deletion = read.never_a_template("allow_deletion", allow_deletion)
         self.max_deletions = read.never_a_template("max_deletions", max_deletions)
@@ -72,6 +77,10 @@ class _DocumentsOperator(UploadOperator):
     def port(self, hook: MediarithmicsHook) -> DocumentImports:
         """Return the document imports of the datamart."""
         return hook.document_imports(read.optional_text("datamart_id", self.datamart_id))
+
+    def seen_in(self, hook: MediarithmicsHook, port: DocumentImports) -> str:
+        """Return the datamart."""
+        return port.datamart_id
 
     def upload_trigger(self, port: DocumentImports, **waiting: Any) -> UploadTrigger:
         """Make the trigger."""
@@ -87,20 +96,45 @@ class _DocumentsOperator(UploadOperator):
         """Return the function that makes the link to the console."""
         return lambda import_id, owner: hook.console_url(import_id, port.datamart_id, owner)
 
+    def _import(self, hook: MediarithmicsHook, import_id: str) -> DocumentImport:
+        """Return an import as the first try read it: its format never changes, and an outage must not stop a resume."""
+        import msgspec
+
+        from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
+
+        stored = self._record.read("existing") if self._record else None
+        if stored is not None and stored["id"] == import_id:
+            return msgspec.convert(stored, DocumentImport)
+        found = hook.get_document_import(import_id, self.port(hook).datamart_id)
+        if self._record and not read.flag("dry_run", self.check_only):
+            self._record.write("existing", msgspec.to_builtins(found))
+        return found
+
+    def destination_uri(self, run: UploadRun) -> str | None:
+        """Return the asset URI of the datamart and the document type."""
+        port: Any = run.work.port
+        return f"mediarithmics://{port.datamart_id}/{run.args.document_type}"
+
+    def _stays_the_same(self) -> str:
+        """What ``seen_as`` is where it is not given."""
+        return ""
+
     def _given(self) -> dict[str, Any]:
         return {
             **super()._given(),
+            "seen_as": self.seen_as or self._stays_the_same(),
             "allow_deletion": self.allow_deletion,
             "max_deletions": self.max_deletions,
         }
 
 
-class ImportDocumentsOperator(_DocumentsOperator):
+class ImportDocumentsOperator(DocumentsOperator):
     """Import files into a new document import, wait, judge, report: everything accounted for, exactly once.
 
     Returns a dictionary with ``import_id``, ``execution_ids``, ``lines_read``, ``lines_rejected``,
-    ``lines_accepted``, ``lines_failed``, ``blank_lines``, ``parts``, ``bytes`` (sent), ``seconds`` (since
-    the submission began), ``rejects_uri``, ``error_file_uris``, ``possible_issue_on_identifiers`` and ``console_url``.
+    ``lines_accepted``, ``lines_failed``, ``lines_unprocessed``, ``lines_unjoined``, ``blank_lines``, ``parts``, ``bytes``
+    (sent), ``seconds`` (since the submission began), ``rejects_uri``, ``results_uri``, ``error_file_uris``, ``possible_issue_on_identifiers``,
+    ``console_url`` and ``verified``.
     ``lines_read = lines_rejected + lines_accepted + lines_failed``, or the task fails and says by how much.
 
     Every line is checked before the first byte is sent. Kill the task, its supervisor, the scheduler or the
@@ -120,14 +154,31 @@ class ImportDocumentsOperator(_DocumentsOperator):
     :param use_processing_pipeline: None is not sent.
     :param max_failures: how many bad lines are tolerated, rejected and failed lines together: a count, or a share of
         the lines read (``"0.1%"``). ``"100%"`` never fails.
-    :param rejects_path: folder or URI for an NDJSON file of rejected lines; with None only their counts are kept.
+    :param rejects_path: folder or URI for an NDJSON file of rejected lines, and for the results file, which tells all bad
+        lines; with None only their counts are kept.
     :param rejects_content: ``"line"`` or ``"position"``; for deletions it is ``"position"`` unless given.
+    :param error_file_reader: reads the platform's error files for the results file, where the default cannot tell the
+        lines: an open binary file -> :class:`~airflow_bulk.documents.error_files.ErrorRow`. A function, no template.
     :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
     :param on_clear: what clearing a success does: ``"import_again"``, or ``"keep"`` the recorded result.
     :param on_source_change: ``"fail"``, or ``"restart"`` when the source changed between tries.
+    :param on_seen: what becomes of files that an earlier import has brought: ``"import_again"``; ``"skip"``, so that a pattern
+        brings the new ones alone; or ``"fail"``. Files are known for each connection, datamart, document type and ``seen_as``; the
+        result has two more names then: ``files_known`` and ``files_held``, files that were left out.
+    :param seen_as: the name that stays the same over all runs; None takes what stands before the first template in ``name``.
+    :param seen_days: how many days a file is known that no import finds any more.
+    :param seen_files: how many files are known at most that no import has found for 32 days.
     :param allow_deletion: the document type spelled out, for the types that delete. Not a template field.
     :param max_deletions: with more lines than this nothing is sent, for the types that delete. Not a template field.
-    :param dry_run: only check the source, and report what would be sent and what would be refused.
+    :param verify: ``"input_file"``: at the end the platform's own copy of each part is read back, and its length and digest
+        are compared with what was sent. ``verified`` of the result says so; a copy that differs fails the task, one that may
+        not be read does not. Moves as many bytes once more.
+    :param dry_run: only check the source, and report what would be sent and what would be refused. The result then has
+        ``fingerprint``, of every line that would be sent, and ``sample``.
+    :param sample: of a dry run: so many of the lines that would be sent, spread evenly, are told by ``number`` (from 1) and
+        ``sha256`` (the first 12 digits of the hash of its bytes, without the line end). Reads the source once more.
+    :param expect_fingerprint: the ``fingerprint`` of a dry run with the same source, options, type and datamart: nothing is sent where this
+        task finds something else. One that is given and is empty or None, as a template or a mapped value may be, is refused.
     :param sending: how the source is cut and sent.
     :param wait_for_completion: False ends the task when everything is sent; accepted and failed lines are then None.
     :param poll_interval: seconds between two polls; the first polls are closer together.
@@ -138,7 +189,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
     """
 
     template_fields: Sequence[str] = (
-        *_DocumentsOperator.template_fields,
+        *DocumentsOperator.template_fields,
         "document_type",
         "name",
         "mime_type",
@@ -164,11 +215,15 @@ class ImportDocumentsOperator(_DocumentsOperator):
         super().__init__(source=source, **kwargs)
         self.document_type = document_type
         self.name = name
+        self._name_begins = read.before_template(name)
         self.mime_type = mime_type
         self.encoding = encoding
         self.priority = priority
         self.shuffle_lines = shuffle_lines
         self.use_processing_pipeline = use_processing_pipeline
+
+    def _stays_the_same(self) -> str:
+        return self._name_begins
 
     def upload_arguments(
         self, given: Mapping[str, Any], sending: SendingOptions, hook: MediarithmicsHook
@@ -179,7 +234,7 @@ class ImportDocumentsOperator(_DocumentsOperator):
         return read_arguments(given, sending)
 
 
-class UploadDocumentsOperator(_DocumentsOperator):
+class UploadDocumentsOperator(DocumentsOperator):
     """Upload files into a document import that exists; the fields of the import say the format of the files.
 
     The promises and the result are those of :class:`ImportDocumentsOperator`, with one limit: others may upload into
@@ -193,7 +248,7 @@ class UploadDocumentsOperator(_DocumentsOperator):
     :param exclusive: nobody else uploads into it while this task runs.
     """
 
-    template_fields: Sequence[str] = (*_DocumentsOperator.template_fields, "import_id", "exclusive")
+    template_fields: Sequence[str] = (*DocumentsOperator.template_fields, "import_id", "exclusive")
 
     def __init__(
         self,
@@ -213,25 +268,15 @@ class UploadDocumentsOperator(_DocumentsOperator):
         """Read the arguments, and the import that ``import_id`` names."""
         from airflow_bulk.runs.document_import.arguments import read_upload_arguments
 
-        return read_upload_arguments(given, sending, self._import(hook))
+        return read_upload_arguments(
+            given, sending, self._import(hook, read.text("import_id", self.import_id))
+        )
+
+    def _stays_the_same(self) -> str:
+        return f"import {self.import_id}"
 
     def existing_import(self) -> ExistingImport:
         """Return the import that the operator was given."""
         from airflow_bulk.runs.upload.submission import ExistingImport
 
         return ExistingImport(read.text("import_id", self.import_id), read.flag("exclusive", self.exclusive))
-
-    def _import(self, hook: MediarithmicsHook) -> DocumentImport:
-        """Return the import as the first try read it: its format never changes, and an outage must not stop a resume."""
-        import msgspec
-
-        from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
-
-        import_id = read.text("import_id", self.import_id)
-        stored = self._record.read("existing") if self._record else None
-        if stored is not None and stored["id"] == import_id:
-            return msgspec.convert(stored, DocumentImport)
-        found = hook.get_document_import(import_id, self.port(hook).datamart_id)
-        if self._record and not read.flag("dry_run", self.check_only):
-            self._record.write("existing", msgspec.to_builtins(found))
-        return found

@@ -1,8 +1,9 @@
-"""The single steps of a document import as operators: create, update, delete, cancel."""
+"""The single steps of a document import as operators: create, update, delete, prune, cancel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -201,6 +202,63 @@ class DeleteDocumentImportOperator(_StepOperator):
                 hook.delete_document_import(import_id, datamart_id)
             except NotFound:
                 self.log.info("Document import %s is gone already.", import_id)
+
+
+class PruneDocumentImportsOperator(_StepOperator):
+    """Delete old imports of one name, and never one that a person has made or that a run may still need.
+
+    Each run of an import makes an import of its own, so their number grows for ever. Deleted is only an import
+
+    * whose name begins with ``name_prefix`` and ends in the marker that the operators of this package write, so with
+      ``SendingOptions(name_marker=True)``;
+    * that is not among the ``keep`` newest of those;
+    * whose executions are all over, and to which nothing has happened for ``older_than``. An import without executions is
+      kept, since its first upload may be on its way.
+
+    What the platform keeps of a deleted import is not documented (mediarithmics.md section 2.2). A task whose import was
+    deleted can be neither retried nor judged again, so ``older_than`` should be longer than anybody retries or clears. A
+    datamart that two Airflows feed needs names that differ in how they begin.
+
+    Returns ``dry_run``, ``found`` (imports of this name, with a marker), ``deleted`` (in a dry run: ``to_delete``), ``gone_already``
+    (somebody else has deleted them meanwhile), ``kept`` (a count for each of ``newest``, ``not_over``, ``no_executions``,
+    ``too_young``), and ``imports``: id and name of what was, or would be, deleted, 100 at most. The log names all. A retry goes on
+    with what is left, and counts that alone.
+
+    :param name_prefix: how the names begin, in upper and lower case as they are; blanks count.
+    :param keep: how many of the newest are kept, whatever their age; 0 lets their age alone decide.
+    :param older_than: time since the newest execution of the import ended (a timedelta, or seconds).
+    :param dry_run: only say what would be deleted; False deletes.
+    :param datamart_id: None takes the connection's.
+    :param mediarithmics_conn_id: connection of type ``mediarithmics``.
+    """
+
+    template_fields: Sequence[str] = ("name_prefix", "keep", "older_than", "check_only", "datamart_id")
+
+    def __init__(
+        self,
+        *,
+        name_prefix: str,
+        keep: int | str = 30,
+        older_than: timedelta | float | str = timedelta(days=7),
+        dry_run: bool | str = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name_prefix = name_prefix
+        self.keep = keep
+        self.older_than = older_than
+        self.check_only = dry_run  # BaseOperator.dry_run is a method
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete, or say what would be deleted."""
+        from airflow_bulk.runs.document_import.pruning import PruneArguments, Pruning
+        from airflow_bulk.runs.failures import as_airflow_errors
+
+        with as_airflow_errors():
+            given = {name: getattr(self, name) for name in self.template_fields}
+            args = PruneArguments.read({"dry_run": given.pop("check_only"), **given})
+            hook, datamart_id = self._hook()
+            return Pruning(hook, datamart_id, args).run()
 
 
 class CancelDocumentImportExecutionsOperator(_StepOperator):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 WATERMARK_TASK = "watermark"
 _INHERIT: Any = object()
+#: How long staged files stay after the last one of their run was written.
+KEEP_STAGED = timedelta(days=7)
 
 
 class ExtractLoadTaskGroup(TaskGroup):
@@ -49,6 +51,8 @@ class ExtractLoadTaskGroup(TaskGroup):
     :param connections: the server's connection id (``source_connection_id`` ...) -> connection id or object here.
     :param mappings: load object -> :class:`airflow_bulk.extract_load.LoadMapping`, over those in the definition.
     :param staging: folder for the records between tasks, reachable from every worker; may hold templates.
+    :param keep_staged: how long the staged files of a run stay after the last of them was written. The first task of each
+        run removes those of the group's older runs, once they are over; None removes none.
     :param since: replaces the batch's ``since``; a job's own still wins.
     :param updated_since: replaces the batch's ``updated_since``; ``"watermark"``: since the last success.
     :param overlap: how long before the watermark an extract begins.
@@ -76,8 +80,11 @@ class ExtractLoadTaskGroup(TaskGroup):
         deletions: Any = "off",
         read_only: Iterable[str] = READ_ONLY,
         strict: bool = False,
+        keep_staged: timedelta | None = KEEP_STAGED,
         **group_arguments: Any,
     ) -> None:
+        if keep_staged is not None and keep_staged <= timedelta(0):
+            raise ValueError(f"keep_staged must be above zero, and is {keep_staged}.")
         bounds = {"since": since, "updated_since": updated_since}
         given = {key: value for key, value in bounds.items() if value is not _INHERIT}
         graph = _compile(definition, given, read_only, mappings or {}, deletions, strict)
@@ -93,7 +100,9 @@ class ExtractLoadTaskGroup(TaskGroup):
         for warning in self.warnings:
             log.warning("Task group %s: %s", group_id, warning)
         with self:
-            self.tasks_by_node = _Tasks(self, graph, staging, ends, overlap, window, deletions).build()
+            self.tasks_by_node = _Tasks(
+                self, graph, staging, keep_staged, ends, overlap, window, deletions
+            ).build()
 
 
 def _compile(
@@ -186,6 +195,7 @@ class _Tasks:
         group: TaskGroup,
         graph: BatchGraph,
         staging: str,
+        keep_staged: timedelta | None,
         ends: Mapping[str, Any],
         overlap: timedelta,
         window: timedelta | None,
@@ -194,6 +204,7 @@ class _Tasks:
         self._group = group
         self._graph = graph
         self._staging = staging
+        self._keep_staged = keep_staged
         self._ends = ends
         self._overlap = overlap
         self._window = window
@@ -223,8 +234,9 @@ class _Tasks:
         return tasks
 
     def _show(self, tasks: Mapping[str, BaseOperator]) -> None:
-        """Have the task that comes first tell the page of the group."""
+        """Have the task that comes first tell the page of the group, and remove what older runs have staged."""
         from airflow_bulk.runs.extract_load.shown import group_shown
+        from airflow_bulk.runs.extract_load.staging import old_files_removed
 
         place = {node: number for number, node in enumerate(self._graph.order)}
         before: dict[str, list[int]] = {node: [] for node in place}
@@ -234,9 +246,11 @@ class _Tasks:
         lead = tasks[self._graph.order[0]]
         lead.inlets = with_record(lead.inlets)
         given = lead.on_execute_callback or ()
+        group_id, keep = str(self._group.group_id), self._keep_staged
         lead.on_execute_callback = [
             *(given if isinstance(given, Sequence) else [given]),
-            group_shown(str(self._group.group_id), jobs),
+            group_shown(group_id, jobs),
+            *([] if keep is None else [old_files_removed(self._staging, keep, group_id)]),
         ]
 
     def _extract(self, node: str) -> ExtractOperator:

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from airflow_bulk.documents.chosen_lines import BadLine
+from airflow_bulk.documents.error_files import ErrorRow
+from airflow_bulk.documents.error_join import FailedLine, UnjoinedRow
+from airflow_bulk.documents.result_rows import read_rows
+from airflow_bulk.documents.sent_lines import SentLine
 from airflow_bulk.hooks.centrapay import CentrapayHook
 from airflow_bulk.hooks.extract_load import ExtractLoadHook
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -134,6 +139,31 @@ def _read(call: Any, answer: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", RESULTS)
 def test_results(name: str) -> None:
     assert_silent(shown(RESULTS[name]()))
+
+
+def test_lines_and_rows_about_them() -> None:
+    columns = {"who": PERSON}
+    (row,) = read_rows(
+        [
+            json.dumps(
+                {"schema": 1, "state": "failed", "part": 3, "raw": PERSON, "raw_base64": PERSON}
+                | {"reasons": [PERSON], "columns": columns, "source": SIGNED}
+            ).encode()
+        ],
+        "results",
+    )
+    assert row.raw == PERSON
+    for thing, kept in (
+        (row, "part=3"),
+        (ErrorRow(3, PERSON, PERSON, PERSON, columns), "line_number=3"),
+        (ErrorRow(raw=PERSON.encode()), "None"),
+        (FailedLine(0, 7, 8, 9, PERSON.encode(), [PERSON], columns), "line=7"),
+        (UnjoinedRow(PERSON, columns, "it does not say"), "it does not say"),
+        (SentLine(1, 0, 7, 8, PERSON.encode()), "line=7"),
+        (BadLine(PERSON, "failed", (PERSON,), "a.ndjson", 7, columns), "line=7"),
+    ):
+        assert_silent(shown(thing))
+        assert kept in repr(thing)
 
 
 def test_calls() -> None:

@@ -15,6 +15,7 @@ from griffe import Class, Extension, Function, Module, Object, Parameter, Parame
 #: Defaults whose names say nothing to a reader; Python still, since the signature is formatted as such.
 DEFAULTS = {
     "read.LINE_BY_DEFAULT": '"line"',
+    "read.NOTHING_EXPECTED": "NOTHING_EXPECTED",
     "conf.getboolean('operators', 'default_deferrable', fallback=False)": "DEFAULT_DEFERRABLE",
 }
 

@@ -46,6 +46,10 @@ class SendCoordinator:
         """Say whether a part was checked here."""
         return index in self._holes
 
+    def holes(self, index: int) -> HoleList:
+        """What a checked part leaves out."""
+        return self._holes[index]
+
     def begin_pass(self, jobs: Pass, index: int, line_behind: int) -> None:
         """Expect the parts of a first pass from this index on, and in which line the part before it ends."""
         self._pass = jobs

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from airflow_bulk.documents.source.bodies import MOST_IN_MEMORY, Spill
+from airflow_bulk.documents.inspection import name_part
+from airflow_bulk.documents.source.bodies import MOST_IN_MEMORY, BodyReader, Spill, spans_of
 from airflow_bulk.documents.source.contents import Spooled, spool
 from airflow_bulk.documents.source.cuts import Layout, line_behind, plan_parts
 from airflow_bulk.documents.source.files import FoundFile
-from airflow_bulk.documents.source.parts import Part
-from airflow_bulk.documents.source.reader import SourceReader
+from airflow_bulk.documents.source.parts import CHANGED_MEANWHILE, Part, SourceChanged
+from airflow_bulk.documents.source.reader import BLOCK, SourceReader
+from airflow_bulk.documents.source.sampling import hash_lines
 from airflow_bulk.documents.source_check import RejectFile
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import Gate, Job, LineRules, SendingCut, Target
@@ -54,6 +56,7 @@ class SenderPool:
         self._rules, self._layout = rules, layout
         self._workers, self._window = workers, commit_window
         self._spool_dir, self._rejects = spool_dir, rejects
+        self._spills: dict[int, int] = {}
         self._open = contextlib.ExitStack()
         self._engine: _InProcess | Children | None = None
         self._stopped = False
@@ -81,7 +84,7 @@ class SenderPool:
             SourceReader(self._files, self._rules, self._layout.max_part_bytes)
         )
         self._coordinator = SendCoordinator(self._files, self._rejects, self._window)
-        spills = {}
+        spills = self._spills
         for number in range(workers):
             spill = Spill(self._spool_dir)
             opened.callback(spill.close)
@@ -170,11 +173,35 @@ class SenderPool:
         if self._stopped:
             raise SendingCut("cut by request")
 
+    def hash_lines(self, part: Part, numbers: Sequence[int]) -> list[str]:
+        """Hash some lines of a checked part's body, read here and once more; see :mod:`~airflow_bulk.documents.source.sampling`.
+
+        :param numbers: from 0 within the part, and in order.
+        :raises SourceChanged: the body is shorter than it was when it was checked.
+        """
+        body = BodyReader(self._reader, part, spans_of(self._coordinator.holes(part.index), self._spills))
+        header = len(self._reader.beginning(part.file).header)
+        found = list(hash_lines(_pieces(body, header, lambda: self._stopped), numbers))
+        if len(found) < len(numbers):
+            raise SourceChanged(f"{name_part(self._reader, part)}: has changed. {CHANGED_MEANWHILE}")
+        return found
+
     def cut(self) -> None:
         """Stop at once: reset the socket, kill the children. Safe in a signal handler; takes no lock."""
         self._stopped = True
         if self._engine:
             self._engine.cut()
+
+
+def _pieces(body: BodyReader, header: int, stopped: Callable[[], bool]) -> Iterator[bytes]:
+    """The pieces of a body behind its header."""
+    buffer = bytearray(BLOCK)
+    while count := body.readinto(memoryview(buffer)):
+        if stopped():
+            raise SendingCut("cut by request")
+        passed = min(header, count)
+        header -= passed
+        yield bytes(buffer[passed:count])
 
 
 def _is_remote(found: FoundFile) -> bool:

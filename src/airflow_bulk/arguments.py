@@ -28,6 +28,8 @@ class _ByDefault(str):
 
 #: The default of ``rejects_content``: the line; for deletions only the position.
 LINE_BY_DEFAULT = _ByDefault("line")
+#: The default of ``expect_fingerprint``: nothing is expected. None is a value that says nothing, as a template's may be.
+NOTHING_EXPECTED = _ByDefault("")
 
 
 def unless_default(value: str) -> str | None:
@@ -152,6 +154,17 @@ def integer(field: str, value: object, *, least: int = 0) -> int:
     if result is None or result < least:
         raise ArgumentError(field, f"must be a whole number from {least} up, not {value!r}")
     return result
+
+
+def fingerprint(field: str, value: object) -> str:
+    """Read a fingerprint; only None is none. A template that finds nothing names nothing that was approved."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{32}", value.strip()):
+        raise ArgumentError(
+            field, "must be the fingerprint that a dry run has returned, 32 hexadecimal digits"
+        )
+    return value.strip()
 
 
 def duration(field: str, value: object) -> float:
@@ -282,6 +295,22 @@ class SendingOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SeenOptions:
+    """What an import does with files that are known across runs.
+
+    :param on_seen: ``skip`` or ``fail``.
+    :param seen_as: the name that stays the same over all runs.
+    :param days: how long a file is known that the source does not hold any more.
+    :param files: how many such files are known at most.
+    """
+
+    on_seen: str
+    seen_as: str
+    days: float
+    files: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class UploadArguments:
     """What a task was asked to bring to a platform, every value proper.
 
@@ -307,6 +336,10 @@ class UploadArguments:
     :param on_source_change: ``fail`` or ``restart``.
     :param timeout: seconds from the first submission to the deadline.
     :param poll_interval: seconds between two polls once the work has aged.
+    :param expect_fingerprint: of a dry run: nothing else is sent; empty for no restriction.
+    :param sample: so many lines of a dry run are told by a hash.
+    :param verify: ``input_file``: read back the platform's copy of each part at the end; empty for nothing.
+    :param seen: what to do with files that are known across runs; None imports every file.
     :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 
@@ -331,6 +364,10 @@ class UploadArguments:
     poll_interval: float
     timeout: float
     cancel_on_kill: bool
+    expect_fingerprint: str = ""
+    sample: int = 0
+    verify: str = ""
+    seen: SeenOptions | None = None
 
     def __post_init__(self) -> None:
         if self.sending.check and not (self.line_check or self.document_type):
@@ -358,15 +395,56 @@ def read_tolerance(value: object) -> Tolerance:
         raise ArgumentError("max_failures", str(error)) from None
 
 
+def before_template(value: object) -> str:
+    """What stays of a text over all runs: what stands before its first template; empty where nothing does."""
+    text = value if isinstance(value, str) else ""
+    return re.split(r"\{[{%#]", text, maxsplit=1)[0].strip(" -_:,.(/[")
+
+
+def read_seen(given: Mapping[str, Any]) -> SeenOptions | None:
+    """Read what is done with files that are known across runs; None where every file is imported.
+
+    :raises ArgumentError: naming the field.
+    """
+    on_seen = choice("on_seen", given.get("on_seen", "import_again"), ("import_again", "skip", "fail"))
+    if on_seen == "import_again":
+        return None
+    if not flag("wait_for_completion", given["wait_for_completion"]):
+        raise ArgumentError(
+            "on_seen",
+            "needs wait_for_completion=True: a file is known once the platform has accepted its lines, and nobody would see that",
+        )
+    seen_as = optional_text("seen_as", given.get("seen_as"))
+    if seen_as is None:
+        raise ArgumentError(
+            "seen_as",
+            "must be given with on_seen: it is the name that stays the same in every run, and nothing stands before the first "
+            "template of the import's name",
+        )
+    return SeenOptions(
+        on_seen=on_seen,
+        seen_as=seen_as,
+        days=number("seen_days", given.get("seen_days", 90)),
+        files=integer("seen_files", given.get("seen_files", 10_000)),
+    )
+
+
 def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, Any]:
     """Read what does not depend on the platform.
 
     :param given: what ``UploadOperator.upload_arguments`` was given: rendered values by the operator's own argument names.
     :param sending: likewise, already rendered.
-    :returns: those fields of :class:`UploadArguments` that have no default, but for ``name``.
+    :returns: those fields of :class:`UploadArguments` that have no default, but for ``name``; and ``seen``.
     :raises ArgumentError: naming the field.
     """
+    expected = fingerprint("expect_fingerprint", given.get("expect_fingerprint"))
+    if expected and sending.overlap:
+        raise ArgumentError(
+            "sending.overlap", "must be false with expect_fingerprint: all lines are read before one is sent"
+        )
     return {
+        "expect_fingerprint": expected,
+        "sample": integer("sample", given.get("sample", 0)),
         "source": read_sources(given["source"]),
         "tolerance": read_tolerance(given["max_failures"]),
         "rejects_path": optional_text("rejects_path", given["rejects_path"]),
@@ -381,4 +459,5 @@ def read_upload(given: Mapping[str, Any], sending: SendingOptions) -> dict[str, 
         "poll_interval": duration("poll_interval", given["poll_interval"]),
         "timeout": duration("timeout", given["timeout"]),
         "cancel_on_kill": flag("cancel_on_kill", given["cancel_on_kill"]),
+        "seen": read_seen(given),
     }

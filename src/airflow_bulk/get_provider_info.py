@@ -169,7 +169,7 @@ _INTEGRATIONS: list[dict[str, Any]] = [
 ]
 
 _OPERATORS = {
-    "mediarithmics": ["document_import", "document_import_steps", "integration_batch"],
+    "mediarithmics": ["document_import", "document_import_steps", "integration_batch", "resend_lines"],
     "Centrapay": ["centrapay_batch"],
     "Extract/load batches": [
         "extract_load",
@@ -200,6 +200,18 @@ _TRIGGERS = {
 }
 
 
+# No scheme for extract/load: its destinations are of any kind, and their own providers may have one.
+_ASSET_URIS: list[dict[str, Any]] = [
+    {
+        "schemes": [platform],
+        "handler": f"airflow_bulk.assets.{platform}.sanitize_uri",
+        "factory": f"airflow_bulk.assets.{platform}.create_asset",
+        "to_openlineage_converter": f"airflow_bulk.assets.{platform}.convert_asset_to_openlineage",
+    }
+    for platform in ("mediarithmics", "centrapay")
+]
+
+
 def _modules(room: str, names: dict[str, list[str]]) -> list[dict[str, Any]]:
     """The modules of one room, by integration, as Airflow's schema has them."""
     return [
@@ -223,9 +235,17 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks", _HOOKS),
         "triggers": _modules("triggers", _TRIGGERS),
         "connection-types": [_MEDIARITHMICS, _EXTRACT_LOAD, _CENTRAPAY],
+        "task-decorators": [
+            {
+                "name": "import_documents",
+                "class-name": "airflow_bulk.operators.document_import_task.import_documents_task",
+            }
+        ],
         "extra-links": ["airflow_bulk.links.DocumentImportLink", "airflow_bulk.links.IntegrationBatchLink"],
         # Airflow itself finds the plugin by its entry point; by default it does not look here.
         "plugins": [{"name": "bulk", "plugin-class": "airflow_bulk.plugin.BulkPlugin"}],
         "cli": ["airflow_bulk.cli.commands.get_cli_commands"],
-        # No "config": the code reads no option of its own. No "notifications", no "asset-uris": there are none.
+        "asset-uris": _ASSET_URIS,
+        "notifications": ["airflow_bulk.notifications.summary.BulkSummaryNotifier"],
+        # No "config": the code reads no option of its own.
     }

@@ -36,6 +36,7 @@ FAILS_AT_ONCE = frozenset(
         "platforms.errors.WrongPort",
         "platforms.mediarithmics.cron.CronError",
         "platforms.mediarithmics.plugin_properties.PropertyError",
+        "runs.extract_load.staging.StagedFileGone",
         "runs.reconcile.StaysUnclear",
         "runs.record.ClearUnclear",
     )

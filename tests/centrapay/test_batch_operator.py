@@ -153,12 +153,21 @@ def test_a_few_broken_records_stay_in_the_file(
     assert (result["lines_read"], result["lines_breaking_rules"]) == (1000, 2)
     assert (result["count"], result["lines_accepted"], result["lines_failed"]) == (1000, 998, 2)
     rows = [json.loads(row) for row in Path(result["errors_uri"]).read_text().splitlines()]
+    lines = accounts(1000, bad=(3, 77)).splitlines(keepends=True)
     assert rows == [
         {
-            "batch_id": result["batch_id"],
-            "index": str(n - 1),
-            "external_id": f"acc-{n}",
-            "message": "INVALID_BARCODE_LENGTH",
+            "schema": 1,
+            "state": "failed",
+            "where": "platform",
+            "source": FILE,
+            "line": n,
+            "lines": 1,
+            "part": 0,
+            "execution": result["batch_id"],
+            "reasons": ["INVALID_BARCODE_LENGTH"],
+            "offset": len("".join(lines[: n - 1]).encode()),
+            "bytes": len(lines[n - 1].encode()),
+            "columns": {"index": str(n - 1), "external_id": f"acc-{n}"},
         }
         for n in (3, 77)
     ]

@@ -70,10 +70,12 @@ def test_on_a_whole_airflow(stack: Any, s3: Any, example: ModuleType) -> None:
     assert posts(centrapay) == 1 and loads(centrapay) == {1} and len(centrapay.assets()) == 499
     (batch,) = centrapay.batches()
     folder, _, name = result["errors_uri"].rpartition("/")
-    assert folder == f"{form['folder']}/{run_id}/errors" and name.endswith(".errors.ndjson")
+    assert folder == f"{form['folder']}/{run_id}/errors" and name.endswith(".results.ndjson")
     rows = s3.body(result["errors_uri"].partition("crm/")[2]).splitlines()
-    assert [json.loads(row) for row in rows] == [
-        {"batch_id": batch["id"], "index": "25", "external_id": refused, "message": "EMULATOR_REFUSED"}
+    (row,) = map(json.loads, rows)
+    assert (row["state"], row["execution"], row["line"]) == ("failed", batch["id"], 26)
+    assert row["columns"] == {"index": "25", "external_id": refused} and row["reasons"] == [
+        "EMULATOR_REFUSED"
     ]
     log = api.log(DAG_ID, run_id, "load_accounts")
     assert "Centrapay will fetch" in log

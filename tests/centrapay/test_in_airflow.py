@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, AssetAlias, task
 from loading import accounts, loads, posts
 
+from airflow_bulk.emulator.centrapay_handle import ACCOUNT
 from airflow_bulk.operators.centrapay_batch import CentrapayBatchOperator
 from airflow_bulk.sensors.centrapay_batch import CentrapayBatchSensor
-from inline_dag import pulled, states
+from inline_dag import asset_events, pulled, states
 
 TYPE = "farmlands-external-asset"
 
@@ -35,6 +36,7 @@ def test_created_here_and_watched_there(run_dag: Any, centrapay: Any, s3: Any, d
             errors_path="s3://aws_partner@crm/errors/{{ run_id }}/",
             poll_interval=0.1,
             deferrable=deferrable,
+            outlets=[AssetAlias("accounts")],
         )
         watch = CentrapayBatchSensor(
             task_id="watch",
@@ -47,9 +49,13 @@ def test_created_here_and_watched_there(run_dag: Any, centrapay: Any, s3: Any, d
     assert states(run) == {("load", -1): "success", ("watch", -1): "success"}
     result = pulled(run, "load")
     assert (result["lines_read"], result["lines_accepted"], result["lines_failed"]) == (1000, 999, 1)
-    assert result["errors_uri"].endswith(".errors.ndjson")
+    assert result["errors_uri"].endswith(".results.ndjson")
     assert pulled(run, "watch")["batch_id"] == result["batch_id"] == pulled(run, "load", "batch_id")
     assert posts(centrapay) == 1 and loads(centrapay) == {1}
+    (told,) = asset_events(run)
+    assert told["asset"] == f"centrapay://{ACCOUNT}/{TYPE}"
+    for name in ("batch_id", "lines_read", "lines_accepted", "lines_failed", "errors_uri"):
+        assert told[name] == result[name], name
 
 
 def test_mapped_over_files_and_urls(run_dag: Any, centrapay: Any, s3: Any, files: Any) -> None:

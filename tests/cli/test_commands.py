@@ -35,6 +35,7 @@ def test_the_commands():
         "bulk import",
         "bulk emulator",
         *(f"bulk executions {name}" for name in ("list", "watch", "cancel")),
+        *(f"bulk files {name}" for name in ("list", "forget")),
         *(f"bulk batches {name}" for name in ("list", "get", "watch")),
         *(f"bulk batch {name}" for name in ("compile", "snapshot")),
     }

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import stat
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -72,8 +73,9 @@ def test_as_json_it_is_the_operators_result(bulk, emulator, source):
             "lines_accepted",
             "lines_failed",
         ),
-        *("blank_lines", "parts", "bytes", "seconds", "rejects_uri", "error_file_uris"),
-        *("possible_issue_on_identifiers", "console_url"),
+        *("blank_lines", "parts", "bytes", "seconds", "rejects_uri", "results_uri", "error_file_uris"),
+        *("lines_unprocessed", "lines_unjoined"),
+        *("possible_issue_on_identifiers", "console_url", "verified"),
     }
 
 
@@ -182,9 +184,10 @@ def test_rejected_lines_are_kept_where_asked(bulk, emulator, tmp_path):
     said = bulk(
         "import", path, *TYPE, "--max-failures", "1", "--rejects-path", tmp_path / "bad", "--yes", "--json"
     )
-    (kept,) = (tmp_path / "bad").iterdir()
-    assert said.document["rejects_uri"] == str(kept)
-    assert [json.loads(line)["line"] for line in kept.read_text().splitlines()] == [1]
+    kept = [Path(said.document[name]) for name in ("rejects_uri", "results_uri")]
+    assert sorted((tmp_path / "bad").iterdir()) == sorted(kept)
+    for file in kept:
+        assert [json.loads(line)["line"] for line in file.read_text().splitlines()] == [1]
 
 
 # Connections.

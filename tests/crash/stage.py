@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
-from blown_kinds import BlownRun, Slot
+from blown_run import BlownRun, Slot
 from task_run import lives
 from task_states import TaskStates
 

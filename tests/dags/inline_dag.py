@@ -107,6 +107,21 @@ def pulled(run: DagRun, task_id: str, key: str = "return_value", map_index: int 
         return None if row is None else XComModel.deserialize_value(row)
 
 
+def asset_events(run: DagRun) -> list[dict[str, Any]]:
+    """The extras of a run's asset events, oldest first, each with the name of the ``asset`` and the map ``index``."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.scalars(
+            select(AssetEvent)
+            .where(AssetEvent.source_dag_id == run.dag_id, AssetEvent.source_run_id == run.run_id)
+            .order_by(AssetEvent.id)
+        )
+        return [{"asset": one.name, "index": one.source_map_index, **one.extra} for one in found]
+
+
 def run_one_try(dag: DAG) -> DagRun:
     """Run each task of ``dag`` that needs no other one, once: what Airflow made of the try stands in its rows."""
     from airflow.sdk import timezone

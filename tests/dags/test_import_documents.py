@@ -66,6 +66,27 @@ def test_the_nightly_import(run_dag: Any, emulator: Emulator, s3: S3Server) -> N
     assert run.get_task_instance("load_profiles").trigger_timeout is not None  # it was deferred
 
 
+def test_a_deferred_import_reads_back_what_was_sent(run_dag: Any, emulator: Emulator, tmp_path: Path) -> None:
+    source = tmp_path / "profiles.ndjson"
+    write_profiles(source, 600)
+    emulator.settings(start_delay=0.5, run_seconds=0.5)
+    with DAG("verified", schedule=None) as dag:
+        ImportDocumentsOperator(
+            task_id="load",
+            document_type="USER_PROFILE",
+            name="verified",
+            source=str(source),
+            verify="input_file",
+            sending=SendingOptions(max_part_bytes=20_000),
+            poll_interval=0.5,
+            deferrable=True,
+        )
+    run = run_dag(dag, logical_date=None)
+    verified = pulled(run, "load")["verified"]
+    assert verified["verified"] == verified["parts"] > 1
+    assert run.get_task_instance("load").trigger_timeout is not None  # it was deferred
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_mapped_over_sources(run_dag: Any, emulator: Emulator, tmp_path: Path, deferrable: bool) -> None:
     lines = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from one_task import write_profiles
@@ -65,6 +66,10 @@ def test_a_deferred_import_from_begin_to_end(
 
     page = httpx.get(f"{stack.url}/bulk/list", params={"dag_id": DAG_ID, "run_id": run_id}, timeout=60).text
     assert "Customers on the page" in page
+    # From the name that the platform's console shows to DAG, run and task.
+    for called in (made["name"], made["id"]):
+        found = httpx.get(f"{stack.url}/bulk/list", params={"find": called}, timeout=60).text
+        assert f"dag_id={DAG_ID}&amp;run_id={quote(run_id, safe='')}&amp;task_id={TASK_ID}" in found
     views = httpx.get(f"{stack.url}/api/v2/plugins", timeout=60).json()["plugins"]
     (bulk,) = [one for one in views if one["name"] == "bulk"]
     destinations = {one["destination"]: one for one in bulk["external_views"]}

@@ -15,7 +15,9 @@ SEEN_AT_ONCE = {
     "batch_around_import": {"folder", "half_life_days"},
     "customer_profiles": {"staging"},
     "farmlands_accounts": {"folder", "customers", "account_id", "test"},
+    "gdpr_deletion": {"source"},
     "store_purchases": {"datamart", "dry_run", "deferrable"},
+    "told_import": {"source"},
 }
 
 

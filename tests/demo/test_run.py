@@ -84,7 +84,7 @@ def needed(example: Path) -> set[str]:
     text = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))) or ""
     _, said, rest = text.partition("Needs the connection")
     assert said, f"{example.name} does not say which connections it needs"
-    return set(re.findall(r"`(\w+_(?:default|source|warehouse|postgres))`", rest))
+    return set(re.findall(r"`(\w+_(?:crm|default|source|warehouse|postgres|webhook))`", rest))
 
 
 def test_exactly_the_examples_that_run_on_the_emulator_are_shown(

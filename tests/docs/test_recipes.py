@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ FILES = sorted([*RECIPES.glob("*.py"), *RECIPES.glob("*/dags/*.py")])
 DAGS = {
     "first_import": {"first_import"},
     "follow_a_cron": {"scores_by_clock", "scores_by_event"},
-    "gdpr_deletion": {"gdpr_deletion"},
     "profiles": {"profiles"},
+    "query_import": {"customers_nightly"},
     "s3_nightly": {"profiles_nightly"},
     "sql_import": {"customers_hourly"},
     "ten_lines": {"profiles"},
@@ -61,40 +63,6 @@ def test_a_recipe_that_cannot_be_parsed_is_seen(tmp_path: Path, airflow_db: None
         parsed(wrong)
 
 
-def test_the_deletion_waits_for_a_person(airflow_db: None) -> None:
-    dag = parsed(RECIPES / "gdpr_deletion.py")["gdpr_deletion"]
-    assert dag.task_dict["approve"].upstream_task_ids == {"count"}
-    assert dag.task_dict["delete"].upstream_task_ids == {"approve"}
-    assert dag.task_dict["delete"].trigger_rule == "all_success"
-    assert dag.task_dict["approve"].defaults == ["Reject"]
-    assert dag.task_dict["count"].check_only is True
-
-
-@pytest.mark.parametrize("too_many", [False, True])
-def test_the_deletion_runs_after_a_yes_and_keeps_its_bound(
-    run_dag: Any, bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, too_many: bool
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
-    lines = [
-        f'{{"type":"USER_ACCOUNT","compartment_id":"4100","user_account_id":"crm-{number}"}}'
-        for number in range(5001 if too_many else 40)
-    ]
-    source = tmp_path / "requests.ndjson"
-    source.write_text("\n".join(lines))
-    dag = parsed(RECIPES / "gdpr_deletion.py")["gdpr_deletion"]
-    # A yes: no person is at hand.
-    run = run_dag(dag, run_conf={"source": str(source)}, mark_success_pattern="approve")
-    ends = {task_id: state for (task_id, _), state in states(run).items()}
-    if too_many:
-        assert (ends["count"], ends["delete"]) == ("failed", "upstream_failed")
-        assert bulk_emulator.imports() == []
-    else:
-        assert ends == {"count": "success", "approve": "success", "delete": "success"}
-        assert pulled(run, "count")["lines_read"] == 40
-        assert bulk_emulator.held() == once(lines)
-        assert len(bulk_emulator.imports()) == 1
-
-
 def test_the_nightly_import_runs(
     run_dag: Any, bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +83,36 @@ def test_the_nightly_import_runs(
         rejected = s3.body(pulled(run, "load_profiles")["rejects_uri"].partition("crm/")[2])
     assert bulk_emulator.held() == once(lines)
     assert rejected.count(b"\n") == 1
+
+
+def test_the_rows_of_a_query_are_imported(
+    run_dag: Any, bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_url: str
+) -> None:
+    import psycopg2
+
+    monkeypatch.setenv("AIRFLOW_CONN_MEDIARITHMICS_DEFAULT", bulk_emulator.connection_json())
+    schema = f"bulk_{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_POSTGRES", f"{postgres_url}?options=-csearch_path%3D{schema}")
+    with contextlib.closing(psycopg2.connect(postgres_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE SCHEMA {schema}")
+            cursor.execute(
+                f"CREATE TABLE {schema}.customers (customer text, first_name text, spent numeric, consent bool, shop text)"
+            )
+            for number in range(3000):
+                row = (f"c-{number}", "Ann", "1.50", number % 10 != 0, ("north", "south")[number % 2])
+                cursor.execute(f"INSERT INTO {schema}.customers VALUES (%s, %s, %s, %s, %s)", row)
+            try:
+                dag = parsed(RECIPES / "query_import.py")["customers_nightly"]
+                run = run_dag(dag, run_conf={"spool": str(tmp_path)})
+            finally:
+                cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+    assert set(states(run).values()) == {"success"}
+    accepted = [pulled(run, "customers", map_index=index)["lines_accepted"] for index in (0, 1)]
+    assert accepted == [1200, 1500]
+    assert bulk_emulator.held().total() == 2700
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_test_of_a_dag_runs_where_a_user_would_have_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ ROOMS = ("hooks", "operators", "sensors", "triggers")
 #: What no DAG author and no platform of one's own meets: the insides of transport, sending and polling.
 INSIDES = {
     "hooks.budget.RateBudget",
+    "hooks.download.Download",
     "hooks.network.HowFar",
     "hooks.transport.Endpoint",
     "hooks.transport.Transport",
@@ -23,12 +24,18 @@ INSIDES = {
 #: Public, and in other rooms.
 BESIDES = {
     "arguments.SendingOptions",
+    "documents.error_files.ErrorRow",
     "extract_load.mapping.LoadMapping",
     "links.DocumentImportLink",
     "links.IntegrationBatchLink",
     "platforms.mediarithmics.plugin_properties.PluginProperty",
     "pytest_plugin.bulk_emulator",
     "retrying.BulkRetryPolicy",
+    "assets.centrapay.create_asset",
+    "assets.mediarithmics.create_asset",
+    "notifications.summary.BulkSummaryNotifier",
+    "notifications.summary.NotPosted",
+    "plugin.summary",
 }
 
 

@@ -8,7 +8,15 @@ import fsspec
 
 from airflow_bulk.documents.source_check import RejectFile
 
-ROW = {"source": "a.ndjson", "line": 7, "part": 2, "reasons": ["not an object"], "offset": 90, "length": 4}
+ROW = {
+    "source": "a.ndjson",
+    "version": "v",
+    "line": 7,
+    "part": 2,
+    "reasons": ["not an object"],
+    "offset": 90,
+    "length": 4,
+}
 
 
 class StoredFolder:
@@ -36,7 +44,13 @@ def test_rows_with_content(tmp_path):
     path = tmp_path / "deep" / "rejects" / "a.ndjson"
     assert rejects.finish() == str(path)
     common = {
+        "schema": 1,
+        "state": "rejected",
+        "where": "check",
+        "lines": 1,
+        "execution": None,
         "source": "a.ndjson",
+        "version": "v",
         "line": 7,
         "part": 2,
         "reasons": ["not an object"],

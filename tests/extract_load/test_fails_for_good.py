@@ -13,15 +13,18 @@ from airflow_bulk.hooks.extract_load_sql import SqlSource
 from airflow_bulk.operators.extract_load import ApplyOperator, ExtractOperator
 from airflow_bulk.runs.extract_load.staging import write_records
 from airflow_bulk.runs.failures import TryFailed
+from airflow_bulk.runs.own_files import own_name, owner_of
 
-CONTEXT = {"ti": SimpleNamespace(try_number=1)}
+CONTEXT = {"ti": SimpleNamespace(try_number=1, dag_id="d", run_id="r")}
 
 
 @pytest.fixture
 def applying(extract_load, tmp_path):
     """Makes an apply of one record, where three are."""
     extract_load.create("accounts", *({"qbd_id": str(number), "Name": "n"} for number in (1, 2, 3)))
-    staged, _ = write_records(str(tmp_path), "accounts", [{"Id": "1", "Name": "Till"}])
+    staged, _ = write_records(
+        str(tmp_path), own_name("accounts", owner_of("d"), "r"), [{"Id": "1", "Name": "Till"}]
+    )
     extract = {"node": "e", "object": "Account", "uri": staged, "records": 1}
     extract |= {"since": None, "updated_since": None}
 
@@ -44,6 +47,16 @@ def test_more_deletions_than_allowed(extract_load, applying):
     with pytest.raises(AirflowFailException, match="2 of 3 records"):
         applying(deletions=1).execute(CONTEXT)
     assert len(extract_load.destination("accounts")) == 3
+
+
+def test_records_that_are_gone(extract_load, applying, tmp_path):
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(
+        AirflowFailException, match=r"records of e are gone.*Nothing was written.*clear the task"
+    ):
+        applying().execute(CONTEXT)
+    assert extract_load.events("write") == []
 
 
 def test_a_bound_that_the_source_cannot_filter_by(tmp_path):

@@ -85,7 +85,7 @@ def test_and_in_a_backfill(extract_load, tmp_path):
             staging=str(tmp_path),
             settle=0.0,
         )
-    ti = SimpleNamespace(try_number=1, get_dr_count=lambda **asked: 1)
+    ti = SimpleNamespace(try_number=1, dag_id="d", run_id="r", get_dr_count=lambda **asked: 1)
     result = operator.execute({"ti": ti, "dag_run": SimpleNamespace(run_type="backfill")})
     assert (result["created"], result["unchanged"]) == (0, 1)
     assert operator.execute({"ti": ti, "dag_run": SimpleNamespace(run_type="manual")})["created"] == 1

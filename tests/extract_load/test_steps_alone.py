@@ -68,7 +68,9 @@ def test_outputs_are_edges_and_references(extract_load, extract, snapshot, tmp_p
     assert {
         (record["Name"], record["bank_id"]) for record in extract_load.destination("accounts")
     } == expected
-    assert {(record["Name"], record["bank_id"]) for record in read_records(result["uri"])} == expected
+    assert {
+        (record["Name"], record["bank_id"]) for record in read_records(result["uri"], "apply")
+    } == expected
 
 
 @pytest.mark.parametrize("with_snapshot", [True, False])
@@ -93,4 +95,4 @@ def test_a_read_only_apply_never_writes_and_tells_the_same_counts(
     result = pulled(run, "apply")
     assert counts(result) == {**COUNTS, "unchanged": 2}
     assert (result["object"], result["records"], result["read_only"]) == ("accounts", 2, True)
-    assert [record["Name"] for record in read_records(result["uri"])] == ["old", "orphan"]
+    assert [record["Name"] for record in read_records(result["uri"], "apply")] == ["old", "orphan"]

@@ -12,7 +12,7 @@ import pytest
 from source_files import sources
 
 # Beside airflow.sdk.__all__; "Public Interface" names the first, the API reference of the Task SDK the second.
-PUBLIC_MODULES = re.compile(r"airflow\.triggers\.base|airflow\.providers\.\w+\.hooks\.\w+")
+PUBLIC_MODULES = re.compile(r"airflow\.triggers\.base|airflow\.providers\.\w+\.(hooks|operators)\.\w+")
 PUBLIC_NAMES = {("airflow.sdk.log", "mask_secret")}
 
 

@@ -117,7 +117,7 @@ def test_each_example_imports_from_the_wheel(repository: Path, installed: str, t
     assert list(empty.iterdir()) == []
     assert {path.name for path in home.rglob("*")} <= {"airflow.cfg", "dags", "plugins", "logs"}
     ids = [dag for example in found.values() for dag in example["dags"]]
-    assert {"accounting_refresh", "batch_around_import", "customer_profiles"} <= set(ids)
+    assert {"accounting_refresh", "batch_around_import", "customer_profiles", "gdpr_deletion"} <= set(ids)
 
 
 def test_both_hold_the_licence_and_the_notice(wheel: set[str], sdist: set[str]) -> None:

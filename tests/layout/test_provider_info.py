@@ -108,6 +108,19 @@ def test_the_links_are_links() -> None:
         assert issubclass(attribute(path), BaseOperatorLink)
 
 
+def test_the_notifiers_are_notifiers() -> None:
+    from airflow.sdk import BaseNotifier
+
+    for path in INFO["notifications"]:
+        assert issubclass(attribute(path), BaseNotifier)
+
+
+def test_the_asset_uris_have_all_that_airflow_asks_for() -> None:
+    assert [one["schemes"] for one in INFO["asset-uris"]] == [["mediarithmics"], ["centrapay"]]
+    for one in INFO["asset-uris"]:
+        assert all(callable(attribute(path)) for name, path in one.items() if name != "schemes")
+
+
 def test_the_commands_are_callable() -> None:
     assert [attribute(path)()[0].name for path in INFO["cli"]] == ["bulk"]
 

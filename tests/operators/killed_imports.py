@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from killed_runs import Kind, MortalTask, Named
 from killed_world import World, clear, failing, run
-from one_task import Task, importing, once, write_profiles
+from one_task import Task, importing, importing_records, once, write_profiles
 
 from airflow_bulk.hooks.executions import UploadExecutions
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -241,6 +241,30 @@ def documents_of_a_batch(world: World) -> Kind:
     return Kind(apply, _imported(world, good))
 
 
+def records_of_a_function(world: World) -> Kind:
+    """``@task.import_documents``: at the end no spool is left, however often it died."""
+    source, good = world.source()
+    spool = world.folder / "spool"
+
+    def records() -> Iterator[str]:
+        yield from source.read_text().splitlines()
+
+    imported = _imported(world, good)
+    world.slow()
+
+    def check(times: int) -> None:
+        imported(times)
+        assert list(spool.iterdir()) == []
+
+    return Kind(
+        importing_records(records, spool, sending=SENDING, deferrable=True),
+        check,
+        [run, clear, run],
+        meanwhile=world.later,
+        heal=world.heal,
+    )
+
+
 IMPORTS: list[Named] = [
     imports,
     imports_deferred,
@@ -257,6 +281,7 @@ IMPORTS: list[Named] = [
     uploads_into_a_given_import,
     created_imports,
     documents_of_a_batch,
+    records_of_a_function,
 ]
 #: They die at every write; the others, which add odd circumstances, at the first write of each place in the code.
-PLAIN = [imports, imports_deferred, uploads_into_a_given_import]
+PLAIN = [imports, imports_deferred, uploads_into_a_given_import, records_of_a_function]

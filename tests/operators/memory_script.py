@@ -9,19 +9,9 @@ import sys
 from pathlib import Path
 
 from one_task import Task, importing
+from process_memory import forget_highest_memory, highest_memory
 
 from airflow_bulk.arguments import SendingOptions
-
-
-def forget_highest_memory() -> None:
-    """Loading Airflow takes more for a moment than it keeps, which would hide what an import takes."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def highest_memory() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0])
-
 
 rejects, *files = sys.argv[1:]
 for number, file in enumerate(files):

@@ -91,6 +91,7 @@ class Task:
     :ivar place: where in a loop it is.
     :ivar map_index: of the task.
     :ivar task_ids: the other tasks of its DAG.
+    :ivar active_runs: ids of DAG runs that are not over.
     :ivar others: the states of the run's other task instances, by task id and map index.
     :ivar xcom_of_others: what those pushed, by task id and key.
     """
@@ -113,6 +114,7 @@ class Task:
         self.task_id = "t"
         self.map_index = -1
         self.task_ids = ["t", "mapped"]
+        self.active_runs: set[str] = set()
         self.others: dict[tuple[str, int], str] = {}
         self.xcom_of_others: dict[str, dict[str, Any]] = {}
         self.place: dict[str, Any] = {}
@@ -134,6 +136,7 @@ class Task:
             max_tries=self.max_tries,
             **self.place,
             xcom_push=self.push,
+            get_dr_count=lambda dag_id, run_ids, states: len(self.active_runs & set(run_ids)),
             xcom_pull=lambda task_ids, key, map_indexes: self.xcom_of_others.get(task_ids, {}).get(key),
         )
         run = SimpleNamespace(clear_number=self.clear_number, run_id=self.run_id)
@@ -240,6 +243,24 @@ def importing(source: Path | str | list[str], **more: Any) -> Any:
             **more,
         }
     )
+
+
+def importing_records(function: Callable[..., Any], spool: Path | str, **more: Any) -> Any:
+    """A DAG author's decorated function, as the operator that it becomes."""
+    from airflow_bulk.operators.document_import import SendingOptions
+    from airflow_bulk.operators.document_import_task import import_documents_task
+
+    call = more.pop("call", {})
+    arguments: dict[str, Any] = {
+        "task_id": "t",
+        "document_type": "USER_PROFILE",
+        "name": "profiles",
+        "spool_path": str(spool),
+        "sending": SendingOptions(max_part_bytes=20_000, settle=0.2),
+        "poll_interval": 0.2,
+        **more,
+    }
+    return lambda: import_documents_task(**arguments)(function)(**call).operator  # type: ignore[call-arg]
 
 
 def profile(number: int, **more: Any) -> str:

@@ -20,14 +20,18 @@ NAMES = [
     "lines_rejected",
     "lines_accepted",
     "lines_failed",
+    "lines_unprocessed",
+    "lines_unjoined",
     "blank_lines",
     "parts",
     "bytes",
     "seconds",
     "rejects_uri",
+    "results_uri",
     "error_file_uris",
     "possible_issue_on_identifiers",
     "console_url",
+    "verified",
 ]
 
 

@@ -59,6 +59,8 @@ def test_each_step_of_an_import(emulator: Emulator, task: Any, tmp_path: Path) -
         ("over", 300, 299),
     ]
     row = one.shown[KEY]
+    (made,) = emulator.imports()
+    assert made["name"].endswith(f"[{row['marker']}]")  # from the console's name, the page leads to the task
     assert (row["id"], row["name"], row["parts"]) == (result["import_id"], "profiles", result["parts"])
     found = one.store.get("g1.found")
     assert [(line, len(reasons)) for _, line, reasons in found["first"]] == [(7, 2)]

@@ -221,9 +221,41 @@ def test_filters_and_pages(page_server: PageServer) -> None:
     assert names(platform="centrapay", state="failed") == ["Import 70", "Import 0"]
     assert names(day="2026-11-02") == [f"Import {number}" for number in range(44, 20, -1)]
     assert names(platform="no such", day="no day", state="none") == names()
+    assert names(find="import 11", page=1) == [f"Import {number}" for number in [*range(119, 109, -1), 11]]
+    assert "&amp;find=IMPORT&amp;page=2" in page_server.get("list", find="IMPORT").text
+    assert "&amp;find=IMPORT&amp;page=1" in page_server.get("list", find="IMPORT", page=2).text
     assert page_server.get("list", page=0).status_code == 422
     assert "Older" in page_server.get("list", dag_id="many").text
     assert "Older" not in page_server.get("list", dag_id="many", page=3).text
+
+
+def test_from_a_name_in_the_console_to_the_task(page_server: PageServer) -> None:
+    """The platform's console shows an id, and a name with the marker; no field of its own leads back to Airflow."""
+    ours = {"name": "Orders of 100% [north]", "id": "80811", "marker": "9b0c47d1e2f3"}
+    place = page_server.work.work("labelled", "load_orders", row=import_row(**ours))
+    other = {"name": "Orders of 100 shops", "id": "808110", "marker": "0b0c47d1e2f3"}
+    page_server.work.work("labelled", "load_shops", row=import_row(**other))
+
+    def found(text: str, **more: Any) -> set[str]:
+        answer = page_server.get("list", find=text, **more)
+        assert answer.status_code == 200
+        return set(re.findall(r"load_(?:orders|shops)", words(answer.text)))
+
+    for text in (
+        "Orders of 100% [north] [3f2a91c0] [9b0c47d1e2f3]",
+        "[9b0c47d1e2f3]",
+        "9b0c47d1e2f3",
+        " 80811 ",
+        "of 100%",
+        "orders OF 100% [NORTH]",
+    ):
+        assert found(text) == {"load_orders"}, text
+    assert found("Orders") == {"load_orders", "load_shops"}
+    assert found("Orders", state="failed") == set()
+    assert found("no such") == found("%") - {"load_orders"} == found("Orders' OR 1=1 --") == set()
+    shown = page_server.get("list", find="9b0c47d1e2f3")
+    assert html.escape(place["run_id"]) in shown.text
+    assert "labelled" not in page_server.get("list", user="reader", find="9b0c47d1e2f3").text
 
 
 def test_parts_in_pages(page_server: PageServer) -> None:

@@ -116,6 +116,33 @@ examples:
     ),
 )
 
+_FILES = (
+    ActionCommand(
+        name="list",
+        help="list the files that imports know",
+        func=lazy_load_command("airflow_bulk.cli.files.list_files"),
+        args=(*flags.LEDGER, flags.JSON),
+        description="List the files that imports with on_seen='skip' or 'fail' know across runs. Reads Airflow's database.",
+        epilog="""\
+examples:
+  airflow bulk files list
+  airflow bulk files list --as 'Profiles of' --json | jq '.ledgers[].files[].name'""",
+    ),
+    ActionCommand(
+        name="forget",
+        help="forget files, so that the next run imports them again",
+        func=lazy_load_command("airflow_bulk.cli.files.forget"),
+        args=(flags.KNOWN_FILES, *flags.LEDGER, flags.YES, flags.JSON),
+        description="Delete what is known of files, in every ledger that the options leave. Nothing on the platform changes.",
+        epilog="""\
+exit code: 0 all are forgotten, 1 you said no, 2 one of them is not known
+
+examples:
+  airflow bulk files forget /exports/monday.ndjson
+  airflow bulk files forget s3://aws_crm@crm/export/monday.ndjson.gz --as 'Profiles of' --yes""",
+    ),
+)
+
 _BATCHES = (
     ActionCommand(
         name="list",
@@ -208,6 +235,7 @@ def get_cli_commands() -> list[CLICommand]:
         PLAN,
         IMPORT,
         GroupCommand(name="executions", help="Executions of a document import", subcommands=_EXECUTIONS),
+        GroupCommand(name="files", help="Files that imports know across runs", subcommands=_FILES),
         GroupCommand(
             name="batches",
             help="Batches of mediarithmics (integration), Centrapay and extract/load servers",

@@ -179,6 +179,15 @@ WATCH_TIMEOUT = Arg(
 EXECUTIONS = (IMPORT_ID, CONN_ID, DATAMART_ID)
 EXECUTION_IDS = Arg(("execution_id",), help="these executions alone", metavar="EXECUTION_ID", nargs="*")
 
+# Files that are known across runs.
+LEDGER = (
+    Arg(("--conn-id",), help="of this connection alone", metavar="ID"),
+    Arg(("--datamart-id",), help="of this datamart alone", metavar="ID"),
+    Arg(("--document-type",), help="of this document type alone", metavar="TYPE", choices=DOCUMENT_TYPES),
+    Arg(("--as",), help="known under this name alone (seen_as)", dest="seen_as", metavar="NAME"),
+)
+KNOWN_FILES = Arg(("file",), help="a name as the list has it", metavar="FILE", nargs="+")
+
 # Batches of the other platforms.
 PLATFORM = Arg(
     ("--platform",),

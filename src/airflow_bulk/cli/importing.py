@@ -175,6 +175,8 @@ class _Import:
         self._output.sentence(_say_result(result))
         if result["rejects_uri"]:
             self._output.line(f"Rejected lines: {result['rejects_uri']}")
+        if result["results_uri"] and result["lines_failed"]:
+            self._output.line(f"All bad lines: {result['results_uri']}")
         if result["import_id"] is not None and result["console_url"]:
             self._output.line(result["console_url"])
 

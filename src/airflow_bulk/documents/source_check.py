@@ -8,7 +8,6 @@ personal data.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import tempfile
@@ -20,6 +19,7 @@ from typing import IO, Any, Literal, NamedTuple
 import msgspec
 
 from airflow_bulk.documents.inspection import Inspected, PartChecker, Row
+from airflow_bulk.documents.result_rows import line_row
 from airflow_bulk.documents.source.bodies import HoleKeeper, Spill
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
@@ -81,7 +81,7 @@ class PartOrder:
     def __init__(
         self,
         files: Sequence[FoundFile],
-        rejects: RejectFile | None,
+        rejects: RejectRows | None,
         take: Callable[[Part, CheckFindings], None],
     ) -> None:
         self._files, self._rejects, self._take = files, rejects, take
@@ -146,6 +146,7 @@ class PartOrder:
         for row in rows:
             self._rejects.write(
                 source=self._files[row.file].record.uri,
+                version=self._files[row.file].record.mark,
                 line=row.line + row.relative * before,
                 part=index,
                 reasons=row.reasons,
@@ -155,31 +156,22 @@ class PartOrder:
             )
 
 
-class RejectFile:
-    """An NDJSON file of rejected lines, one row a line.
+class RejectRows:
+    """Rows of rejected lines in an open file, one a line.
 
-    A row holds ``source``, ``line`` (from 1, physical), ``part``, ``reasons``, ``offset`` and ``bytes`` (where
-    the line stands in the uncompressed file, its line end included), and with content ``"line"`` also ``raw``
-    (or ``raw_base64`` if it is not UTF-8; neither for a line of more than 1 MiB).
-
-    :param folder: a folder: local path, ``file://`` URI, or universal path object.
-    :param name: file name; the same name at every try, so that a retry replaces the file.
     :param content: ``"line"`` or ``"position"`` (no content at all).
     """
 
-    def __init__(self, folder: Any, name: str, *, content: Literal["line", "position"] = "line") -> None:
+    def __init__(self, file: IO[bytes] | None, content: Literal["line", "position"] = "line") -> None:
         self.content = content
-        self._name = name
-        self._folder = _local_folder(folder)
-        self._remote: Any = folder
-        self._file: Any = None
-        self._partial = ""
+        self._file: Any = file
         self._encoder = msgspec.json.Encoder()
 
     def write(
         self,
         *,
         source: str,
+        version: str,
         line: int,
         part: int,
         reasons: Sequence[str],
@@ -187,22 +179,49 @@ class RejectFile:
         length: int,
         raw: bytes | None,
     ) -> None:
-        """Add a row."""
-        row: dict[str, Any] = {"source": source, "line": line, "part": part, "reasons": reasons}
-        row |= {"offset": offset, "bytes": length}
-        if self.content == "line" and raw is not None:
-            raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-            try:
-                row["raw"] = raw.decode()
-            except UnicodeDecodeError:
-                row["raw_base64"] = base64.b64encode(raw).decode()
-        self.write_row(row)
+        """Add the row of a rejected line."""
+        self.write_row(
+            line_row(
+                "rejected",
+                source=source,
+                version=version,
+                line=line,
+                part=part,
+                execution=None,
+                reasons=reasons,
+                offset=offset,
+                length=length,
+                raw=raw if self.content == "line" else None,
+            )
+        )
 
     def write_row(self, row: Mapping[str, Any]) -> None:
-        """Add a row of another form, for what a platform says about lines."""
+        """Add a row as it is."""
+        self._file.write(self._encoder.encode(row) + b"\n")
+
+
+class RejectFile(RejectRows):
+    """An NDJSON file of bad lines, one row a line, as :mod:`airflow_bulk.documents.result_rows` has them.
+
+    With content ``"line"`` a row holds the line (not one of more than 1 MiB).
+
+    :param folder: a folder: local path, ``file://`` URI, or universal path object.
+    :param name: file name; the same name at every try, so that a retry replaces the file.
+    :param content: ``"line"`` or ``"position"`` (no content at all).
+    """
+
+    def __init__(self, folder: Any, name: str, *, content: Literal["line", "position"] = "line") -> None:
+        super().__init__(None, content)
+        self._name = name
+        self._folder = _local_folder(folder)
+        self._remote: Any = folder
+        self._partial = ""
+
+    def write_row(self, row: Mapping[str, Any]) -> None:
+        """Add a row as it is; the first one makes the file."""
         if self._file is None:
             self._file = self._begin()
-        self._file.write(self._encoder.encode(row) + b"\n")
+        super().write_row(row)
 
     def _begin(self) -> IO[bytes]:
         try:
@@ -232,7 +251,7 @@ class RejectFile:
         :return: its URI; empty when no line was rejected. A file of an earlier try is gone or replaced.
         """
         if self._file is None:
-            if self._folder is not None:
+            if self._folder is not None and self._folder.is_dir():
                 self._forget_leftovers()
                 (self._folder / self._name).unlink(missing_ok=True)
             return ""

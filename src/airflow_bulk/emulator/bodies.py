@@ -48,6 +48,7 @@ class Reading:
     count_header: bool = False
     count_blank: bool = False
     saved_errors: int = 100
+    fail_every: int = 0
     quote_lines: bool = False
     seed: int = 0
 
@@ -88,6 +89,8 @@ def judge(body: Path, errors: Path, reading: Reading) -> Outcome:
                     continue
                 lines += 1
                 reason = judgement.reason(line)
+                if reason is None and reading.fail_every and lines % reading.fail_every == 0:
+                    reason = judgement.worded("Refused by a fault", line)
             else:
                 blank += 1
                 reason = "Blank line" if reading.count_blank else None
@@ -156,7 +159,11 @@ class _Judgement:
 
     def reason(self, line: bytes) -> str | None:
         reason = self._csv_reason(line) if self._reading.is_csv else self._rules.reason(line)
-        if reason is not None and self._reading.quote_lines:
+        return None if reason is None else self.worded(reason, line)
+
+    def worded(self, reason: str, line: bytes) -> str:
+        """A reason as the platform words it."""
+        if self._reading.quote_lines:
             return f"{reason}: {line.decode('utf-8', 'replace')[:200]}"
         return reason
 

@@ -70,6 +70,7 @@ class Checks:
             count_header=settings.count_csv_header,
             count_blank=settings.count_blank_lines,
             saved_errors=settings.saved_errors,
+            fail_every=row["fail_every"],
             quote_lines=settings.messages_quote_lines,
             seed=self._world.seed,
         )

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS executions (
     fate TEXT NOT NULL,
     taken REAL NOT NULL,
     miscounted INTEGER NOT NULL DEFAULT 0,
+    fail_every INTEGER NOT NULL DEFAULT 0,
     document_type TEXT NOT NULL,
     mime_type TEXT NOT NULL,
     delimiter TEXT NOT NULL,
@@ -161,6 +162,9 @@ class Database:
         # What was written survives the end of this process; only a power cut could lose it.
         self._connection.execute("PRAGMA synchronous=OFF")
         self._connection.executescript(SCHEMA)
+        # A state folder of an older version has no such column.
+        if not self.one("SELECT 1 FROM pragma_table_info('executions') WHERE name = 'fail_every'"):
+            self.run("ALTER TABLE executions ADD COLUMN fail_every INTEGER NOT NULL DEFAULT 0")
         for table, first in FIRST_IDS.items():
             if self.one("SELECT 1 FROM sqlite_sequence WHERE name = ?", table) is None:
                 self.run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", table, first)

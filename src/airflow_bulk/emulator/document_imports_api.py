@@ -101,6 +101,7 @@ async def create_execution(request: Request, datamart_id: str, import_id: str) -
         if fault is not None:
             fate, share = wanted, float(fault.params.get("taken", 1.0))
     late, miscount = struck(request, "late"), struck(request, "miscount")
+    failing = struck(request, "failing_lines")
     number = service.executions.create(
         datamart_id,
         import_id,
@@ -109,11 +110,12 @@ async def create_execution(request: Request, datamart_id: str, import_id: str) -
             mime_type=parent["mime_type"],
             body=taken.path.name,
             body_bytes=taken.size,
-            file_name=taken.file_name,
+            file_name=service.world.settings.input_file_name or taken.file_name,
             late_by=float(late.params["seconds"]) if late else 0.0,
             fate=fate,
             taken=share,
             miscounted=int(miscount.params["by"]) if miscount else 0,
+            fail_every=int(failing.params["every"]) if failing else 0,
         ),
     )
     row = service.executions.row(number)

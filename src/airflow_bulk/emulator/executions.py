@@ -29,6 +29,7 @@ class Upload:
     :param fate: one of :data:`FATES`.
     :param taken: share of the good lines that a failed or lost execution imported all the same.
     :param miscounted: lines by which its result is wrong about what it imported.
+    :param fail_every: every so-many-th line fails, although it breaks no rule; 0 for none.
     """
 
     document_type: str
@@ -40,6 +41,7 @@ class Upload:
     fate: str = "succeeded"
     taken: float = 1.0
     miscounted: int = 0
+    fail_every: int = 0
 
 
 def status_of(row: sqlite3.Row, now: int) -> str:
@@ -69,8 +71,8 @@ class Executions:
         start = created + int(world.settings.start_delay * 1000)
         return world.database.run(
             "INSERT INTO executions (import_id, datamart_id, created_at, start_at, end_at, fate, taken,"
-            " miscounted, document_type, mime_type, delimiter, strict, body, body_bytes, file_name, uri_stem)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " miscounted, fail_every, document_type, mime_type, delimiter, strict, body, body_bytes, file_name, uri_stem)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             int(import_id),
             datamart_id,
             created,
@@ -79,6 +81,7 @@ class Executions:
             upload.fate,
             upload.taken,
             upload.miscounted,
+            upload.fail_every,
             upload.document_type,
             upload.mime_type,
             world.settings.csv_delimiter,

@@ -75,6 +75,24 @@ KINDS: dict[str, Kind] = {
         UPLOADS,
         {"by": -1},
     ),
+    "failing_lines": Kind(
+        "every so-many-th line of the new execution fails, although it breaks no rule",
+        "POST",
+        UPLOADS,
+        {"every": 50},
+    ),
+    "error_file": Kind(
+        "an error file is something else (content: huge, which announces more bytes than anybody takes, or not_utf8)",
+        "GET",
+        r"/data_file/data$",
+        {"content": "huge"},
+    ),
+    "altered_file": Kind(
+        "the copy of an upload is not what came: one byte is another, or (by) so many bytes are added, or taken off",
+        "GET",
+        r"/data_file/data$",
+        {"by": 0},
+    ),
     "unknown_status": Kind(
         "executions in the answer show `status`; over=true: finished ones too",
         "GET",
@@ -250,7 +268,7 @@ def _own_params(name: str, kind: Kind, wanted: dict[str, Any]) -> dict[str, Any]
     return wanted
 
 
-CHOICES = {"how": ("close", "reset"), "when": ("before", "after")}
+CHOICES = {"how": ("close", "reset"), "content": ("huge", "not_utf8"), "when": ("before", "after")}
 NULLABLE = ("retry_after", "bytes_per_second")
 SIGNED = ("by",)
 

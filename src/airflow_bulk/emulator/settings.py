@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from airflow_bulk.emulator.error_files import LAYOUTS
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -21,6 +23,10 @@ class Settings:
     :param count_blank_lines: ``number_of_lines`` counts blank lines, and each of them fails.
     :param saved_errors: how many failed lines ``error.message`` names (section 4.6).
     :param refused_cancel_status: what a refused cancel answers: 400, or 200 with the unchanged execution.
+    :param error_file_layout: what stands in error files (section 4.5 does not say): ``line_number``, ``identifier``, ``line`` or
+        ``message``.
+    :param error_file_rows: only so many of the first rows of an error file; 0 for all.
+    :param input_file_name: how the platform calls a file that is uploaded, in URIs; empty for a name of its own (section 3).
     :param messages_quote_lines: error messages quote the line, as a careless platform might.
     :param possible_issue_on_identifiers: the value of that field in results.
     :param top_identifiers: the value of that field in results.
@@ -39,6 +45,9 @@ class Settings:
     count_blank_lines: bool = False
     saved_errors: int = 100
     refused_cancel_status: int = 400
+    error_file_layout: str = "line_number"
+    error_file_rows: int = 0
+    input_file_name: str = ""
     messages_quote_lines: bool = False
     possible_issue_on_identifiers: bool = False
     top_identifiers: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -57,6 +66,8 @@ class Settings:
             checked[name] = _checked(name, value, getattr(defaults, name))
         if checked.get("refused_cancel_status", 400) not in (200, 400):
             raise ValueError("refused_cancel_status is 200 or 400")
+        if checked.get("error_file_layout", LAYOUTS[0]) not in LAYOUTS:
+            raise ValueError(f"error_file_layout is one of {', '.join(LAYOUTS)}")
         if len(checked.get("csv_delimiter", ",")) != 1:
             raise ValueError("csv_delimiter is one character")
         return dataclasses.replace(self, **checked)

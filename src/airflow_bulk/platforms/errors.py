@@ -86,6 +86,10 @@ class Refused(PlatformError):
     """Any other 4xx: the request is wrong, and repeating it cannot help."""
 
 
+class TooLarge(Refused):
+    """A file of the platform has more bytes than the caller takes."""
+
+
 class TryLater(PlatformError):
     """429, 5xx, an answer that cannot be read, or no connection; repeating the call did not help.
 

@@ -38,6 +38,7 @@ class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     :param ended: when it ended, likewise.
     :param unknown: the status is neither documented nor seen before; the log then names it once.
     :param error_file: where its errors can be read, as the result names it; None where there are none.
+    :param input_file: where the platform's copy of what was sent can be read; None where it says nothing.
     :param doubtful_identifiers: the platform warns that the identifiers may be wrong.
     :param owner: the organisation that it belongs to, for links.
     :param message: its error, reduced to its kind.
@@ -54,6 +55,7 @@ class RemoteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     ended: float | None = None
     unknown: bool = False
     error_file: str | None = None
+    input_file: str | None = None
     doubtful_identifiers: bool = False
     owner: str | None = None
     message: str = ""

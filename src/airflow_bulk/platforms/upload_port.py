@@ -84,3 +84,14 @@ class UploadPort(Protocol):
         Whether it worked is read from the execution afterwards, so a refusal is no error. A platform that cannot cancel
         returns the call of :meth:`get_execution` here.
         """
+
+
+class ErrorFilePort(Protocol):
+    """What a port may have besides, where the platform keeps a file of each execution's bad lines.
+
+    A port without it works as before: the results file of an import then says of failed lines no more than their number, and
+    ``UploadArguments(verify="input_file")`` reads nothing back.
+    """
+
+    def data_file(self, uri: str) -> Call[bytes]:
+        """Fetch a file of the platform, ``RemoteSnapshot.error_file`` or ``input_file``; the body is written to a file as it comes."""

@@ -6,6 +6,7 @@ only the API server gets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -48,10 +49,23 @@ def _view(destination: str, route: str, href: str, **more: Any) -> dict[str, Any
     }
 
 
+def summary(ti: Any, task_ids: str | Sequence[str] | None = None) -> str:
+    """Say in a few lines how bulk work ended: ``{{ macros.bulk.summary(ti) }}`` in the text of any notifier.
+
+    :param ti: the task instance of the template's context.
+    :param task_ids: whose work; None is that of the task itself.
+    """
+    from airflow_bulk.notifications.reading import summaries_of, text_of
+
+    context = {"ti": ti}
+    return text_of(context, summaries_of(context, [task_ids] if isinstance(task_ids, str) else task_ids))
+
+
 class BulkPlugin(AirflowPlugin):
     """What Airflow shows of this package, besides the tasks themselves."""
 
     name = "bulk"
+    macros = [summary]  # noqa: RUF012
     fastapi_apps = [  # noqa: RUF012  (the base class declares it so)
         {"app": _AppAtFirstRequest(), "url_prefix": f"/{PREFIX}", "name": "Bulk"}
     ]

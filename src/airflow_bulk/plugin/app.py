@@ -36,6 +36,8 @@ POLICY = (
 )
 #: Days that can be asked for; beyond them, databases and calendars end.
 EARLIEST, LATEST = date(1970, 1, 1), date(2900, 1, 1)
+#: Characters of what is looked for; no name of an import is longer than a row holds of it.
+LONGEST_FIND = 500
 STATIC = Path(__file__).parent / "static"
 _ENTITIES = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 #: What a reader needs: task instances and XCom of the DAG that is asked for, or of any where none is.
@@ -82,6 +84,7 @@ def show_list(
     run_id: str = "",
     platform: str = "",
     state: str = "",
+    find: str = "",
     day: str = "",
     page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
 ) -> HTMLResponse:
@@ -91,6 +94,7 @@ def show_list(
         run_id=run_id,
         platform=platform if platform in PLATFORMS else "",
         state=state if state in STATE_GROUPS else "",
+        find=find.strip()[:LONGEST_FIND],
         day=_day(day),
         page=page,
     )

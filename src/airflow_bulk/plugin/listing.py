@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from airflow_bulk.plugin.tables import (
     XCOM_VALUE,
     at,
     dags_with_work,
+    in_value,
     is_current,
     of_ti,
     rows_of_work,
@@ -28,7 +30,7 @@ from airflow_bulk.plugin.tables import (
 from airflow_bulk.shown import GROUP_KEY, NOW_KEY, ROW_KEYS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
 #: Rows of one page.
@@ -43,6 +45,7 @@ class Filters:
     """What a person asked the list for; an empty text asks for all.
 
     :param state: a key of :data:`airflow_bulk.plugin.rows.STATE_GROUPS`.
+    :param find: an id on the platform, a name of the DAG, or a name as the platform's console has it, with its marker.
     :param day: the day, in UTC, on which the task began.
     """
 
@@ -50,6 +53,7 @@ class Filters:
     run_id: str = ""
     platform: str = ""
     state: str = ""
+    find: str = ""
     day: date | None = None
     page: int = 1
 
@@ -87,7 +91,7 @@ def list_rows(session: Session, filters: Filters, may_read: Callable[[str], bool
     wanted = [one for one in dag_ids if filters.dag_id in ("", one)]
     if not wanted:
         return Listing([], False, dag_ids)
-    query = _filtered(filters, wanted).order_by(
+    query = _filtered(session, filters, wanted).order_by(
         of_ti("start_date").desc(), of_ti("task_id"), of_ti("map_index")
     )
     stored = _stored(session, query.offset((filters.page - 1) * PAGE_SIZE).limit(PAGE_SIZE + 1))
@@ -110,11 +114,13 @@ def last_rows(session: Session, dag_id: str, task_id: str, limit: int) -> list[W
     return _rows(session, _stored(session, query))[::-1]
 
 
-def _filtered(filters: Filters, dag_ids: Sequence[str]) -> Select[Any]:
+def _filtered(session: Session, filters: Filters, dag_ids: Sequence[str]) -> Select[Any]:
     keys = [key for key, platform in _PLATFORM_OF.items() if filters.platform in ("", platform)]
     query = rows_of_work(keys).where(of_ti("dag_id").in_(dag_ids))
     if filters.run_id:
         query = query.where(of_ti("run_id") == filters.run_id)
+    if filters.find:
+        query = query.where(_called(session, filters.find))
     if filters.day is not None:
         begin = datetime.combine(filters.day, datetime.min.time(), UTC)
         began = of_ti("start_date")
@@ -126,6 +132,16 @@ def _filtered(filters: Filters, dag_ids: Sequence[str]) -> Select[Any]:
         of_group = and_(XCOM_KEY == GROUP_KEY, run.where(DagRun.state.in_(states)).exists())
         query = query.where(or_(of_task, of_group))
     return query
+
+
+def _called(session: Session, text: str) -> ColumnElement[bool]:
+    """That a row is of what is called so. No index helps: the database looks into each row of bulk work."""
+    word = text.rstrip("] ").rpartition("[")[2]
+    if re.fullmatch("[0-9a-f]{12}", word):
+        # Copied from the console: the marker is of one task's work alone.
+        return in_value(session, "marker") == word
+    name = in_value(session, "name")
+    return or_(in_value(session, "id") == text, name.icontains(text, autoescape=True))
 
 
 def _stored(session: Session, query: Select[Any]) -> list[_Stored]:

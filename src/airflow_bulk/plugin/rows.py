@@ -118,6 +118,7 @@ class WorkRow:
     reason: str = ""
     console_url: str = ""
     rejects_uri: str = ""
+    results_uri: str = ""
     errors_uri: str = ""
     seen_at: datetime | None = None
 
@@ -201,6 +202,7 @@ def read_row(ti: Mapping[str, Any], row: Any, state_now: Any, now: float) -> Wor
         reason=text(row.get("reason"), 2_000),
         console_url=link(row.get("console_url")),
         rejects_uri=text(row.get("rejects_uri")),
+        results_uri=text(row.get("results_uri")),
         errors_uri=text(row.get("errors_uri")),
         seen_at=moment(seen.get("at")) or moment(row.get("at")),
     )

@@ -9,19 +9,23 @@ Where the list begins, so that it is a bounded query over an index that Airflow 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from airflow.models import xcom
 from airflow.models.asset import AssetModel, TaskInletAssetReference
+from airflow.models.asset_state_store import AssetStateStoreModel
 from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.models.taskinstance import TaskInstance
-from sqlalchemy import and_, select
+from airflow.utils.session import create_session
+from sqlalchemy import Text, and_, case, cast, delete, func, select
 
 from airflow_bulk.runs.record_copy import ASSET_NAME
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
 #: What the page reads of a task instance, by name.
@@ -59,6 +63,15 @@ def xcoms(*columns: Any) -> Select[Any]:
         else and_(*(of_ti(name) == getattr(_Xcom, name) for name in PLACE))
     )
     return select(*columns).select_from(TaskInstance).join(_Xcom, joined).where(*is_current())
+
+
+def in_value(session: Session, name: str) -> ColumnElement[str]:
+    """A text within an XCom value; null where there is none."""
+    found: ColumnElement[str] = XCOM_VALUE[name].as_string()
+    if session.get_bind().dialect.name != "sqlite":
+        return found
+    # SQLite stores what is no JSON, such as an infinite number, and fails where it reads it.
+    return case((func.json_valid(cast(XCOM_VALUE, Text)) == 1, found))
 
 
 def rows_of_work(keys: Collection[str]) -> Select[Any]:
@@ -109,3 +122,37 @@ def tries(place: Mapping[str, Any]) -> list[Select[Any]]:
         )
         for model in models
     ]
+
+
+def reading() -> AbstractContextManager[Session]:
+    """A session of Airflow's database for a command of the shell; what it changes is committed at its end."""
+    session: AbstractContextManager[Session] = create_session()
+    return session
+
+
+def asset_values(
+    session: Session, asset: str, *, beginning: str = "", ending: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Keys and values of an asset's state, by key.
+
+    :param asset: its name.
+    """
+    store: Any = AssetStateStoreModel
+    query = (
+        select(store.key, store.value)
+        .join(AssetModel, AssetModel.id == store.asset_id)
+        .where(
+            AssetModel.name == asset,
+            store.key.startswith(beginning, autoescape=True),
+            store.key.endswith(ending, autoescape=True),
+        )
+        .order_by(store.key)
+    )
+    return ((key, json.loads(value)) for key, value in session.execute(query))
+
+
+def delete_asset_value(session: Session, asset: str, key: str) -> None:
+    """Delete one value of an asset's state."""
+    store: Any = AssetStateStoreModel
+    ids = select(AssetModel.id).where(AssetModel.name == asset)
+    session.execute(delete(store).where(store.asset_id.in_(ids), store.key == key))

@@ -7,6 +7,7 @@ A marker follows from dag, run, task, map index and the number of the work, so i
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 SOURCE_DIGITS = 8
 #: Each success that is cleared begins another generation of a task's work; nobody clears one task oftener than this.
 GENERATIONS = 100
+#: What :func:`~airflow_bulk.runs.creation.find_or_create` ends a name in: the source's first digits, where there is a source,
+#: and the marker.
+_MARKED_NAME = re.compile(r"(?P<name>.*?)(?: \[[0-9a-f]{8}\])? \[(?P<marker>[0-9a-f]{12})\]", re.DOTALL)
 
 
 class Marked(NamedTuple):
@@ -35,6 +39,22 @@ class Marked(NamedTuple):
     import_id: str
     marker: str
     generation: int
+
+
+class MarkedName(NamedTuple):
+    """A name that ends in a marker.
+
+    :param name: as the DAG's author gave it.
+    """
+
+    name: str
+    marker: str
+
+
+def read_marked(name: str) -> MarkedName | None:
+    """Take the marker from a name; None where there is none: a person has made that import, or another program."""
+    found = _MARKED_NAME.fullmatch(name)
+    return None if found is None else MarkedName(found["name"], found["marker"])
 
 
 def own_marker(record: Record) -> str:

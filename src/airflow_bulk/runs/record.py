@@ -119,6 +119,8 @@ class Record:
         stored = self._get("generation") or {"number": 1}
         self.generation = int(stored["number"])
         self._reached = int(stored.get("reached", self.generation))
+        #: What the generation before has handed on to this one; None where it handed on nothing.
+        self.handed_on: Any = stored.get("handed_on")
         if copy is not None:
             self._write_copy("generation", stored)  # before an older try may write another one
 
@@ -248,17 +250,25 @@ class Record:
         """
         self.write("holder", {"try": self.try_number}, copied=False)
 
-    def next_generation(self) -> None:
-        """Begin anew; one write, so a crash leaves either the old generation or the new."""
-        number = max(self.generation, self._reached) + 1
-        self._set("generation", {"number": number})
-        self.generation = self._reached = number
+    def next_generation(self, hand_on: Any = None) -> None:
+        """Begin anew; one write, so a crash leaves either the old generation or the new.
+
+        :param hand_on: what the next generation has to know of this one, for :attr:`handed_on`.
+        """
+        self._write_generation(max(self.generation, self._reached) + 1, None, hand_on)
 
     def reach(self, generation: int) -> None:
         """Note that the work goes on with what bears the mark of a later generation, of which every record was lost."""
         if generation > self._reached:
-            self._set("generation", {"number": self.generation, "reached": generation})
-            self._reached = generation
+            self._write_generation(self.generation, generation, self.handed_on)
+
+    def _write_generation(self, number: int, reached: int | None, handed_on: Any) -> None:
+        more = {"reached": reached, "handed_on": handed_on}
+        self._set(
+            "generation",
+            {"number": number, **{key: value for key, value in more.items() if value is not None}},
+        )
+        self.generation, self._reached, self.handed_on = number, reached or number, handed_on
 
     def begin_try(self, newest: str | None) -> str | None:
         """Note that this try is at work; return the newest execution that earlier tries have begun.

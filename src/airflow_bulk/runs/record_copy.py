@@ -66,7 +66,7 @@ def identity_hash(ti: Any, *more: object) -> str:
     place: list[object] = [-1 if ti.map_index is None else int(ti.map_index)]
     region = getattr(ti, "region_id", None)
     # Every iteration of a loop has map index -1.
-    if region is not None and region.int and (place[0] == -1 or _is_in_loop(ti)):
+    if region is not None and region.int and (place[0] == -1 or is_in_loop(ti)):
         place += [region, ti.region_index]
     text = "\n".join(map(str, (ti.dag_id, ti.run_id, ti.task_id, *place, *more)))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -81,7 +81,8 @@ def marker_of(identity: Any, generation: object) -> str:
     return identity_hash(identity, generation)[:12]
 
 
-def _is_in_loop(ti: Any) -> bool:
+def is_in_loop(ti: Any) -> bool:
+    """Whether the task is inside a loop (3.4)."""
     group = getattr(getattr(ti, "task", None), "task_group", None)
     while group is not None and type(group).__name__ != "LoopTaskGroup":
         group = group.parent_group

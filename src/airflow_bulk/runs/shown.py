@@ -37,6 +37,11 @@ class ShownRun:
         self._written = False
         self._pace = Pace()
 
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The row as it was last told; empty before the run has begun."""
+        return self._row
+
     def tell(self, row: Mapping[str, Any]) -> None:
         """Write the row, if it has changed or could not be written before.
 

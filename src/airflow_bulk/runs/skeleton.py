@@ -276,8 +276,8 @@ class RemoteRun(ABC, Generic[A]):
         """End where nobody waits: everything is submitted."""
         return self._end()
 
-    def _end(self, reason: str = "", *, retried: bool = False) -> dict[str, Any]:
-        """Write the end, good or not.
+    def _end(self, reason: str = "", *, retried: bool = False) -> KeepWaiting | dict[str, Any]:
+        """Write the end, good or not; work that has more to do may go on instead.
 
         :param reason: why it is not good; empty when it is.
         :param retried: a retry does the work again.
@@ -333,6 +333,10 @@ class RemoteRun(ABC, Generic[A]):
 
         :param result: the result of a run that is over, else empty.
         """
+
+    def sources(self) -> Sequence[str]:
+        """The files that were read, as far as they are known: paths and URIs without a secret, the first ones of many."""
+        return ()
 
     # Stopping.
 

@@ -5,18 +5,23 @@ Each run has a platform of its own, behind the connections of its ``slot``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gzip
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import counted_writes
 import stopping
 from airflow.sdk import DAG
+from mending import mend
 
 from airflow_bulk.operators.centrapay_batch import CentrapayBatchOperator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator, UploadDocumentsOperator
+from airflow_bulk.operators.document_import_task import _ImportRecordsOperator
 from airflow_bulk.operators.extract_load import ApplyOperator, ExtractLoadBatchOperator
 from airflow_bulk.operators.integration_batch import RunIntegrationBatchOperator
+from airflow_bulk.operators.resend_lines import ResendLinesOperator
 
 MEDIARITHMICS = "blown_{{ params.slot }}"
 PARAMS: dict[str, Any] = {
@@ -27,6 +32,7 @@ PARAMS: dict[str, Any] = {
     "import_id": "",
     "instance_id": "",
     "url": "",
+    "results": {},
 }
 #: How all wait but the imports, for which it stands in ``stopping.ARGUMENTS``.
 WAITING: dict[str, Any] = {"poll_interval": 1.0, "timeout": timedelta(minutes=10), **stopping.RETRIES}
@@ -47,10 +53,32 @@ ACCOUNTS = {
 JOBS = [{"type": "extract", "object": "Vendor"}, {"type": "load", "object": "vendors"}]
 
 
+def records(files: str) -> Iterator[str]:
+    """The lines of the run's files.
+
+    :param files: their pattern.
+    """
+    for path in sorted(Path(files).parent.glob(Path(files).name)):
+        content = path.read_bytes()
+        yield from (gzip.decompress(content) if path.suffix == ".gz" else content).decode().splitlines()
+
+
 class CountedImport(counted_writes.Counting, ImportDocumentsOperator):
     """An import of files of any kind."""
 
     template_fields: Sequence[str] = (*ImportDocumentsOperator.template_fields, "mediarithmics_conn_id")
+
+
+class CountedRecords(counted_writes.Counting, _ImportRecordsOperator):
+    """An import of the records that a function yields."""
+
+    template_fields: Sequence[str] = (*_ImportRecordsOperator.template_fields, "mediarithmics_conn_id")
+
+
+class CountedResend(counted_writes.Counting, ResendLinesOperator):
+    """The bad lines of an import once more."""
+
+    template_fields: Sequence[str] = (*ResendLinesOperator.template_fields, "mediarithmics_conn_id")
 
 
 class CountedUpload(counted_writes.Counting, UploadDocumentsOperator):
@@ -94,6 +122,39 @@ for mode in "sync", "deferred":
     deferred = {"deferrable": mode == "deferred"}
     blown_dag(
         "import", mode, CountedImport, document_type="USER_PROFILE", name="{{ run_id }}", **UPLOAD, **deferred
+    )
+    blown_dag(
+        "results",
+        mode,
+        CountedImport,
+        document_type="USER_PROFILE",
+        name="{{ run_id }}",
+        rejects_path="{{ params.folder }}/bad",
+        **UPLOAD,
+        **deferred,
+    )
+    blown_dag(
+        "records",
+        mode,
+        CountedRecords,
+        python_callable=records,
+        op_args=["{{ params.folder }}/{{ params.source }}"],
+        document_type="USER_PROFILE",
+        name="{{ run_id }}",
+        spool_path="{{ params.folder }}/spool",
+        **{name: value for name, value in UPLOAD.items() if name != "source"},
+        **deferred,
+    )
+    blown_dag(
+        "resend",
+        mode,
+        CountedResend,
+        results="{{ params.results }}",
+        transform=mend,
+        only="both",
+        rounds=4,
+        **{name: value for name, value in UPLOAD.items() if name != "source"},
+        **deferred,
     )
     blown_dag(
         "upload",

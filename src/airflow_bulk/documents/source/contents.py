@@ -95,6 +95,14 @@ def _open_local(record: SourceFile, path: str | Path) -> int:
     return handle
 
 
+def open_stored(record: SourceFile, path: str | Path) -> PlainContents:
+    """Open a local file for its bytes as they are stored, compressed or not.
+
+    :raises SourceChanged: size or version differ from the record.
+    """
+    return PlainContents(record, _open_local(record, path), owned=True)
+
+
 class PlainContents:
     """A plain file of this machine, read in place."""
 

@@ -6,6 +6,7 @@ All refusals come before anything was sent, unless ``overlap`` was chosen.
 from __future__ import annotations
 
 import msgspec
+import xxhash
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,11 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     compression: str = ""
     local: bool = True
+
+    @property
+    def mark(self) -> str:
+        """Sixteen hexadecimal digits that change when the file does."""
+        return xxhash.xxh3_64_hexdigest(f"{self.size}:{self.version}".encode())
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

@@ -251,3 +251,7 @@ class DocumentImports:
     def cancel_execution(self, import_id: str, execution_id: str) -> Call[Execution]:
         """Cancel an execution; works only while it is PENDING (section 4.7)."""
         return cancel_execution(self.datamart_id, import_id, execution_id)
+
+    def data_file(self, uri: str) -> Call[bytes]:
+        """Fetch a file of the platform; the token goes in the header (section 4.5)."""
+        return data_file(uri)

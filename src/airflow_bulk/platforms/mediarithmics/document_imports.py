@@ -87,6 +87,7 @@ class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
     total_success: int | None = None
     total_failure: int | None = None
     error_file_uri: str | None = None
+    input_file_uri: str | None = None
     possible_issue_on_identifiers: bool | None = None
 
 
@@ -269,6 +270,7 @@ def snapshot(execution: Execution) -> RemoteSnapshot:
         unknown=status not in KNOWN_STATUSES,
         # The field is there without failures, too; it has a meaning only where lines failed (section 4.4 [documented]).
         error_file=result.error_file_uri if execution.failed else None,
+        input_file=result.input_file_uri or None,
         doubtful_identifiers=bool(result.possible_issue_on_identifiers),
         owner=str(execution.organisation_id) if execution.organisation_id is not None else None,
         message=reduce_message(message) if message else "",

@@ -60,6 +60,8 @@ class CentrapayFile:
         self._args = args
         self._url = args.url
         self._found: FoundFile | None = None
+        #: Of the file when it was found; empty before, and for a URL.
+        self.fingerprint = ""
         self._check: SourceCheck | None = None
 
     @property
@@ -78,10 +80,11 @@ class CentrapayFile:
         """
         if self._args.file is None:
             return None
-        found = self._found = self._one_file()
+        found = self._found = self.find()
+        plan = planning.fingerprint([found])
+        self.fingerprint = plan.fingerprint
         if not self._args.checked:
             return None
-        plan = planning.fingerprint([found])
         rejects = planning.reject_file(self._args, name)
         try:
             check = self._check = SourceCheck(
@@ -112,7 +115,11 @@ class CentrapayFile:
             )
         return plan
 
-    def _one_file(self) -> FoundFile:
+    def find(self) -> FoundFile:
+        """Find the file.
+
+        :raises SourceError: it is not there, or cannot be used.
+        """
         try:
             files = find_files(
                 self._args.file or "",

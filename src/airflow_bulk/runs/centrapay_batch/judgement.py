@@ -128,16 +128,3 @@ def _plain(value: str | None) -> str:
     if value is None:
         return "not said"
     return "".join(letter if letter.isprintable() else "?" for letter in value[:64])
-
-
-def error_rows(batch: CentrapayBatch) -> list[dict[str, Any]]:
-    """The errors as rows of a file, as the platform wrote them: they may hold personal data."""
-    return [
-        {
-            "batch_id": batch.id,
-            "index": one.index,
-            "external_id": one.external_id,
-            "message": one.message,
-        }
-        for one in batch.errors
-    ]

@@ -9,17 +9,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_bulk.documents.source.files import shown
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.centrapay_batch import file as source
 from airflow_bulk.runs.centrapay_batch import judgement
+from airflow_bulk.runs.centrapay_batch.results import write_results
 from airflow_bulk.runs.creation import NoLookup, create_once
 from airflow_bulk.runs.failures import DeadlinePassed
 from airflow_bulk.runs.skeleton import RemoteRun
-from airflow_bulk.runs.upload import planning
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.centrapay import CentrapayHook
@@ -39,12 +40,14 @@ class FileFindings:
     :param broken: how many of them break a rule of ours; they are in the file all the same.
     :param rejects_uri: where their positions are.
     :param expires: seconds since 1970 at which its URL stops working; None where it does not say.
+    :param fingerprint: of the file as it was checked; empty where there is none.
     """
 
     lines: int | None = None
     broken: int | None = None
     rejects_uri: str | None = None
     expires: float | None = None
+    fingerprint: str = ""
 
 
 class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
@@ -78,6 +81,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
         self._errors_uri: str | None = None
         self._file = source.CentrapayFile(args)
         self._posting = False
+        self._account: str | None = None
 
     def _dry_run(self) -> dict[str, Any] | None:
         if not self.args.dry_run:
@@ -91,6 +95,11 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _is_done_again(self, end: RecordedEnd, cleared: bool) -> bool:
         """Nothing was processed: there is nothing to judge."""
         return cleared and end.result.get("status") == api.ERROR
+
+    def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        stored = self.record.read("batch")
+        self._account = stored and stored.get("account_id")
+        return result
 
     def _describe_former(self, former: dict[str, Any]) -> str:
         return (
@@ -116,7 +125,7 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             None,
             settle=0.0,
             no_lookup=no_lookup,
-            work=f"a Centrapay batch of account {self.hook.account(self.args.account_id)}",
+            work=f"a Centrapay batch of account {self.account()}",
         )
         self.findings = FileFindings(**stored["findings"])
         self._push("batch_id", self.batch_id)
@@ -131,13 +140,15 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             )
         self._check("file")
         expires = self._file.sign()
-        self.findings = dataclasses.replace(self.findings, expires=expires)
+        self.findings = dataclasses.replace(
+            self.findings, expires=expires, fingerprint=self._file.fingerprint
+        )
         # The POST is next: the check, and tries that posted nothing, must not use up the time of the batch.
         self._began, _ = self.record.started(submitted=False)
         return {
             "type": self.args.batch_type,
             "conn_id": self.hook.conn_id,
-            "account_id": self.hook.account(self.args.account_id),
+            "account_id": self.account(),
             "findings": dataclasses.asdict(self.findings),
         }
 
@@ -190,7 +201,14 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
     def _why_not_good(self, verdict: Finished | FailedBecause) -> str:
         batch = self._batch
         assert batch is not None  # noqa: S101
-        self._errors_uri = self._write_errors(batch)
+        self._errors_uri = write_results(
+            self.args,
+            self._name(),
+            batch,
+            self._file,
+            fingerprint=self.findings.fingerprint,
+            lines=self.findings.lines,
+        )
         judgement.tell_errors(batch, self._errors_uri)
         reason = judgement.why_not_good(batch, self.args.tolerance, self.findings.lines)
         if batch.status == api.ERROR:
@@ -218,18 +236,6 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
             f"{until + '.' if until else ''} Its URL must be reachable for Centrapay's servers. A retry posts nothing; "
             "clearing the task creates another batch."
         )
-
-    def _write_errors(self, batch: api.CentrapayBatch) -> str | None:
-        """Write what the platform lists; the file has the same name at every try."""
-        file = planning.reject_file(self.args, self._name(), kind="errors")
-        if file is None:
-            return None
-        try:
-            for row in judgement.error_rows(batch):
-                file.write_row(row)
-            return file.finish() or None
-        finally:
-            file.discard()  # does nothing to a finished file
 
     def _result(self) -> dict[str, Any]:
         counted = (
@@ -270,6 +276,20 @@ class CentrapayBatchRun(RemoteRun["CentrapayBatchArguments"]):
 
     def _name(self) -> str:
         return f"{self._identity}.g{self.record.generation}"
+
+    def account(self) -> str:
+        """The account that owns the batch."""
+        self._account = self.hook.account(self.args.account_id)
+        return self._account
+
+    @property
+    def destination_uri(self) -> str | None:
+        """The asset URI of what the batch brings to its account; None where none was created. It asks for nothing."""
+        return f"centrapay://{self._account}/{self.args.batch_type.lower()}" if self._account else None
+
+    def sources(self) -> Sequence[str]:
+        """The object that Centrapay fetches; a URL that somebody else made is a secret, and is not named."""
+        return [shown(self.args.file)] if self.args.file else []
 
     # Stopping.
 

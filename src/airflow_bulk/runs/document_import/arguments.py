@@ -158,6 +158,14 @@ def read_upload_arguments(
     return _arguments(given, sending, definition)
 
 
+def _verify(value: object, *, waits: bool) -> str:
+    """Read whether the platform's copies are read back; they are there only once the executions are over."""
+    given = read.optional_choice("verify", value, ("input_file",)) or ""
+    if given and not waits:
+        raise ArgumentError("verify", "needs wait_for_completion=True: the copies are read back at the end")
+    return given
+
+
 def _arguments(
     given: Mapping[str, Any], sending: SendingOptions, definition: ImportDefinition
 ) -> UploadArguments:
@@ -182,5 +190,6 @@ def _arguments(
         max_deletions=check_deletion(document_type, given["allow_deletion"], given["max_deletions"], sending),
         lines_worth_a_part=WORTH_A_PART,
         import_again_warning=IMPORT_AGAIN_WARNINGS.get(document_type, ""),
+        verify=_verify(given.get("verify"), waits=shared["wait_for_completion"]),
         **shared,
     )

@@ -26,7 +26,13 @@ from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restar
 from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
 from airflow_bulk.hooks.extract_load_endpoints import SourceKeepsChanging, destination_of, source_of
 from airflow_bulk.judging import how_many
-from airflow_bulk.runs.extract_load.staging import read_records, write_records
+from airflow_bulk.runs.extract_load.staging import (
+    StagedFileGone,
+    is_there,
+    read_records,
+    staged_name,
+    write_records,
+)
 from airflow_bulk.runs.extract_load.watermark import read_watermark
 from airflow_bulk.runs.failures import TaskStopped, TryFailed, as_airflow_errors
 from airflow_bulk.runs.record import Record as TaskRecord
@@ -109,7 +115,7 @@ class ApplyDocumentsStep(Step, Protocol):
 
 
 _PERMIT_SECONDS = 1.0
-_FOR_GOOD = (OutsideScope, TooManyDeletions, UnfilterableBound)
+_FOR_GOOD = (OutsideScope, TooManyDeletions, UnfilterableBound, StagedFileGone)
 
 
 @contextmanager
@@ -137,7 +143,7 @@ def extract(task: ExtractStep, context: Context) -> dict[str, Any]:
         source = source_of(task.source)
         seen = _LatestChange(source, task.object_name)
         records = source.extract(task.object_name, since=since, updated_since=updated_since, grain=task.grain)
-        uri, count = write_records(task.staging, task.task_id, seen.watch(records))
+        uri, count = write_records(task.staging, staged_name(task, context), seen.watch(records))
         task.log.info("%s, since %s, updated since %s", how_many(count, "record"), since, updated_since)
         if task.updated_since == WATERMARK and count and seen.latest is None:
             task.log.warning("No record says when it was changed, so the watermark cannot move.")
@@ -183,7 +189,7 @@ def take_snapshot(task: SnapshotStep, context: Context) -> dict[str, Any]:
     with _told():
         ended = _ended_runs(context, task.dag_id)  # before the reading: a run that ends meanwhile counts
         records = destination_of(task.destination).snapshot(task.object_name)
-        uri, count = write_records(task.staging, task.task_id, records)
+        uri, count = write_records(task.staging, staged_name(task, context), records)
         return {"object": task.object_name, "uri": uri, "records": count, "ended_runs": ended}
 
 
@@ -196,7 +202,7 @@ def apply(task: ApplyStep, context: Context) -> dict[str, Any]:
             outcome = _outcome(task, context)
         except BadAnswer as error:
             raise AirflowException(f"{error}. A retry reads the destination again.") from None
-        uri, count = write_records(task.staging, task.task_id, outcome.records)
+        uri, count = write_records(task.staging, staged_name(task, context), outcome.records)
         task.log.info("%s: %s", task.object_name, outcome.applied.as_dict())
         return {"object": task.object_name, "uri": uri, "records": count, **outcome.applied.as_dict()}
 
@@ -208,7 +214,7 @@ def _passed_on(task: ApplyStep, context: Context) -> dict[str, Any]:
         uri, count = found["uri"], found["records"]
     else:
         records = destination_of(task.destination).snapshot(task.object_name)
-        uri, count = write_records(task.staging, task.task_id, records)
+        uri, count = write_records(task.staging, staged_name(task, context), records)
     counts = Applied(unchanged=count).as_dict()
     return {"object": task.object_name, "uri": uri, "records": count, **counts, "read_only": True}
 
@@ -220,7 +226,7 @@ def _outcome(task: ApplyStep, context: Context) -> Outcome:
     extracts = [_reference(context, given) for given in task.extracts]
     extracted: dict[str, Iterator[Record]] = {}
     for one in extracts:
-        extracted[_name(one)] = chain(extracted.get(_name(one), ()), read_records(one["uri"]))
+        extracted[_name(one)] = chain(extracted.get(_name(one), ()), _read(one))
     feeds = [
         Feed(one["node"], one["records"], bool(one["since"] or one["updated_since"])) for one in extracts
     ]
@@ -254,16 +260,16 @@ def write_lines(task: ApplyDocumentsStep, context: Context) -> str:
         # A clear after weeks must not make other lines for the same import, whatever generation its work is in.
         record = TaskRecord.of(context, ends=False)
         if (kept := record.kept(key)) is not None:
+            if not is_there(str(kept)):  # the import needs it no more, or says so
+                task.log.warning("%s", StagedFileGone(f"load {task.object_name}", str(kept)))
             return str(kept)
 
         def lines() -> Iterator[Record]:
             for one in extracts:
-                for _, _, line in made_records(
-                    task.object_name, mapping, _name(one), read_records(one["uri"])
-                ):
+                for _, _, line in made_records(task.object_name, mapping, _name(one), _read(one)):
                     yield line
 
-        uri, count = write_records(task.staging, f"{task.task_id}.lines", lines())
+        uri, count = write_records(task.staging, staged_name(task, context, ".lines"), lines())
         task.log.info("%s", how_many(count, "line"))
         record.keep(key, uri)
         return uri
@@ -284,7 +290,7 @@ def _current(task: ApplyStep, context: Context, destination: Destination) -> Ite
     if task.snapshot is not None and reason is None:
         found = _reference(context, task.snapshot)
         if (reason := _other_runs(task, context, found.get("ended_runs"))) is None:
-            return read_records(found["uri"])
+            return _read(found)
     if reason is not None:
         task.log.info("%s: the destination is read again, after %.1f s", reason, task.settle)
         time.sleep(task.settle)
@@ -319,7 +325,7 @@ def _tables(task: ApplyStep, context: Context, mapping: LoadMapping) -> dict[str
         if name not in task.references:
             raise MappingFailed(f"load {task.object_name} refers to {name}, but references={{...}} lacks it")
         match = LoadMapping(match_on=task.reference_matches.get(name, LoadMapping().match_fields[0]))
-        tables[name] = reference_table(match, read_records(_reference(context, task.references[name])["uri"]))
+        tables[name] = reference_table(match, _read(_reference(context, task.references[name])))
     return tables
 
 
@@ -356,6 +362,11 @@ class _Permit:
                 f"{self._task.task_id} is {told} now, so this try writes no further; what it wrote stays, and the next"
                 " try finds it"
             )
+
+
+def _read(reference: Mapping[str, Any]) -> Iterator[Record]:
+    """Read the records of a reference."""
+    return read_records(str(reference["uri"]), str(reference.get("node") or reference.get("object")))
 
 
 def _reference(context: Context, given: Any) -> dict[str, Any]:

@@ -125,6 +125,13 @@ def nothing_to_send(args: UploadArguments, why: str) -> None:
     log.info("%s Nothing was sent (on_empty='ok').", why)
 
 
+def nothing_new(args: UploadArguments, why: str) -> None:
+    """Do what ``on_empty`` says where every file is known: that is no failure, so only ``"skip"`` makes a difference."""
+    if args.on_empty == "skip":
+        raise AirflowSkipException(f"{why} Nothing was sent (on_empty='skip').")
+    log.info("%s Nothing was sent.", why)
+
+
 def open_path(uri: str) -> Any:
     """Return what opens an object of a store.
 
@@ -146,10 +153,7 @@ def open_path(uri: str) -> Any:
 
 def fingerprint(files: Sequence[FoundFile]) -> SourcePlan:
     """Begin a plan with what the files are now."""
-    each = [
-        (one.record.uri, xxhash.xxh3_64_hexdigest(f"{one.record.size}:{one.record.version}".encode()))
-        for one in files
-    ]
+    each = [(one.record.uri, one.record.mark) for one in files]
     whole = xxhash.xxh3_128_hexdigest(msgspec.json.encode(each))
     named = each[:NAMED_FILES]
     while len(msgspec.json.encode(named)) > NAMED_BYTES:  # long keys; the record takes no value without end
@@ -225,6 +229,17 @@ def layout_of(args: UploadArguments, plan: SourcePlan | None) -> Layout:
     return plan.layout
 
 
+def line_rules(args: UploadArguments) -> LineRules:
+    """What a line of this source may be."""
+    return LineRules(
+        document_type=args.document_type,
+        mime_type=args.mime_type,
+        delimiter=args.sending.csv_delimiter,
+        check=bool(args.sending.check),
+        line_check=args.line_check,
+    )
+
+
 def open_pool(
     args: UploadArguments,
     files: Sequence[FoundFile],
@@ -240,13 +255,7 @@ def open_pool(
     sending = args.sending
     return SenderPool(
         files=files,
-        rules=LineRules(
-            document_type=args.document_type,
-            mime_type=args.mime_type,
-            delimiter=sending.csv_delimiter,
-            check=bool(sending.check),
-            line_check=args.line_check,
-        ),
+        rules=line_rules(args),
         layout=layout or layout_of(args, None),
         workers=int(sending.workers),
         spool_dir=sending.spool_dir,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_bulk import judging
 from airflow_bulk.judging import Tolerance, how_many, name_ids
@@ -18,8 +18,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What XCom holds under the key ``results`` after every end, good or not: what a resend has to know.
+RESULTS_PUSHED = (
+    "import_id",
+    "lines_read",
+    "lines_rejected",
+    "lines_accepted",
+    "lines_failed",
+    "lines_unprocessed",
+    "results_uri",
+    "totals",
+)
+
 #: Each sent part with its execution as last seen.
 Pairs = Sequence[tuple[RecordedPart, RemoteSnapshot]]
+
+
+class WrittenResults(NamedTuple):
+    """The results file of an import.
+
+    :param uri: of the file; empty where there is no bad line, or no file is wanted.
+    :param unjoined: failed lines that could not be told one by one; None where nobody has looked.
+    """
+
+    uri: str = ""
+    unjoined: int | None = None
 
 
 def result_of(
@@ -30,10 +53,16 @@ def result_of(
     seconds: float,
     console_url: str | None,
     seen: Sequence[RemoteSnapshot] | None,
+    results: WrittenResults,
+    unprocessed: int,
+    verified: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the operator's result, with exactly the documented names.
 
     :param seen: the executions as last seen; None where nobody waited, so their counts are unknown (None).
+    :param results: the results file.
+    :param verified: what came of reading back the platform's copies; None where nobody asked for it.
+    :param unprocessed: lines of parts that the platform has not worked on, as far as it is known.
     """
     counted = seen is not None
     looked = seen or ()
@@ -44,14 +73,18 @@ def result_of(
         "lines_rejected": plan.rejected,
         "lines_accepted": sum(one.accepted or 0 for one in looked) if counted else None,
         "lines_failed": sum(one.failed or 0 for one in looked) if counted else None,
+        "lines_unprocessed": unprocessed if counted else None,
+        "lines_unjoined": results.unjoined if counted else None,
         "blank_lines": plan.blank,
         "parts": plan.parts,
         "bytes": plan.body,
         "seconds": round(seconds, 3),
         "rejects_uri": plan.rejects_uri or None,
+        "results_uri": results.uri or None,
         "error_file_uris": [one.error_file for one in looked if one.error_file],
         "possible_issue_on_identifiers": any(one.doubtful_identifiers for one in looked) if counted else None,
         "console_url": console_url,
+        "verified": verified,
     }
 
 
@@ -120,6 +153,8 @@ def sum_in_words(result: dict[str, Any]) -> str:
 
 def log_bad_lines(result: dict[str, Any], pairs: Pairs) -> None:
     """Say where the bad lines of a good import are: nobody else would look for them."""
+    if result["results_uri"] and result["lines_failed"]:
+        log.warning("All bad lines, rejected and failed, are in %s.", result["results_uri"])
     if result["rejects_uri"]:
         log.warning("Rejected lines (%d) are in %s.", result["lines_rejected"], result["rejects_uri"])
     if result["lines_failed"]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.platforms.errors import NotFound
+from airflow_bulk.platforms.errors import NotFound, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs import failures
 from airflow_bulk.runs.failures import DeadlinePassed
@@ -27,7 +27,9 @@ from airflow_bulk.runs.upload import planning
 from airflow_bulk.runs.upload.gate import Overdue
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.result import (
+    RESULTS_PUSHED,
     Pairs,
+    WrittenResults,
     log_bad_lines,
     reason_not_good,
     result_of,
@@ -36,10 +38,14 @@ from airflow_bulk.runs.upload.result import (
     sum_in_words,
     with_executions,
 )
+from airflow_bulk.runs.upload.results import ResultsFile, unprocessed_parts
 from airflow_bulk.runs.upload.shown import RESULT_IN_ROW, keep_executions, plan_in_row
+from airflow_bulk.runs.upload.verifying import Verification
 from airflow_bulk.shown import platform_of
 
 if TYPE_CHECKING:
+    from airflow_bulk.documents.error_files import ErrorFileReader
+    from airflow_bulk.documents.result_rows import ResultRow
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting, PastDeadline
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
@@ -54,13 +60,22 @@ class UploadRun(RemoteRun[UploadArguments]):
     """One import, or one upload into an import given from outside.
 
     :param work: the way of the source to the platform, and what this try knows of it.
+    :param error_file_reader: reads the platform's error files; None takes what can be proved.
     """
 
     kind = "upload"
 
-    def __init__(self, work: UploadSubmission) -> None:
+    def __init__(self, work: UploadSubmission, error_file_reader: ErrorFileReader | None = None) -> None:
         super().__init__(work.args, work.record, platform=platform_of(work.hook.conn_type))
+        self._error_file_reader = error_file_reader
+        self.take_work(work)
+
+    def take_work(self, work: UploadSubmission) -> None:
+        """Work on this from now on."""
         self.work = work
+        self._results = WrittenResults()
+        self._verification = Verification(work)
+        self._verified: dict[str, Any] | None = None
         self._pairs: Pairs | None = None
         work.show, work.show_now = self._show, self.shown.tell_now
 
@@ -70,11 +85,15 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self.work.started
 
     def _dry_run(self) -> dict[str, Any] | None:
-        return self._make_result(self.work.dry_run(), []) if self.args.dry_run else None
+        if not self.args.dry_run:
+            return None
+        found, approvable = self.work.dry_run()
+        return self._make_result(found, []) | approvable
 
     # What earlier tries left.
 
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        self.work.read_plan()  # its files
         return with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
@@ -158,14 +177,42 @@ class UploadRun(RemoteRun[UploadArguments]):
         if self.work.existing is None:
             # Nothing may be there that no part accounts for: an answer lost long ago, come true late.
             self.work.reconcile()
-        return reason_not_good(
+        self._write_results()
+        if self.args.verify:
+            self._verified = self._verification.run(self._pairs or ())
+        reason = reason_not_good(
             f"The {self.work.what}", self._result(), self.args.tolerance, self._pairs or ()
+        ) or self._verification.reason(self._pairs or ())
+        return reason and self._with_results(reason)
+
+    def _write_results(self) -> None:
+        """Tell all bad lines in a file, where one is wanted.
+
+        :raises TryLater: the platform cannot be asked for the moment.
+        """
+        self._results = ResultsFile(self.work, self._error_file_reader).write(
+            self._pairs or (), self._left_rows()
         )
+
+    def _left_rows(self) -> Iterable[ResultRow]:
+        """Rows of bad lines that were not in this import."""
+        return ()
+
+    def _with_results(self, reason: str) -> str:
+        return f"{reason} All bad lines: {self._results.uri}." if self._results.uri else reason
+
+    def _fail_for_good(self, reason: str) -> KeepWaiting:
+        """Fail where a retry cannot help; what was not processed is told in the results file first."""
+        try:
+            self._write_results()
+        except TryLater as error:
+            return self._wait_out(error)
+        raise AirflowFailException(self._with_results(reason))
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
         failed = self._ended_as(RemoteStatus.FAILED)
         if not self.args.sending.resend_failed_parts:
-            raise AirflowFailException(say_failed(failed, verdict.reason, self.work.plan))
+            return self._fail_for_good(say_failed(failed, verdict.reason, self.work.plan))
         return self._send_again([entry for entry, _ in failed], "FAILED")
 
     def _canceled(self, verdict: Finished) -> KeepWaiting | dict[str, Any]:
@@ -182,7 +229,7 @@ class UploadRun(RemoteRun[UploadArguments]):
         for entry in entries:
             ours = status == "CANCELED" and self.work.is_of_an_earlier_try(entry.executions[-1])
             if entry.given_up >= RESENDS and not ours:
-                raise AirflowFailException(say_given_up(entry, status, self.work.plan))
+                return self._fail_for_good(say_given_up(entry, status, self.work.plan))
             log.warning(
                 "Part %d ended %s (execution %s); it is sent again.",
                 entry.part.index + 1,
@@ -215,13 +262,38 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def _end_empty(self) -> dict[str, Any]:
         """A source without a line to send: no import is created."""
-        plan = self.work.plan
+        plan, seen = self.work.plan, self.work.seen
         assert plan is not None  # noqa: S101
-        if not plan.rejected:
+        if seen is not None and not plan.file_count and seen.left_out:
+            planning.nothing_new(self.args, seen.say_nothing_new())
+        elif not plan.rejected:
             planning.nothing_to_send(self.args, "The source holds no line.")
+        self._pairs = []
+        self._write_results()
         result = self._make_result(plan, [])
+        self._make_known(result)
         self.record.write_end(good=True, result=result)
+        self._leave()
         return result
+
+    def _end(self, reason: str = "", *, retried: bool = False) -> KeepWaiting | dict[str, Any]:
+        final = self._result()
+        if not reason:
+            self._make_known(final)
+        # A task that fails returns nothing, and its bad lines are to be found all the same.
+        self.work.push_results({name: final[name] for name in RESULTS_PUSHED if name in final})
+        result = super()._end(reason, retried=retried)
+        self._leave()
+        return result
+
+    def _make_known(self, result: dict[str, Any]) -> None:
+        """The lines were accepted: later runs know these files."""
+        if self.work.seen is not None:
+            self.work.seen.make_known(result)
+
+    def _leave(self) -> None:
+        if self.work.seen is not None:
+            self.work.seen.leave()
 
     def _result(self) -> dict[str, Any]:
         assert self.work.plan is not None  # noqa: S101
@@ -229,14 +301,18 @@ class UploadRun(RemoteRun[UploadArguments]):
         return self._make_result(self.work.plan, seen)
 
     def _make_result(self, plan: SourcePlan, seen: Sequence[RemoteSnapshot] | None) -> dict[str, Any]:
-        return result_of(
+        result = result_of(
             plan,
             import_id=self.work.import_id,
             executions=self.live_ids(),
             seconds=time.time() - self.work.started,
             console_url=self.work.console_url(),
             seen=seen,
+            results=self._results,
+            verified=self._verified,
+            unprocessed=sum(entry.part.lines for entry, _ in unprocessed_parts(self.work, self._pairs or ())),
         )
+        return result if self.work.seen is None else result | self.work.seen.counts()
 
     def _forget_live(self) -> None:
         self.work.live.clear()
@@ -252,14 +328,23 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         work = self.work
+        import_id = work.import_id or result.get("import_id")
         return {
             "noun": work.port.noun,
             "name": work.args.name,
-            "id": work.import_id or result.get("import_id"),
+            "id": import_id,
+            "marker": work.marker if import_id else None,
             "console_url": work.console_url() or result.get("console_url"),
+            "results_uri": self._results.uri or result.get("results_uri"),
+            "executions": len(self.live_ids() or result.get("execution_ids", ())),
             **{name: result.get(name) for name in ("lines_accepted", "lines_failed", "seconds")},
             **(plan_in_row(work.plan or work.found) or {name: result.get(name) for name in RESULT_IN_ROW}),
         }
+
+    def sources(self) -> Sequence[str]:
+        """The names of the files; a plan keeps the first of them."""
+        plan = self.work.plan or self.work.found
+        return [name for name, _ in plan.files] if plan else ()
 
     # Stopping.
 

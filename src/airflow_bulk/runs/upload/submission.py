@@ -7,6 +7,7 @@ How it ends is judged in :mod:`airflow_bulk.runs.upload.run`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -25,18 +26,22 @@ from airflow_bulk.runs.reconcile import Reconciliation
 from airflow_bulk.runs.record import Record
 from airflow_bulk.runs.recorded_parts import PartState, RecordedPart, RecordedParts
 from airflow_bulk.runs.skeleton import CANCEL_SECONDS
-from airflow_bulk.runs.upload import planning
+from airflow_bulk.runs.upload import approval, planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.shown import keep_findings, sending_state
+from airflow_bulk.runs.upload.upload_source import UploadSource
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
     from airflow_bulk.documents.source.files import FoundFile
+    from airflow_bulk.documents.source.sampling import SampledLine
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.platforms.upload_port import UploadPort
+    from airflow_bulk.runs.seen.selection import SeenFiles
     from airflow_bulk.runs.upload.progress import SendingProgress
+    from airflow_bulk.runs.upload.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +72,9 @@ class UploadSubmission:
     :param push: pushes a value to XCom as soon as it is known.
     :param existing: the import to upload into; None creates one.
     :param console_url: how a person finds the import; None where the platform has no console.
+    :param seen: which files are known across runs; None imports every file.
     :param progress: told how far the work has come, and before anything is sent; None tells the log.
+    :param spool: makes the source by calling a function; None: the source is there.
     :ivar live: executions that this try wrote or adopted and that are not known to be over; in memory, for
         ``on_kill`` must not touch the record.
     """
@@ -84,6 +91,8 @@ class UploadSubmission:
         existing: ExistingImport | None = None,
         console_url: ConsoleUrl | None = None,
         progress: SendingProgress | None = None,
+        spool: Spool | None = None,
+        seen: SeenFiles | None = None,
     ) -> None:
         self.args = args
         self.hook = hook
@@ -91,6 +100,8 @@ class UploadSubmission:
         self.port = port
         self.import_id: str | None = existing.import_id if existing else None
         self.existing = existing
+        self.seen = seen
+        self.source = UploadSource(args, spool, seen)
         self.started = time.time()
         self.plan: SourcePlan | None = None
         #: What this try's check has found, also where it refuses the source.
@@ -115,19 +126,26 @@ class UploadSubmission:
         """Read what earlier tries left; from now on this try may cancel what it takes over."""
         # Before the plan: a record of Airflow 3.3 is copied as it is read, and a plan alone says that nothing was sent.
         recorded = RecordedParts(self.record)
-        stored = self.record.read("plan")
-        self.started, cleared = self.record.started(submitted=stored is not None)
-        if stored is not None:
-            self.plan = msgspec.convert(stored, SourcePlan)
+        self.read_plan()
+        self.started, cleared = self.record.started(submitted=self.plan is not None)
+        if self.plan is not None:
             self._fingerprint = self.plan.fingerprint
             self.recorded = recorded
         if cleared:
             for entry in self.recorded.entries:
                 entry.given_up = 0
         self.hook.prepare()
+        if self.seen is not None:
+            self.seen.open()
         self._take_over()
         every = (one for entry in self.recorded.entries for one in entry.executions)
         self._begun_before = self.record.begin_try(max(every, key=judging.id_order, default=None))
+
+    def read_plan(self) -> None:
+        """Read the recorded plan, if there is one."""
+        stored = self.record.read("plan")
+        if stored is not None:
+            self.plan = msgspec.convert(stored, SourcePlan)
 
     def is_of_an_earlier_try(self, execution_id: str) -> bool:
         """Whether an earlier try has begun it; that one's end may still cancel it."""
@@ -150,21 +168,23 @@ class UploadSubmission:
             self.reconcile()
             if not self._to_send():
                 return True
-        files = planning.find_source(self.args, may_be_empty=self.plan is None)
-        if not files:
-            self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
-            return False
-        found = planning.fingerprint(files)
-        self._fingerprint = found.fingerprint
-        if self.plan is not None:
-            try:
+            approval.refuse_unexpected(
+                self.args, self.port.place, [one.part for one in self.recorded.entries]
+            )
+        try:
+            files, found = self._find_source()
+            if not files:
+                self.plan = SourcePlan(fingerprint="", files=[], file_count=0)
+                return False
+            self._fingerprint = found.fingerprint
+            if self.plan is not None:
                 planning.compare(self.plan, found)
-            except SourceChanged:
-                if self.args.on_source_change != "restart":
-                    raise
-                return self._restart()
+        except SourceChanged:
+            if self.args.on_source_change != "restart":
+                raise
+            return self._restart()
         found.layout = planning.layout_of(self.args, self.plan)
-        rejects = None if self._planned() else planning.reject_file(self.args, self._reject_name())
+        rejects = None if self._planned() else planning.reject_file(self.args, self.file_name())
         try:
             with planning.open_pool(self.args, files, rejects, found.layout) as pool:
                 self._pool = pool
@@ -177,6 +197,16 @@ class UploadSubmission:
             if rejects is not None:
                 rejects.discard()  # does nothing to a finished file
         return True
+
+    def _find_source(self) -> tuple[list[FoundFile], SourcePlan]:
+        files, found = self.source.find(self.plan)
+        if self.source.is_new:
+            self.started, _ = self.record.started(submitted=False)
+        return files, found
+
+    def push_results(self, results: dict[str, Any]) -> None:
+        """Push what a resend has to know, also where the task fails."""
+        self._push("results", results)
 
     def _planned(self) -> bool:
         return self.plan is not None and self.plan.complete
@@ -201,7 +231,8 @@ class UploadSubmission:
             self.organisation_id = organisation_id
             self._push("console_url", self.console_url())
 
-    def _reject_name(self) -> str:
+    def file_name(self) -> str:
+        """How the files about this import's lines are named, before their kind: the same at every try."""
         return f"{self._identity}.g{self.record.generation}"
 
     def _first_pass(
@@ -221,7 +252,7 @@ class UploadSubmission:
             planning.check_all_before_sending(pool, gate)
             if self.plan is None:
                 self.recorded.forget()  # else an earlier try with overlap has sent parts: they stay recorded
-        planning.still_the_same(self.args, files)
+        planning.still_the_same(self.source.args, files)
         parts = gate.all_parts()
         found.add_up(parts)
         found.rejects_uri = rejects.finish() if rejects is not None else ""
@@ -230,6 +261,7 @@ class UploadSubmission:
         self.show("checked")
         try:
             planning.judge_plan(self.args, found, gate.totals)
+            approval.refuse_unexpected(self.args, self.port.place, parts)
         except AirflowFailException:
             if self.live and self.args.cancel_on_kill:
                 self.record.hold()
@@ -316,6 +348,16 @@ class UploadSubmission:
         assert self.import_id is not None  # noqa: S101
         return UploadExecutions(self.hook, self.port, self.import_id)
 
+    @functools.cached_property
+    def marker(self) -> str | None:
+        """The marker in the name of the import, by which a person finds this task from the platform's console.
+
+        Only once the import is known, or the end is recorded.
+        """
+        if self.existing is not None or not self.args.sending.name_marker:
+            return None
+        return (self.record.read("import") or {}).get("marker")
+
     def reconcile(self) -> None:
         """Settle what an earlier act left; adopted executions become ours."""
         existing = self.existing
@@ -350,19 +392,23 @@ class UploadSubmission:
             pause = gate.take_pause()
             self.reconcile_committed()
 
-    def dry_run(self) -> SourcePlan:
-        """Pass 1 alone: what would be sent, what would be refused. The record is not touched."""
-        files = planning.find_source(self.args, may_be_empty=True)
-        found = planning.fingerprint(files)
+    def dry_run(self) -> tuple[SourcePlan, dict[str, Any]]:
+        """Pass 1 alone: what would be sent, what would be refused, and by what a person approves it.
+
+        The record is not touched.
+        """
+        sample: list[SampledLine] = []
+        files, found = self.source.find_dry()
         gate = self._gate(overlap=False)
-        rejects = planning.reject_file(self.args, f"{self._reject_name()}.dry")
+        rejects = planning.reject_file(self.args, f"{self.file_name()}.dry")
         try:
             if files:
                 with planning.open_pool(self.args, files, rejects) as pool:
                     self._pool = pool
                     gate.progress.checking(planning.bytes_to_read(files, ()))
                     planning.check_all_before_sending(pool, gate)
-                planning.still_the_same(self.args, files)
+                    sample = approval.sample_of(pool, gate.all_parts(), self.args.sample)
+                planning.still_the_same(self.source.args, files)
             found.add_up(gate.all_parts())
             found.rejects_uri = rejects.finish() if rejects is not None else ""
         finally:
@@ -372,8 +418,9 @@ class UploadSubmission:
         planning.judge_plan(self.args, found, gate.totals)
         if files and not found.lines_read:
             planning.nothing_to_send(self.args, "The source holds no line.")
+        approval.refuse_unexpected(self.args, self.port.place, gate.all_parts())
         log.info("Dry run: nothing was sent, and no import was created.")
-        return found
+        return found, approval.approvable(self.args, self.port.place, gate.all_parts(), sample)
 
     def sent(self) -> list[RecordedPart]:
         """Parts that have an execution."""
@@ -408,6 +455,7 @@ class UploadSubmission:
         self.plan, self.recorded = None, RecordedParts.empty(self.record)
         # The next generation's own import and baseline: recorded before anything of it is sent.
         self.import_id, self._baseline = self.existing.import_id if self.existing else None, ""
+        self.__dict__.pop("marker", None)
         self.open()
         return self.submit()
 

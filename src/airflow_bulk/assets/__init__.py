@@ -1,0 +1,1 @@
+"""Asset URIs of the platforms: how Airflow reads them, and how they look in OpenLineage."""

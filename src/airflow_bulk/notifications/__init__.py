@@ -1,0 +1,1 @@
+"""Tell others how bulk work ended."""
