@@ -100,7 +100,7 @@ def refused_customers(errors_uri: str | None) -> set[str]:
     if errors_uri is None:
         return set()
     with ObjectStoragePath(errors_uri).open("rb") as rows:
-        return {json.loads(row)["external_id"] for row in rows}
+        return {json.loads(row)["columns"]["external_id"] for row in rows}
 
 
 @dag(

@@ -154,6 +154,7 @@ def test_a_few_broken_records_stay_in_the_file(
     assert (result["count"], result["lines_accepted"], result["lines_failed"]) == (1000, 998, 2)
     rows = [json.loads(row) for row in Path(result["errors_uri"]).read_text().splitlines()]
     lines = accounts(1000, bad=(3, 77)).splitlines(keepends=True)
+    (version,) = {row["version"] for row in rows}
     assert rows == [
         {
             "schema": 1,
@@ -167,6 +168,7 @@ def test_a_few_broken_records_stay_in_the_file(
             "reasons": ["INVALID_BARCODE_LENGTH"],
             "offset": len("".join(lines[: n - 1]).encode()),
             "bytes": len(lines[n - 1].encode()),
+            "version": version,
             "columns": {"index": str(n - 1), "external_id": f"acc-{n}"},
         }
         for n in (3, 77)

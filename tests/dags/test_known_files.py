@@ -24,6 +24,7 @@ def bulk(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([AIRFLOW, "bulk", "files", *words], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow  # test_nightly.py has nights of its own in every run
 def test_three_nights_and_a_person_at_a_shell(
     run_dag: Any, bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -165,13 +165,15 @@ def test_a_good_end_is_told(
     assert own | counts | told == own
 
     event = lineage(stack, f"{dag_id}.load", "COMPLETE", source)
-    (rejects,) = (source.parent / "profiles.ndjson.rejects").iterdir()
+    rejects, results = (Path(result[name]) for name in ("rejects_uri", "results_uri"))
+    assert {rejects, results} == set((source.parent / "profiles.ndjson.rejects").iterdir())
     assert [facts(one) for one in event["inputs"]] == [
         ("file", str(source), {"rowCount": 41, "fileCount": 1})
     ]
     assert [facts(one) for one in event["outputs"]] == [
         (*target, {"rowCount": 40, "size": result["bytes"]}),
         ("file", str(rejects), {"rowCount": 1}),
+        ("file", str(results), {}),
     ]
     facet = event["run"]["facets"]["bulk_summary"]
     assert (facet["id"], facet["linesRejected"], facet["linesFailed"]) == (result["import_id"], 1, 0)

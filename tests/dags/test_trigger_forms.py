@@ -16,6 +16,7 @@ SEEN_AT_ONCE = {
     "customer_profiles": {"staging"},
     "farmlands_accounts": {"folder", "customers", "account_id", "test"},
     "gdpr_deletion": {"source"},
+    "nightly_with_approval": {"source", "bad_lines"},
     "store_purchases": {"datamart", "dry_run", "deferrable"},
     "told_import": {"source"},
 }

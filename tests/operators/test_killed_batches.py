@@ -18,15 +18,36 @@ ELSEWHERE = {
     "runs/renamed.py refuse_renamed: record.write(ASKED, {'max_tries': record.max_tries, 'tasks': sorted(gone)})": (
         "operators/test_renamed.py"
     ),
-    "runs/record.py reach: self._set('generation', {'number': self.generation, 'reached': generation})": (
-        "operators/test_lost_records.py"
-    ),
     "runs/creation.py create_once: record.reach(there.generation)": "operators/test_lost_records.py",
     "operators/extract_load_steps.py _move: store.set(reference['node'], to_text(new))": "extract_load/test_watermark.py",
     "runs/extract_load/steps.py __call__: self._store.set('apply.writing', datetime.now(UTC).isoformat())": (
         "extract_load/test_stopped_applies.py"
     ),
     "runs/watching.py waiting_since: store.set(KEY, {'since': now, 'max_tries': max_tries})": "sensors/test_resuming.py",
+    "runs/record.py reach: self._write_generation(self.generation, generation, self.handed_on)": "operators/test_lost_records.py",
+    "runs/seen/ledger.py _write_index: self._store.delete(f'{self._prefix}.names.{left}')": "seen/test_nights.py",
+    "runs/seen/ledger.py _write_index: self._store.set(f'{self._prefix}.names.{number}', [list(row) for row in page])": "seen/test_nights.py",
+    "runs/seen/ledger.py begin: self._store.set(key, msgspec.to_builtins(self.scope))": "seen/test_nights.py",
+    "runs/seen/ledger.py delete: self._store.delete(key)": "seen/test_nights.py",
+    "runs/seen/ledger.py keep: self._store.delete(self._key(one))": "seen/test_nights.py",
+    "runs/seen/ledger.py set: self._store.set(key, value)": "seen/test_nights.py",
+    "runs/seen/ledger.py write: self._store.set(self._key(name_hash(file.name)), msgspec.to_builtins(file))": "seen/test_nights.py",
+    "runs/seen/selection.py _record_choice: self._record.write('files', msgspec.to_builtins(chosen))": "seen/test_nights.py",
+    "runs/seen/selection.py _record_choice: self._record.write(f'files.{count - 1}', msgspec.to_builtins(page))": "seen/test_nights.py",
+    "runs/seen/selection.py make_known: self._record.hold()": "seen/test_nights.py",
+    "runs/seen/selection.py open: self._record.keep('seen_life', self._life)": "seen/test_nights.py",
+    "runs/seen/turns.py _join: self._store.set(f'{self._prefix}.life.{self._key}', self._life)": "seen/test_nights.py",
+    "runs/seen/turns.py _join: self._store.set(self._chain(self._key, self._life, number), msgspec.to_builtins(Claim(asks=False)))": "seen/test_nights.py",
+    "runs/seen/turns.py _register: self._store.set(self._slot(slot, 'entered'), True)": "seen/test_nights.py",
+    "runs/seen/turns.py _register: self._store.set(self._slot(slot, 'last'), word)": "seen/test_nights.py",
+    "runs/seen/turns.py _register: self._store.set(self._slot(slot, 'task'), list(mine))": "seen/test_nights.py",
+    "runs/seen/turns.py _say: self._store.set(self._chain(self._key, self._life, self._try_number), msgspec.to_builtins(claim))": "seen/test_nights.py",
+    "runs/seen/turns.py hold: self._store.set(self._page(self._key, self._life, self._try_number, count - 1), page)": "seen/test_nights.py",
+    "runs/seen/turns.py leave: self._store.delete(f'{self._prefix}.life.{self._key}')": "seen/test_nights.py",
+    "runs/seen/turns.py leave: self._store.delete(key)": "seen/test_nights.py",
+    "runs/seen/turns.py leave: self._store.delete(self._chain(self._key, self._life, tried))": "seen/test_nights.py",
+    "runs/upload/resending.py _end: self.record.next_generation(msgspec.to_builtins(following))": "operators/test_resend_lines.py",
+    "runs/upload/resending.py lines_of_round: record.write(CHOSEN, dataclasses.asdict(lines.chosen))": "operators/test_resend_lines.py",
 }
 
 

@@ -175,7 +175,7 @@ def test_rejects_go_to_the_store(fs, sink):
     rows = [json.loads(row) for row in fs.cat_file("wire/rejects/r.ndjson").splitlines()]
     assert len(rows) == 180 and {row["line"] % 50 for row in rows} == {0}
     abandoned = RejectFile(StoredPath(fs, "s3://wire/rejects"), "abandoned.ndjson")
-    abandoned.write(source="a", line=1, part=0, reasons=[], offset=0, length=1, raw=b"x")
+    abandoned.write(source="a", version="v", line=1, part=0, reasons=[], offset=0, length=1, raw=b"x")
     abandoned.discard()
     del abandoned
     assert not fs.exists("wire/rejects/abandoned.ndjson")

@@ -58,13 +58,13 @@ class Chosen(msgspec.Struct, kw_only=True):
     """What was chosen, as recorded; the files themselves stand in pages beside it.
 
     :param held: what the claim says of them.
-    :param known: files that were left out, since they are known.
+    :param left_known: files that were left out, since they are known.
     :param busy: files that were left out, since an import that is not over holds them.
     """
 
     pages: int
     held: tuple[int, int]
-    known: int = 0
+    left_known: int = 0
     busy: int = 0
 
 
@@ -103,7 +103,7 @@ class SeenFiles:
         self._turns = Turns(
             store, scope.key, me, life=self._life, try_number=record.try_number, states=states
         )
-        self.known = 0
+        self.left_known = 0
         self.busy = 0
 
     @classmethod
@@ -148,7 +148,7 @@ class SeenFiles:
             self._is_new = False
         chosen = self._chosen()
         self._turns.held = chosen.held if chosen else (0, 0)
-        self.known, self.busy = (chosen.known, chosen.busy) if chosen else (0, 0)
+        self.left_known, self.busy = (chosen.left_known, chosen.busy) if chosen else (0, 0)
         self._turns.settle()
 
     # Choosing.
@@ -199,7 +199,7 @@ class SeenFiles:
             taken = [one for one in files if one.record.uri not in known and one.record.uri not in busy]
             self._turns.hold([name_hash(one.record.uri) for one in taken])
             self._keep_house(files)
-        self.known, self.busy = len(known), len(busy)
+        self.left_known, self.busy = len(known), len(busy)
         self._record_choice([_chosen(one, contents[one.record.uri]) for one in taken])
         _tell(len(files), known, busy)
         return taken
@@ -244,7 +244,7 @@ class SeenFiles:
         count = 0
         for count, page in enumerate(pages(rows), 1):
             self._record.write(f"files.{count - 1}", msgspec.to_builtins(page))
-        chosen = Chosen(pages=count, held=self._turns.held, known=self.known, busy=self.busy)
+        chosen = Chosen(pages=count, held=self._turns.held, left_known=self.left_known, busy=self.busy)
         self._record.write("files", msgspec.to_builtins(chosen))
         self._must_be_running()
 
@@ -293,7 +293,7 @@ class SeenFiles:
             content = None if entry is None or entry.is_version(one.record) else content_hash(one)
             if entry is not None and self._is_known(one, entry, content):
                 known[one.record.uri] = entry
-        self.known = len(known)
+        self.left_known = len(known)
         self._judge(len(files), known, {})
         _tell(len(files), known, {})
         return [one for one in files if one.record.uri not in known]
@@ -316,16 +316,16 @@ class SeenFiles:
     @property
     def left_out(self) -> int:
         """Files of the source that this import does not take."""
-        return self.known + self.busy
+        return self.left_known + self.busy
 
     def say_nothing_new(self) -> str:
         """Say that every file was left out."""
         busy = f", {self.busy} held by imports that are not over" if self.busy else ""
-        return f"The source holds no new file: {self.known} known{busy} (on_seen='skip')."
+        return f"The source holds no new file: {self.left_known} known{busy} (on_seen='skip')."
 
     def counts(self) -> dict[str, Any]:
         """What the result says of files that were left out."""
-        return {"files_known": self.known, "files_held": self.busy}
+        return {"files_known": self.left_known, "files_held": self.busy}
 
     def make_known(self, result: Mapping[str, Any]) -> None:
         """Write an entry for each file of an import that has ended well, before that end is recorded.
