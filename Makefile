@@ -19,7 +19,7 @@ NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/cr
 	tests/crash/test_renamed_tasks.py tests/crash/test_chaos.py \
 	tests/crash/test_kills.py::test_each_line_once_after[between_commit_and_last_block] \
 	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] tests/test_retrying.py tests/test_reprs.py \
-	tests/dags/test_page.py tests/dags/test_gdpr_deletion.py tests/plugin/test_page.py
+	tests/dags/test_page.py tests/plugin/test_page.py
 ALL_NEXT_TESTS := tests/cli tests/crash tests/dags tests/own_platform tests/plugin tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_lost_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \
 	tests/centrapay/test_crashes.py tests/centrapay/test_in_airflow.py tests/centrapay/test_example_dag.py \

@@ -210,6 +210,7 @@ def test_a_bad_end_is_told(
     assert [one["task_id"] for one in posted(stack, webhook, "/dag", run_id)["bulk"]] == ["load"]
 
 
+@pytest.mark.slow  # a deadline of Airflow is looked at only now and then
 def test_a_late_run_is_told(
     stack: AirflowStack, emulator: Emulator, webhook: Webhook, tmp_path: Path
 ) -> None:
