@@ -233,8 +233,10 @@ def airflow_stack(
         # Two Airflows run side by side here: what they do while nothing happens would be a third of their work.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.6",
-        # Where two triggerers run, one that stands still for so long loses its triggers.
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+        # Where two triggerers run, one that stands still for so long loses its triggers. A busy machine can keep one
+        # from its heartbeat for 12 s.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "16",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStack(home, folders, settings, database=new_airflow_database(), python=installed) as stack:

@@ -35,7 +35,7 @@ class CentrapayBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     def _is_ours(self) -> bool:
         return self.own
 
-    async def _stop(self) -> None:
+    async def _stop(self, seconds: float) -> None:
         """Log that the batch goes on: no documented call cancels a batch (centrapay.md section 1)."""
         self.log.warning("Batch %s goes on at Centrapay. %s", self.batch_id, NO_CANCEL)
 

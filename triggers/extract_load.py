@@ -37,7 +37,7 @@ class ExtractLoadBatchTrigger(WaitingTrigger[RemoteSnapshot]):
     def _is_ours(self) -> bool:
         return self.own
 
-    async def _stop(self) -> None:
+    async def _stop(self, seconds: float) -> None:
         """Say what goes on (extract_load.md section 4)."""
         self.log.warning("Batch %s goes on at the server. %s", self.batch_id, NO_STOP)
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 #: States of a task that nobody goes on with. In all others somebody does: another triggerer, the task that the
 #: trigger has called back, or the try that a clear begins; each finds the work in the record.
 STOPPED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
-#: Seconds that Airflow may take to tell the state; the rest of the 30 s of ``on_kill`` is for cancelling.
-ASKING_SECONDS = 10.0
+#: Seconds that Airflow may take to tell the state, of the 30 of ``on_kill``. A triggerer that has just started on a busy
+#: machine answers nobody for 12 s (airflow.md section 3.5), and cancelling takes about one.
+ASKING_SECONDS = 18.0
 
 
 async def why_not_stopped(task_instance: Any) -> str:

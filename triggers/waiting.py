@@ -24,7 +24,7 @@ from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.triggers.poller import shared_hooks
 from airflow_bulk.triggers.shown import ShownWaiting
-from airflow_bulk.triggers.stopped import ASKING_SECONDS, why_not_stopped
+from airflow_bulk.triggers.stopped import why_not_stopped
 
 if TYPE_CHECKING:
     from airflow_bulk.platforms.upload_port import UploadPort
@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 #: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last poll, our message
 #: and the cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
-#: Seconds for cancelling in on_kill, of the framework's 30 (ARCHITECTURE.md section 6); Airflow is asked for the task's
-#: state before.
-TRIGGER_KILL_SECONDS = 25.0 - ASKING_SECONDS
+#: Seconds for on_kill, of the framework's 30 (ARCHITECTURE.md section 6): Airflow is asked for the task's state, and what
+#: is left is for cancelling.
+ON_KILL_SECONDS = 25.0
 
 
 #: What an event calls the verdict that it was sent for.
@@ -200,18 +200,22 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         """
         if not self._is_ours():
             return
+        until = time.monotonic() + ON_KILL_SECONDS
         if reason := await why_not_stopped(self.task_instance):
             self.log.warning("Nothing of %s is stopped: %s.", self.what, reason)
         else:
-            await self._stop()
+            await self._stop(until - time.monotonic())
 
     @abstractmethod
     def _is_ours(self) -> bool:
         """Whether the task began the remote work, and stopping the task is to stop it."""
 
     @abstractmethod
-    async def _stop(self) -> None:
-        """Cancel what can be cancelled of the remote work, and name what goes on."""
+    async def _stop(self, seconds: float) -> None:
+        """Cancel what can be cancelled of the remote work, and name what goes on.
+
+        :param seconds: how long this may take.
+        """
 
     def _rules(self) -> WaitingRules:
         return WaitingRules(
@@ -291,18 +295,16 @@ class ExecutionsTrigger(WaitingTrigger[S]):
     def _is_ours(self) -> bool:
         return self.cancel_on_kill
 
-    async def _stop(self) -> None:
+    async def _stop(self, seconds: float) -> None:
         """Cancel what can be cancelled, newest first, and name what cannot."""
         try:
             async with shared_hooks().borrow(self.conn_id, self.hook) as hook:
-                left = await self._of(hook).acancel_pending(
-                    self.executions, TRIGGER_KILL_SECONDS, up_to=self.newest
-                )
+                left = await self._of(hook).acancel_pending(self.executions, seconds, up_to=self.newest)
         except (PlatformError, TimeoutError) as error:
             self.log.error(
                 "What of %s keeps running is not known: %s.",
                 self.what,
-                str(error).rstrip(".") or f"no answer within {TRIGGER_KILL_SECONDS:.0f} s",
+                str(error).rstrip(".") or f"no answer within {seconds:.0f} s",
             )
             return
         if left:

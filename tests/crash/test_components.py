@@ -87,7 +87,9 @@ def test_triggers_that_another_triggerer_took_over(
         assert [story.statuses() for story in (waiting, mapped, stopped)] == before
         assert [len(story.uploads()) for story in (waiting, mapped, stopped)] == uploads
 
-        # A person who stops the task is heard by whoever waits for it now.
+        # A person who stops the task is heard by whoever waits for it now: nobody does before it looks.
+        looks = len(stopped.looks())
+        stopped.wait("the second triggerer to look", lambda: len(stopped.looks()) > looks)
         stopped.mark_failed()
         stopped.wait("PENDING to become CANCELED", lambda: set(stopped.statuses()) == {"CANCELED"})
 

@@ -1,12 +1,22 @@
-"""Read a results file back, and compare it with the result that it belongs to."""
+"""An import of which the platform fails lines; its results file read back, and compared with the result that it belongs to."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from one_task import profile
+
+from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.operators.document_import import SendingOptions
+
+LAYOUTS = ("line_number", "identifier", "line", "message")
+EVERY = 20
+PARTS = SendingOptions(max_part_bytes=20_000, settle=0.2)
+DATA_FILE = {"method": "GET", "path": "data_file"}
 FIELDS = [
     "schema",
     "state",
@@ -74,3 +84,36 @@ def stand_where_they_say(rows: list[dict[str, Any]], plain: dict[str, bytes]) ->
         assert content[: row["offset"]].count(b"\n") == row["line"] - 1
         if "raw" in row:
             assert found.rstrip(b"\r\n").decode() == row["raw"]
+
+
+def failing(emulator: Emulator, layout: str = "line_number", **settings: Any) -> None:
+    emulator.settings(error_file_layout=layout, **settings)
+    emulator.fault("failing_lines", every=EVERY)
+
+
+def options(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"max_failures": "60%", "rejects_path": str(folder / "bad"), **more}
+
+
+def expected(emulator: Emulator, names: list[str], files: list[list[str]]) -> list[tuple[str, int]]:
+    """The good lines that the emulator does not hold."""
+    held = emulator.held()
+    return [
+        (name, number)
+        for name, lines in zip(names, files, strict=True)
+        for number, line in enumerate(lines, 1)
+        if '"user_account_id"' in line and line not in held
+    ]
+
+
+def lines_of(count: int, bad: tuple[int, ...] = (), blank: tuple[int, ...] = (), first: int = 0) -> list[str]:
+    return [
+        "" if n in blank else '{"operation":"UPSERT"}' if n in bad else profile(first + n)
+        for n in range(1, count + 1)
+    ]
+
+
+def write(path: Path, lines: list[str]) -> bytes:
+    content = ("\n".join(lines) + "\n").encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return content

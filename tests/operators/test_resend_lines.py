@@ -83,6 +83,15 @@ def mend(bad: Any) -> dict[str, Any] | None:
     return {**bad.record, "user_profile": {"mended": True}}
 
 
+def test_brackets_of_the_author_stay_in_the_name(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", 10)
+    fails(emulator, every=5)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", name="profiles [EU]")
+    result = task(resending(first)).run()
+    (made,) = [one["name"] for one in emulator.imports() if one["id"] == result["import_id"]]
+    assert made.startswith(f"profiles [EU], resend 1 of {first['import_id']} [")
+
+
 def test_rejected_and_failed_lines_are_mended_and_sent(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     write(tmp_path / "p.ndjson", 100, broken=(7, 60))
     fails(emulator, every=40)

@@ -33,6 +33,8 @@ PARAMS: dict[str, Any] = {
     "instance_id": "",
     "url": "",
     "results": {},
+    "files": "",
+    "seen_as": "",
 }
 #: How all wait but the imports, for which it stands in ``stopping.ARGUMENTS``.
 WAITING: dict[str, Any] = {"poll_interval": 1.0, "timeout": timedelta(minutes=10), **stopping.RETRIES}
@@ -131,6 +133,17 @@ for mode in "sync", "deferred":
         name="{{ run_id }}",
         rejects_path="{{ params.folder }}/bad",
         **UPLOAD,
+        **deferred,
+    )
+    blown_dag(
+        "seen",
+        mode,
+        CountedImport,
+        document_type="USER_PROFILE",
+        name="{{ run_id }}",
+        on_seen="skip",
+        seen_as="{{ params.seen_as }}",
+        **{**UPLOAD, "source": "{{ params.files }}"},
         **deferred,
     )
     blown_dag(

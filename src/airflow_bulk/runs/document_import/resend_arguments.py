@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +15,7 @@ from airflow_bulk.arguments import ArgumentError, SendingOptions, UploadArgument
 from airflow_bulk.judging import Tolerance, how_many
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.runs.document_import.arguments import ImportDefinition, read_upload_arguments
+from airflow_bulk.runs.marking import read_marked
 from airflow_bulk.runs.upload.resending import FormerImport, ResendArguments, counts_of
 
 if TYPE_CHECKING:
@@ -104,9 +104,10 @@ def read_resent_arguments(
         field: getattr(imported, field) for field in ("priority", "shuffle_lines", "use_processing_pipeline")
     }
     results_uri = read_former(given["results"], given["import_id"]).results_uri
+    marked = read_marked(imported.name)
     return dataclasses.replace(
         args,
-        name=read.optional_text("name", given["name"]) or re.sub(r"( \[[^\]]*\])+$", "", imported.name),
+        name=read.optional_text("name", given["name"]) or (marked.name if marked else imported.name),
         fields={**args.fields, **optional},
         rejects_path=args.rejects_path or (results_uri.rpartition("/")[0] if results_uri else None),
         tolerance=Tolerance.parse("100%"),
