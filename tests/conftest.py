@@ -95,7 +95,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Share files out among processes, those that need ``airflow_stack`` to two of them: it is started twice.
 
-    The crash tests are about half of what an Airflow does here. A file that starts an Airflow of its own goes to another process.
+    The crash tests are about half of what an Airflow does here. Files that start an Airflow of their own go to a third process,
+    one after the other: with a fourth Airflow two processors are so busy that heartbeats come a minute late.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -103,8 +104,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             path = config.rootpath / file
-            shared = needs_whole_airflow(path) and "AirflowStack(" not in path.read_text(encoding="utf-8")
-            return f"airflow, crash: {path.parent.name == 'crash'}" if shared else file
+            if not needs_whole_airflow(path):
+                return file
+            own = "AirflowStack(" in path.read_text(encoding="utf-8")
+            return "airflow of its own" if own else f"airflow, crash: {path.parent.name == 'crash'}"
 
     return OneAirflow(config, log)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,26 @@ def test_errors_go_to_a_store_and_are_capped_in_the_log(
     assert len(rows) == 50
     assert caplog.text.count("Error of batch") == 10
     assert "has 50 errors in all" in caplog.text
+
+
+def test_a_folder_that_takes_no_file_any_more(centrapay: Any, s3: Any, task: Any, tmp_path: Path) -> None:
+    s3.put("accounts.jsonl", accounts(100, bad=(3,)).encode())
+    folder = tmp_path / "errors"
+    one = task(loading(file=FILE, max_failures="5%", errors_path=str(folder), timeout=0.2))
+    centrapay.settings(step_seconds=100_000)
+    with pytest.raises(AirflowException, match="was not over"):
+        one.run()
+    shutil.rmtree(folder)
+    folder.write_text("a file is in the way")
+    centrapay.settings(step_seconds=0)
+    with pytest.raises(
+        AirflowException, match=r"The batch \S+ is over, .* once this is mended, a retry writes"
+    ):
+        one.run()
+    folder.unlink()
+    result = one.run()
+    assert Path(result["errors_uri"]).parent == folder
+    assert (result["lines_failed"], posts(centrapay)) == (1, 1)
 
 
 def test_what_removes_is_warned_about(

@@ -37,7 +37,7 @@ def held(emulator: Emulator, import_id: str | None = None) -> list[str]:
 IMPORT: dict[str, Any] = {"document_type": "USER_PROFILE", "name": "n {{ run_id }}", "poll_interval": 0.2}
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_arguments_templates_results_and_context(
     emulator: Emulator, run_dag: Any, tmp_path: Path, deferrable: bool
 ) -> None:
@@ -75,7 +75,7 @@ def test_arguments_templates_results_and_context(
     assert emulator.imports()[0]["name"].startswith(f"n {run.run_id}")
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_mapped(emulator: Emulator, run_dag: Any, tmp_path: Path, deferrable: bool) -> None:
     with DAG(f"records_mapped_{deferrable}", schedule=None, default_args={"retries": 1}) as dag:
 

@@ -152,6 +152,7 @@ def test_three_nights(stack: AirflowStack, emulator: Emulator, s3: S3Server) -> 
             assert CANARY not in json.dumps(stack.api.xcom(DAG_ID, night.run_id, task_id), default=str)
 
 
+@pytest.mark.slow  # test_gdpr_deletion.py has a no in every run
 def test_after_a_no_nothing_more_is_sent(stack: AirflowStack, emulator: Emulator, s3: S3Server) -> None:
     Folder(s3).put("f")
     before = len(emulator.imports())
@@ -163,6 +164,7 @@ def test_after_a_no_nothing_more_is_sent(stack: AirflowStack, emulator: Emulator
     assert len(emulator.imports()) == before + 1
 
 
+@pytest.mark.slow
 def test_a_night_without_bad_lines_asks_nobody(stack: AirflowStack, emulator: Emulator, s3: S3Server) -> None:
     line = {"operation": "UPSERT", "compartment_id": "4100", "user_account_id": "one", "user_profile": {}}
     s3.put("profiles/g.ndjson.gz", gzip.compress(json.dumps(line).encode()))

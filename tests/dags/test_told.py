@@ -139,7 +139,7 @@ def events_of(stack: AirflowStack, dag_id: str, run_id: str) -> dict[str, dict[s
     return {one["name"]: one["extra"] for one in found}
 
 
-@pytest.mark.parametrize("dag_id", ["told_workers", "told_deferred"])
+@pytest.mark.parametrize("dag_id", [pytest.param("told_workers", marks=pytest.mark.slow), "told_deferred"])
 def test_a_good_end_is_told(
     stack: AirflowStack, emulator: Emulator, webhook: Webhook, tmp_path: Path, dag_id: str
 ) -> None:
@@ -187,7 +187,7 @@ def test_a_good_end_is_told(
     assert [(one["task_id"], one["lines_accepted"]) for one in of_dag["bulk"]] == [("load", 40)]
 
 
-@pytest.mark.parametrize("dag_id", ["told_workers", "told_deferred"])
+@pytest.mark.parametrize("dag_id", ["told_workers", pytest.param("told_deferred", marks=pytest.mark.slow)])
 def test_a_bad_end_is_told(
     stack: AirflowStack, emulator: Emulator, webhook: Webhook, tmp_path: Path, dag_id: str
 ) -> None:

@@ -243,7 +243,8 @@ def test_a_folder_that_takes_no_file_any_more(emulator: Emulator, task: type[Tas
     folder.write_text("a file is in the way")
     one = task(importing(source, **options(tmp_path)))
     with pytest.raises(
-        AirflowException, match=r"is over, and nothing of it is lost or sent again: a retry writes"
+        AirflowException,
+        match=r"is over, and nothing of it is lost or sent again: once this is mended, a retry writes",
     ):
         one.run()
     folder.unlink()
@@ -269,7 +270,7 @@ def test_a_full_temporary_disk(emulator: Emulator, task: type[Task], tmp_path: P
     try:
         with pytest.raises(
             AirflowException,
-            match=r"temporary folder takes no file \(OperationalError\)\. The .* is over, .*: a retry writes the file",
+            match=r"temporary folder takes no file \(OperationalError\)\. The .* is over, .*: once this is mended, a retry writes the file",
         ):
             one.run()
     finally:
@@ -338,3 +339,16 @@ def test_positions_hold_no_content(
     text, _ = canaries(emulator, tmp_path, "position", caplog)
     assert PERSON not in text and '"raw"' not in text and '"columns"' not in text
     assert emulator.token not in text
+
+
+def test_a_name_that_is_too_long_for_a_file_system(
+    emulator: Emulator, task: type[Task], tmp_path: Path
+) -> None:
+    write_profiles(tmp_path / "a.ndjson", 100, bad=(50,))
+    failing(emulator)
+    files = set()
+    for last in "ab":
+        one = task(importing(tmp_path / "a.ndjson", **options(tmp_path)))
+        one.run_id = "r" * 249 + last
+        files.add(Path(one.run()["results_uri"]).name)
+    assert len(files) == 2 and all(name.endswith(".results.ndjson") for name in files)

@@ -29,7 +29,7 @@ def write(path: Path, count: int) -> Path:
 @pytest.mark.parametrize(
     ("layout", "count"),
     [
-        ("identifier", 100_000),
+        ("identifier", 50_000),
         pytest.param("identifier", 1_000_000, marks=pytest.mark.slow),
         pytest.param("line", 1_000_000, marks=pytest.mark.slow),
     ],

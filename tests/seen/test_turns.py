@@ -74,7 +74,7 @@ class Play:
 
 
 @given(st.integers(2, 3), TASKS, SCHEDULE)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_one_import_takes_each_file(count: int, tasks: tuple[str, ...], schedule: list[int]) -> None:
     play = Play(count, tasks)
     play.play(schedule, [])
@@ -85,7 +85,7 @@ def test_one_import_takes_each_file(count: int, tasks: tuple[str, ...], schedule
 
 @given(st.integers(2, 3), TASKS, SCHEDULE, BLOWS)
 @example(2, ("t", "u", "v"), [0, 0, 1, 1, 1, 1], [(0, 46, "killed")])
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_also_where_tries_die_or_live_on_too_long(
     count: int, tasks: tuple[str, ...], schedule: list[int], blows: list[tuple[int, int, str]]
 ) -> None:
@@ -111,7 +111,7 @@ def test_one_dies_at_each_step_while_the_other_waits(at: int, how: str) -> None:
 
 
 @given(st.integers(2, 3), st.lists(st.integers(0, 5), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_tasks_that_begin_at_once_are_all_registered(count: int, schedule: list[int]) -> None:
     play = Play(count, ("t", "u", "v"))
     play.play(schedule, [])

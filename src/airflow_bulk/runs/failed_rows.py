@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_bulk.documents.inspection import MOST_CONTENT
 from airflow_bulk.documents.line_keys import line_key
 from airflow_bulk.documents.result_rows import Stretch, line_row, lines_row
+from airflow_bulk.documents.source.parts import SourceError
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.errors import reduce_message
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.error_join import FailedLine, PartJoin
     from airflow_bulk.documents.source.parts import SourceFile
+    from airflow_bulk.documents.source_check import RejectFile
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,31 @@ log = logging.getLogger(__name__)
 NAMED = 5
 NO_MESSAGE = "the platform gives no reason"
 NOT_TOLD = "the error file does not tell it"
+
+
+class ResultsNotWritten(SourceError):
+    """The results file cannot be written; the platform's work is over."""
+
+
+@contextmanager
+def writing_results(file: RejectFile, what: str) -> Iterator[None]:
+    """Write a results file: it is there as a whole, or not at all.
+
+    :param what: the platform's work, in words.
+    :raises ResultsNotWritten: the file cannot be written, or what it is made of cannot be read.
+    """
+    try:
+        yield
+    except (SourceError, OSError, sqlite3.Error) as error:
+        why = str(error) if isinstance(error, SourceError) else f"({type(error).__name__})."
+        if isinstance(error, sqlite3.Error):  # the temporary database of a part: a full disk, mostly
+            why = f"the worker's temporary folder takes no file ({type(error).__name__})."
+        raise ResultsNotWritten(
+            f"The results file cannot be written: {why} The {what} is over, and nothing of it is lost or sent again: once "
+            "this is mended, a retry writes the file."
+        ) from None
+    finally:
+        file.discard()  # does nothing to a finished file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

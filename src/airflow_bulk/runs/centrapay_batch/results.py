@@ -18,7 +18,7 @@ from airflow_bulk.documents.sent_lines import SentLine, file_lines
 from airflow_bulk.documents.source.parts import SourceFile
 from airflow_bulk.documents.source.reader import LineRules, SourceReader
 from airflow_bulk.platforms import centrapay as api
-from airflow_bulk.runs.failed_rows import NO_MESSAGE, FailedPlace, FailedRows
+from airflow_bulk.runs.failed_rows import NO_MESSAGE, FailedPlace, FailedRows, writing_results
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.upload import planning
 
@@ -48,13 +48,14 @@ def write_results(
     :param fingerprint: of the batch's file when it was checked; empty where nobody knows.
     :param lines: records that the file holds; None where nobody counted them.
     :returns: its URI; None where there is no error, or no file is wanted.
+    :raises ResultsNotWritten: the file cannot be written.
     """
     results = planning.reject_file(args, name, kind="results")
     if results is None:
         return None
     # The records stay in the batch's own file; what Centrapay says stands as Centrapay writes it.
     rows = FailedRows(results.write_row, with_raw=False, with_words=True)
-    try:
+    with writing_results(results, f"batch {batch.id}"):
         if batch.status == api.ERROR:
             said = [one.message for one in batch.errors if one.message]
             results.write_row(
@@ -70,8 +71,6 @@ def write_results(
         elif failed := api.snapshot(batch).failed:
             _add_failed(rows, args, batch, failed, _found_again(args, file, fingerprint))
         uri = results.finish()
-    finally:
-        results.discard()  # does nothing to a finished file
     rows.tell()
     return uri or None
 

@@ -38,6 +38,8 @@ COMMIT_WINDOW = 2.0
 #: Files whose fingerprints are kept one by one, so that a message can name the one that changed; and bytes at most.
 NAMED_FILES = 100
 NAMED_BYTES = 40_000
+#: Signs of a file's name before its kind: a file system takes 255, and a file that is not finished has 18 more.
+LONGEST_NAME = 200
 
 
 class SourceArguments(Protocol):
@@ -274,8 +276,12 @@ def reject_file(args: SourceArguments, identity: str, kind: str = "rejects") -> 
     if args.rejects_path is None:
         return None
     folder: Any = open_path(args.rejects_path) if "://" in args.rejects_path else args.rejects_path
-    name = re.sub(r"[^A-Za-z0-9_.+:-]", "_", identity) + f".{kind}.ndjson"
-    return RejectFile(folder, name, content="position" if args.rejects_content == "position" else "line")
+    name = re.sub(r"[^A-Za-z0-9_.+:-]", "_", identity)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}_{xxhash.xxh3_64_hexdigest(identity.encode())}"
+    return RejectFile(
+        folder, f"{name}.{kind}.ndjson", content="position" if args.rejects_content == "position" else "line"
+    )
 
 
 def judge_checked(

@@ -9,7 +9,6 @@ are those of the result, always; the file decides nothing about the import.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -31,7 +30,7 @@ from airflow_bulk.documents.source.parts import SourceError
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.errors import PlatformError, TryLater
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.runs.failed_rows import FailedPlace, FailedRows
+from airflow_bulk.runs.failed_rows import FailedPlace, FailedRows, writing_results
 from airflow_bulk.runs.failures import TaskStopped
 from airflow_bulk.runs.recorded_parts import RecordedPart
 from airflow_bulk.runs.upload import planning
@@ -48,10 +47,6 @@ log = logging.getLogger(__name__)
 
 #: A larger error file is not read: two of a million lines with long messages fit.
 MOST_ERROR_BYTES = 2 << 30
-
-
-class ResultsNotWritten(SourceError):
-    """The results file cannot be written; the import itself is over."""
 
 
 def unprocessed_parts(
@@ -87,23 +82,11 @@ class ResultsFile:
         if file is None:
             return WrittenResults()
         rows = FailedRows(file.write_row, with_raw=self._with_content, with_words=self._with_content)
-        try:
+        with writing_results(file, self._work.what):
             self._write(file, rows, pairs)
             for row in left:
                 file.write_row(row.written(with_content=self._with_content))
             uri = file.finish()
-        except (TryLater, TaskStopped):
-            raise
-        except (SourceError, OSError, sqlite3.Error) as error:
-            why = str(error) if isinstance(error, SourceError) else f"({type(error).__name__})"
-            if isinstance(error, sqlite3.Error):  # the temporary database of a part: a full disk, mostly
-                why = f"the worker's temporary folder takes no file ({type(error).__name__})."
-            raise ResultsNotWritten(
-                f"The results file cannot be written: {why} The {self._work.what} is over, and nothing of it is lost or sent "
-                "again: a retry writes the file."
-            ) from None
-        finally:
-            file.discard()  # does nothing to a finished file
         rows.tell()
         return WrittenResults(uri, rows.unjoined)
 
