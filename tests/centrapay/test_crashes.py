@@ -52,7 +52,7 @@ def test_killed_in_the_middle_of_the_post(stack: Any, files: Any) -> None:
     assert "canary" not in log
 
 
-@pytest.mark.parametrize("dag_id", [WORKER, DEFERRED])
+@pytest.mark.parametrize("dag_id", [pytest.param(WORKER, marks=pytest.mark.slow), DEFERRED])
 def test_killed_while_it_waits(stack: Any, files: Any, dag_id: str) -> None:
     """The next try goes on with the recorded batch, whoever was killed."""
     airflow, centrapay = stack

@@ -22,7 +22,7 @@ def _early_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "0")
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_created_here_and_watched_there(run_dag: Any, centrapay: Any, s3: Any, deferrable: bool) -> None:
     s3.put("in/accounts.jsonl", accounts(1000, bad=(5,)).encode())
     centrapay.settings(step_seconds=0.3)

@@ -66,6 +66,7 @@ BLOW_AFTER_BLOW = {
 }
 
 
+@pytest.mark.slow  # chosen instants are in every run, and `make crash` has all of them
 @pytest.mark.parametrize("scenario", BLOW_AFTER_BLOW.values(), ids=BLOW_AFTER_BLOW)
 def test_each_line_once_after(scenario: Any, played: Callable[[Any], None]) -> None:
     played(scenario)

@@ -111,7 +111,7 @@ def test_the_example_runs(
     assert stack.api.links(dag_id, run_id, "score_once") == {"Integration batch": link}
 
 
-@pytest.mark.parametrize("dag_id", EXAMPLES)
+@pytest.mark.parametrize("dag_id", [EXAMPLES[0], pytest.param(EXAMPLES[1], marks=pytest.mark.slow)])
 def test_the_example_resumes_the_batch_when_the_import_failed(
     dag_id: str, stack: AirflowStack, emulator: Emulator, batches: IntegrationBatchEmulator, tmp_path: Path
 ) -> None:

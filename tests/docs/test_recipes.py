@@ -115,6 +115,7 @@ def test_the_rows_of_a_query_are_imported(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # a pytest of its own, with an Airflow of its own, for over a minute
 def test_the_test_of_a_dag_runs_where_a_user_would_have_it(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     shutil.copytree(RECIPES / "tested_dag", folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -102,6 +102,7 @@ def test_the_batch_runs_in_order_again_changes_nothing_and_then_makes_exactly_th
     assert extracted["updated_since"] is not None
 
 
+@pytest.mark.slow
 def test_a_record_changed_while_the_run_runs_is_in_the_next_one(books, airflow_stack):
     accounting.fill(books.emulator)
     # The extract of vendors is over when the slow write of accounts begins.

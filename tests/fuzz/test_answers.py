@@ -269,7 +269,7 @@ def _snapshots(value: Any) -> list[RemoteSnapshot]:
     return []
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(answer=answers)
 @example(answer=Answered(200, {}, DEEP[0]))
 @example(answer=Answered(200, {}, DEEP[2]))
@@ -284,7 +284,7 @@ def test_every_call_reads_every_answer(answer: Answered) -> None:
         assert_well_answered(name, make(), answer)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(answer=answers)
 @example(answer=Answered(200, {}, b'{"data": {"id": ""}}'))
 @example(answer=Answered(200, {}, DEEP[2]))

@@ -86,6 +86,7 @@ def cost_of_a_part(one: Any, result: dict[str, Any]) -> list[float]:
     ]
 
 
+@pytest.mark.slow  # `make borders` has the same with 50 GB
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what a process has read")
 def test_2000_parts(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     source = tmp_path / "profiles.ndjson"
