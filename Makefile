@@ -15,10 +15,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 AIRFLOW_NEXT := 3.4.0b2
 # What the next Airflow may change: kills, clears, deferral, triggers that move. `make test-next-all` runs every test that
 # starts an Airflow, or runs a DAG in one.
-NEXT_TESTS := tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
+NEXT_TESTS := tests/crash/test_people.py tests/crash/test_components.py tests/crash/test_clears.py tests/crash/test_ends.py \
 	tests/crash/test_renamed_tasks.py tests/crash/test_chaos.py \
 	tests/crash/test_kills.py::test_each_line_once_after[between_commit_and_last_block] \
-	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] \
+	tests/crash/test_kills.py::test_each_line_once_after[create_between_answer_and_record] tests/test_retrying.py tests/test_reprs.py \
 	tests/dags/test_page.py tests/plugin/test_page.py
 ALL_NEXT_TESTS := tests/cli tests/crash tests/dags tests/own_platform tests/plugin tests/test_retrying.py tests/test_reprs.py tests/sensors/test_in_airflow.py \
 	tests/operators/test_cleared_records.py tests/operators/test_lost_records.py tests/operators/test_killed_uploads.py tests/operators/test_killed_batches.py \

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from one_task import Killed, MemoryStore, importing_records, profile
+import pytest
+from airflow.sdk.exceptions import AirflowException
+from one_task import Killed, MemoryStore, Task, importing_records, profile
+
+from airflow_bulk.emulator.handle import Emulator
 
 
 class Function:
@@ -52,6 +56,15 @@ def decorated(function: Function, spool: Path | str, **more: Any) -> Any:
 
 def names(spool: Path) -> list[str]:
     return sorted(path.name for path in spool.iterdir()) if spool.exists() else []
+
+
+def refused_after_a_part(emulator: Emulator, operator: Any) -> Task:
+    """A task whose first part was sent, and whose second one was refused for good."""
+    one = Task(operator)
+    emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
+    with pytest.raises(AirflowException, match="401"):
+        one.run()
+    return one
 
 
 class KilledAtSpool(MemoryStore):

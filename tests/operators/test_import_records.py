@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from one_task import Killed, Task, importing_records, once, profile
-from spooled_function import Function, KilledAtSpool, decorated, names
+from spooled_function import Function, KilledAtSpool, decorated, names, refused_after_a_part
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import_task import import_documents_task
@@ -38,10 +38,7 @@ def test_records_are_imported_and_the_spool_is_gone(emulator: Emulator, spool: P
 
 def test_a_retry_reads_the_spool_again_and_calls_nobody(emulator: Emulator, spool: Path) -> None:
     function = Function(moving=True)
-    one = Task(decorated(function, spool))
-    emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
-    with pytest.raises(AirflowException, match="401"):
-        one.run()
+    one = refused_after_a_part(emulator, decorated(function, spool))
     (kept,) = spool.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert kept.read_text().splitlines() == function.lines
@@ -110,10 +107,7 @@ def test_a_clear_before_anything_was_sent_calls_the_function_again(emulator: Emu
 
 def test_a_clear_after_parts_were_sent_goes_on_with_the_spool(emulator: Emulator, spool: Path) -> None:
     function = Function(moving=True)
-    one = Task(decorated(function, spool))
-    emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
-    with pytest.raises(AirflowException, match="401"):
-        one.run()
+    one = refused_after_a_part(emulator, decorated(function, spool))
     one.clear()
     assert emulator.held(one.run()["import_id"]) == once(function.lines)
     assert function.calls == 1

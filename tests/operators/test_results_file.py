@@ -182,6 +182,3 @@ def test_activities_are_not_told_by_a_number_alone(
     else:
         assert joined(rows) == [] and result["lines_unjoined"] == 5
         assert all("a line number alone is not believed" in row["reasons"][-1] for row in rows)
-
-
-# Error files that are not to be had: the import does not fail of it.

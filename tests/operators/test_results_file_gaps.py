@@ -119,17 +119,22 @@ def test_another_source_than_was_sent(
     assert "cannot be read again" in caplog.text
 
 
+def two_are_rejected(emulator: Emulator, task: type[Task], folder: Path) -> Task:
+    """A deferred import of two parts, with a rejected line in each; it waits for the platform."""
+    write_profiles(folder / "a.ndjson", 400, bad=(3, 250))
+    emulator.settings(start_delay=50)
+    one = task(importing(folder / "a.ndjson", deferrable=True, **options(folder)))
+    with pytest.raises(TaskDeferred):
+        one.run()
+    return one
+
+
 @pytest.mark.parametrize("kept", ["gone", "cut"])
 def test_the_reject_file_is_not_what_it_was(
     emulator: Emulator, task: type[Task], tmp_path: Path, kept: str
 ) -> None:
     """Then rejected lines come from the source once more."""
-    source = tmp_path / "a.ndjson"
-    write_profiles(source, 400, bad=(3, 250))
-    emulator.settings(start_delay=50)
-    one = task(importing(source, deferrable=True, **options(tmp_path)))
-    with pytest.raises(TaskDeferred):
-        one.run()
+    one = two_are_rejected(emulator, task, tmp_path)
     (rejects,) = (tmp_path / "bad").iterdir()
     before = read_rows(str(rejects))
     if kept == "gone":
@@ -144,13 +149,8 @@ def test_the_reject_file_is_not_what_it_was(
 def test_rejected_lines_that_nobody_can_tell_any_more(
     emulator: Emulator, task: type[Task], tmp_path: Path
 ) -> None:
-    source = tmp_path / "a.ndjson"
-    write_profiles(source, 400, bad=(3, 250))
-    emulator.settings(start_delay=50)
-    one = task(importing(source, deferrable=True, **options(tmp_path)))
-    with pytest.raises(TaskDeferred):
-        one.run()
-    for path in (*(tmp_path / "bad").iterdir(), source):
+    one = two_are_rejected(emulator, task, tmp_path)
+    for path in (*(tmp_path / "bad").iterdir(), tmp_path / "a.ndjson"):
         path.unlink()
     emulator.clock.advance(100)
     one.try_number -= 1

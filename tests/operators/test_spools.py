@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 from one_task import Killed, Task, importing_records, once, profile
 from s3_server import S3Server
-from spooled_function import Function, KilledAtSpool, decorated, names
+from spooled_function import Function, KilledAtSpool, decorated, names, refused_after_a_part
 
 from airflow_bulk.emulator.handle import Emulator
 
@@ -28,10 +28,7 @@ def spool(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("lost", ["gone", "changed"])
 def test_a_spool_that_is_lost_while_parts_were_sent(emulator: Emulator, spool: Path, lost: str) -> None:
     function = Function(moving=True)
-    one = Task(decorated(function, spool))
-    emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
-    with pytest.raises(AirflowException, match="401"):
-        one.run()
+    one = refused_after_a_part(emulator, decorated(function, spool))
     (kept,) = spool.iterdir()
     content = kept.read_bytes()
     if lost == "gone":
@@ -54,10 +51,7 @@ def test_a_lost_spool_with_restart(emulator: Emulator, spool: Path) -> None:
     emulator.settings(start_delay=3600)
     function = Function(moving=True)
     options: dict[str, Any] = {}
-    one = Task(lambda: decorated(function, spool, **options)())
-    emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
-    with pytest.raises(AirflowException, match="401"):
-        one.run()
+    one = refused_after_a_part(emulator, lambda: decorated(function, spool, **options)())
     next(spool.iterdir()).unlink()
     options["on_source_change"] = "restart"
     emulator.settings(start_delay=0, run_seconds=0)
@@ -169,10 +163,7 @@ def test_a_spool_in_a_store(emulator: Emulator, monkeypatch: pytest.MonkeyPatch)
             return [one["Key"] for one in found]
 
         function = Function(moving=True)
-        one = Task(decorated(function, "s3://aws_crm@crm/spools/"))
-        emulator.fault("unauthorized", path=r"/executions$", method="POST", skip=1, times=1)
-        with pytest.raises(AirflowException, match="401"):
-            one.run()
+        one = refused_after_a_part(emulator, decorated(function, "s3://aws_crm@crm/spools/"))
         assert len(held()) == 2
         lost = next(key for key in held() if "somebody" not in key)
         body = server.body(lost)
