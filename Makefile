@@ -32,8 +32,9 @@ VENV := $(if $(filter next,$(LANE)),.venv-next,.venv)
 CONSTRAINTS := $(if $(filter next,$(LANE)),constraints-next.txt,constraints.txt)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# How many processes share the tests; PYTEST_ARGS says which, for example `make test PYTEST_ARGS=tests/hooks`.
-PYTEST_WORKERS ?= 4
+# How many processes share the tests, three of them with an Airflow at times; on two processors a fourth process makes nothing
+# faster, and heartbeats late. PYTEST_ARGS says which, for example `make test PYTEST_ARGS=tests/hooks`.
+PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 # What a developer's shell may carry that would change what runs here: another Airflow's settings,
