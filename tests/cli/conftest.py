@@ -77,6 +77,11 @@ def bulk(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     return call
 
 
+def _as_from_a_terminal() -> None:
+    """Ctrl-C ends a program that a person has started; a shell lets what it starts in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """``airflow bulk`` in a process of its own."""
 
@@ -87,6 +92,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_as_from_a_terminal,  # noqa: PLW1509  (it calls one function, and takes no lock)
         )
 
     def signal(self, number: int = signal.SIGINT) -> None:
