@@ -81,6 +81,8 @@ def stack(
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
             {"type": "file", "log_file_path": str(home / "lineage" / "event")}
         ),
+        # A DAG's callback that comes while its file is parsed waits until the file is parsed again.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "15",
     }
     folders = {"examples": home / "examples", "tests": Path(__file__).parent / "told_dags"}
     folders["examples"].mkdir()
@@ -98,7 +100,7 @@ def posted(stack: AirflowStack, webhook: Webhook, path: str, run_id: str) -> dic
     def look() -> dict[str, Any] | None:
         return next((body for to, body in webhook.posts if to == path and run_id in json.dumps(body)), None)
 
-    return stack.api.wait_for(f"a post to {path} about {run_id}", look, 60)
+    return stack.api.wait_for(f"a post to {path} about {run_id}", look, LONG)
 
 
 def lineage(stack: AirflowStack, job: str, kind: str, source: Path) -> dict[str, Any]:
