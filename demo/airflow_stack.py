@@ -30,8 +30,8 @@ import psutil
 from airflow_api import AirflowApi, AirflowApiError
 
 #: What a component says last when something brought it down that a deployment would start it again after: SQLite's lock, and in
-#: Airflow 3.4.0b2 a task that the API server and the scheduler try again at the same time.
-PASSING_ENDS = ("database is locked", "task_instance_current_key")
+#: Airflow 3.4.0b2 a task that the API server clears while the scheduler tries it again.
+PASSING_ENDS = ("database is locked", "task_instance_current_key", "deadlock detected")
 MOST_RESTARTS = 10
 COMPONENTS: dict[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
