@@ -195,9 +195,17 @@ class BlownSeen(BlownImport):
         self.rival = TaskRun(stack, self.dag_id, f"{self.run_id}-rival", folder / "rival")
 
     def begin(self, **params: Any) -> None:
-        shared = {**self.conf(), **params, "files": f"{self.folder}/{self.source}", "seen_as": self.run_id}
-        super().begin(**shared)
-        self.rival.begin(**{**shared, "stop": "before 0"})
+        self._shared = {
+            **self.conf(),
+            **params,
+            "files": f"{self.folder}/{self.source}",
+            "seen_as": self.run_id,
+        }
+        super().begin(**self._shared)
+        self._begin_rival()
+
+    def _begin_rival(self) -> None:
+        self.rival.begin(**{**self._shared, "stop": "before 0"})
 
     def over(self) -> bool:
         """Whether both are; a person clears a rival that has failed."""
@@ -227,6 +235,29 @@ class BlownSeen(BlownImport):
     def wanted(self, times: int) -> Counter[str]:
         # Who took nothing takes nothing when it is cleared.
         return super().wanted(times if super().result().get("lines_read") else 1)
+
+
+class BlownSeenFirst(BlownSeen):
+    """The run that finds the files first: the other one begins once this one stands, is deferred or is over.
+
+    So what this one writes is the same each time, up to the moment at which it is struck.
+    """
+
+    _rival_began = False
+
+    def _begin_rival(self) -> None:
+        stands = (self.folder / "stopped").exists()
+        if stands or self.state_now() in ("deferred", "success", "failed"):
+            self._rival_began = True
+            super()._begin_rival()
+
+    def over(self) -> bool:
+        """Whether both are, the other one having begun at last."""
+        if self._rival_began:
+            return super().over()
+        self._begin_rival()
+        BlownImport.over(self)
+        return False
 
 
 class BlownResend(BlownImport):

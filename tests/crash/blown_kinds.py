@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from blown_imports import BlownImport, BlownRecords, BlownResend, BlownResults, BlownSeen, BlownUpload
+from blown_imports import BlownImport, BlownRecords, BlownResend, BlownResults, BlownSeenFirst, BlownUpload
 from blown_run import LONG, BlownRun, Left
 from loading import accounts
 
@@ -129,7 +129,7 @@ KINDS: dict[str, type[BlownRun]] = {
         BlownImport,
         BlownResults,
         BlownRecords,
-        BlownSeen,
+        BlownSeenFirst,
         BlownResend,
         BlownUpload,
         BlownBatchRun,
