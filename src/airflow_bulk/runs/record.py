@@ -341,7 +341,7 @@ class Record:
         return None if stored is None else msgspec.convert(stored, RecordedEnd)
 
     def write_end(self, *, good: bool, result: dict[str, Any], reason: str = "") -> None:
-        """Record the end; ids by the thousand are counted, not stored."""
+        """Record the end; of a result that is too long its longest lists are left out, ids by the thousand."""
         end = RecordedEnd(
             good=good,
             result=result,
@@ -352,8 +352,10 @@ class Record:
             known=False if good and self._asks_airflow else None,
         )
         plain = msgspec.to_builtins(end)
-        if len(msgspec.json.encode(plain)) > LARGEST_VALUE:
-            plain["result"] = {k: v for k, v in result.items() if not isinstance(v, list | dict)}
+        longest = sorted(result, key=lambda name: len(msgspec.json.encode(result[name])))
+        while len(msgspec.json.encode(plain)) > LARGEST_VALUE and longest:
+            if isinstance(result[name := longest.pop()], list):
+                plain["result"] = {key: value for key, value in plain["result"].items() if key != name}
         self.write("end", plain)
 
     def recorded_end(

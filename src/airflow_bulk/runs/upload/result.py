@@ -90,10 +90,10 @@ def result_of(
 
 def with_executions(result: dict[str, Any], record: Record) -> dict[str, Any]:
     """Return a recorded result with the ids that it was too large to hold: the record's parts have them."""
-    if "execution_ids" in result:
+    if "execution_ids" in result and "error_file_uris" in result:
         return result
     ids = [one.executions[-1] for one in RecordedParts(record).entries if one.executions]
-    return {"error_file_uris": [], **result, "execution_ids": ids}
+    return {"error_file_uris": [], "execution_ids": ids, **result}
 
 
 def reason_not_good(thing: str, result: dict[str, Any], tolerance: Tolerance, pairs: Pairs) -> str:

@@ -92,8 +92,18 @@ class UploadRun(RemoteRun[UploadArguments]):
 
     # What earlier tries left.
 
+    def _recorded_end(self) -> dict[str, Any] | None:
+        try:
+            return super()._recorded_end()
+        except AirflowFailException:
+            # A retry after a bad end: what the try before has pushed is gone.
+            if (end := self.record.end()) is not None:
+                self._push_results(end.result)
+            raise
+
     def _recorded_result(self, result: dict[str, Any]) -> dict[str, Any]:
         self.work.read_plan()  # its files
+        self._push_results(result)
         return with_executions(result, self.record)
 
     def _describe_former(self, former: dict[str, Any]) -> str:
@@ -207,6 +217,7 @@ class UploadRun(RemoteRun[UploadArguments]):
             self._write_results()
         except TryLater as error:
             return self._wait_out(error)
+        self._push_results(self._result())
         raise AirflowFailException(self._with_results(reason))
 
     def _failed(self, verdict: FailedBecause) -> KeepWaiting | dict[str, Any]:
@@ -264,13 +275,14 @@ class UploadRun(RemoteRun[UploadArguments]):
         """A source without a line to send: no import is created."""
         plan, seen = self.work.plan, self.work.seen
         assert plan is not None  # noqa: S101
+        self._pairs = []
+        self._write_results()
+        result = self._make_result(plan, [])
+        self._push_results(result)
         if seen is not None and not plan.file_count and seen.left_out:
             planning.nothing_new(self.args, seen.say_nothing_new())
         elif not plan.rejected:
             planning.nothing_to_send(self.args, "The source holds no line.")
-        self._pairs = []
-        self._write_results()
-        result = self._make_result(plan, [])
         self._make_known(result)
         self.record.write_end(good=True, result=result)
         self._leave()
@@ -280,11 +292,14 @@ class UploadRun(RemoteRun[UploadArguments]):
         final = self._result()
         if not reason:
             self._make_known(final)
-        # A task that fails returns nothing, and its bad lines are to be found all the same.
-        self.work.push_results({name: final[name] for name in RESULTS_PUSHED if name in final})
+        self._push_results(final)
         result = super()._end(reason, retried=retried)
         self._leave()
         return result
+
+    def _push_results(self, result: dict[str, Any]) -> None:
+        """Push what a resend has to know: a task that fails or is skipped returns nothing, and its bad lines are to be found."""
+        self.work.push_results({name: result[name] for name in RESULTS_PUSHED if name in result})
 
     def _make_known(self, result: dict[str, Any]) -> None:
         """The lines were accepted: later runs know these files."""
