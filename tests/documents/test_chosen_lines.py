@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,12 +161,32 @@ def part_row(path: Path, data_length: int, failed: int) -> ResultRow:
 def test_a_whole_part_leaves_out_what_was_not_sent_then(tmp_path: Path) -> None:
     lines = [profile(0), b"", b"{broken", profile(1), profile(2)]
     path = written(tmp_path / "a.ndjson", lines)
+    broken = at(path, lines, 2, state="rejected")
     one = part_row(path, path.stat().st_size, failed=2)
     left = ChosenLines([one], PROFILES, RowChoice("failed", False))
     assert (list(left), left.chosen.left) == ([], {"failed": 2})
-    chosen = ChosenLines([one], PROFILES, RowChoice("failed", True))
+    chosen = ChosenLines([broken, one], PROFILES, RowChoice("failed", True))
     assert list(chosen) == [profile(n) + b"\n" for n in range(3)]
     assert (chosen.chosen.in_parts, chosen.chosen.part_lines, chosen.chosen.lines) == (2, 3, 3)
+
+
+@pytest.mark.parametrize("sent", [3, 5])
+def test_blank_lines_are_left_out_whether_they_were_sent_or_not(tmp_path: Path, sent: int) -> None:
+    path = written(tmp_path / "a.ndjson", [profile(0), b"", profile(1), b" \t", profile(2)])
+    one = msgspec.structs.replace(part_row(path, path.stat().st_size, failed=2), part_lines=sent)
+    chosen = ChosenLines([one], PROFILES, RowChoice("failed", True))
+    assert list(chosen) == [profile(n) + b"\n" for n in range(3)]
+
+
+@pytest.mark.parametrize("sent", [2, 4])
+def test_a_part_that_is_read_otherwise_is_refused(tmp_path: Path, sent: int) -> None:
+    path = written(tmp_path / "a.ndjson", [profile(n) for n in range(3)])
+    one = msgspec.structs.replace(part_row(path, path.stat().st_size, failed=2), part_lines=sent)
+    with pytest.raises(SourceUnusable, match=f"3 lines would be sent again, and the part had {sent}"):
+        list(ChosenLines([one], PROFILES, RowChoice("failed", True)))
+    never_sent = msgspec.structs.replace(one, state="unprocessed", lines=sent, part_lines=None)
+    with pytest.raises(SourceUnusable, match=f"the part had {sent}"):
+        list(ChosenLines([never_sent], PROFILES, RowChoice("failed", True)))
 
 
 def test_activities_without_a_key_are_never_sent_twice(tmp_path: Path) -> None:

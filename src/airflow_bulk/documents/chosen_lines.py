@@ -7,6 +7,7 @@ twice without harm.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import traceback
@@ -19,17 +20,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from airflow_bulk.documents.lines.checking import LineChecker
+from airflow_bulk.documents.line_places import LinePlaces
+from airflow_bulk.documents.rejected_places import RejectedPlaces
 from airflow_bulk.documents.result_rows import FAILED, REJECTED, UNPROCESSED, ResultRow
-from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.parts import SourceChanged, SourceMissing, SourceUnusable
-from airflow_bulk.documents.source.reader import LineRules, SourceReader
+from airflow_bulk.documents.source.parts import SourceUnusable, counted
+from airflow_bulk.documents.source.reader import LineRules
 
 Only = Literal["failed", "rejected", "both"]
 #: Lines of these types may be sent twice: the second one changes nothing (mediarithmics.md section 6). An activity may not.
 ONCE_ONLY = {"USER_ACTIVITY": "$unique_key"}
-#: No part of a source that is read again may be longer.
-LONGEST_PART = 1 << 40
+#: A line of these alone is blank: an import leaves it out.
+BLANKS = b" \t\r"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class ChosenLines:
     ) -> None:
         self._rows, self._rules, self._choice = rows, rules, choice
         self._transform, self._passing = transform, passing
-        self._places = _Places(rules, open_path)
+        self._places = LinePlaces(rules, open_path)
         self._header = b""
         #: The known failed lines of the part whose rows are read: a whole part leaves them out.
         self._known_in: tuple[int, str | None] | None = None
@@ -167,16 +168,16 @@ class ChosenLines:
         :raises SourceError: a line has to be read in its source, and that one has changed or is gone; or the transform failed.
         """
         self.chosen, self._header = ChosenCounts(), b""
-        try:
+        with contextlib.closing(self._places), RejectedPlaces() as rejected:
             for row in self._rows:
+                if row.state == REJECTED and row.line is not None:
+                    rejected.add(row.source or "", row.offset or 0, row.bytes or 0)
                 if not self._choice.takes(row):
                     self.chosen.left[row.state] = self.chosen.left.get(row.state, 0) + row.lines
                 elif row.line is not None:
                     yield from self._known(row)
                 else:
-                    yield from self._part(row)
-        finally:
-            self._places.close()
+                    yield from self._part(row, rejected)
 
     def _known(self, row: ResultRow) -> Iterator[bytes]:
         content = row.content
@@ -191,14 +192,19 @@ class ChosenLines:
             self._known_at.setdefault(row.source, array("Q")).append(row.offset or 0)
         yield from self._made(row, content, row.state, row.line)
 
-    def _part(self, row: ResultRow) -> Iterator[bytes]:
+    def _part(self, row: ResultRow, rejected: RejectedPlaces) -> Iterator[bytes]:
         """A whole part, but for its lines that are known; a row without a place tells of the same part as one before."""
         if row.state == UNPROCESSED:
             self.chosen.unprocessed += row.lines
         else:
             self.chosen.in_parts += row.lines
         known = self._known_at if (row.part, row.execution) == self._known_in else {}
-        for source, offset, content in self._places.part(row):
+        read = blank = 0
+        for source, offset, content in self._places.part(row, rejected):
+            if not content.strip(BLANKS):
+                blank += 1
+                continue
+            read += 1
             places = known.get(source)
             if (
                 places is not None
@@ -208,6 +214,14 @@ class ChosenLines:
                 continue
             self.chosen.part_lines += 1
             yield from self._made(row, content, "unknown", None)
+        sent = row.lines if row.part_lines is None and row.state == UNPROCESSED else row.part_lines
+        # An import that checks nothing sends its blank lines, too.
+        if row.stretches and sent not in (None, read, read + blank):
+            raise SourceUnusable(
+                f"{row.source}: of part {row.part + 1}, {counted(read, 'line')} would be sent again, and the part had "
+                f"{sent}: this results file does not tell all of its rejected lines. Nothing of this round was sent. Name "
+                "the results file of the import that has sent the part, or say whole_parts=False; a retry helps only then."
+            )
 
     def _made(self, row: ResultRow, content: bytes, state: str, line: int | None) -> Iterator[bytes]:
         """The line that is sent, under its header where it is the first."""
@@ -215,11 +229,11 @@ class ChosenLines:
         if header != self._header:
             if self._header:
                 raise SourceUnusable(
-                    f"{row.source}: its header is not that of the lines before, and one import takes one. Nothing was sent: "
+                    f"{row.source}: its header is not that of the lines before, and one import takes one. Nothing of this round was sent: "
                     "send the lines of each file by themselves."
                 )
             self._header = header
-            yield header
+            yield header + b"\n"
         made = content if self._transform is None else self._transformed(row, content, state, line)
         if made is None:
             self.chosen.dropped += 1
@@ -228,7 +242,7 @@ class ChosenLines:
         if state == "unknown" and key and not _has(made, key):
             raise SourceUnusable(
                 f"Part {row.part + 1} holds lines of type {self._rules.document_type} without {key}: sent twice, they are there "
-                "twice, and which of them failed is not known. Nothing was sent; whole_parts=False leaves them out, and "
+                "twice, and which of them failed is not known. Nothing of this round was sent; whole_parts=False leaves them out, and "
                 "an error_file_reader of the import can tell them apart."
             )
         yield made.rstrip(b"\r\n") + b"\n"
@@ -256,7 +270,7 @@ class ChosenLines:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise SourceUnusable(
                 f"transform failed with {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}, at {where}. "
-                "Nothing was sent; a retry helps only once it is corrected."
+                "Nothing of this round was sent; a retry helps only once it is corrected."
             ) from None
         return _as_line(made, bad, where)
 
@@ -276,20 +290,20 @@ def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
             made = _row_of(made, bad) if bad.header else msgspec.json.encode(made)
         except Exception as error:  # noqa: BLE001 (what an object of the user says of itself may hold the line)
             raise SourceUnusable(
-                f"transform returned a dictionary that cannot be written ({type(error).__name__}) at {where}. Nothing was sent; a "
+                f"transform returned a dictionary that cannot be written ({type(error).__name__}) at {where}. Nothing of this round was sent; a "
                 "retry helps only once it is corrected."
             ) from None
     data = made.encode(errors="surrogateescape") if isinstance(made, str) else made
     if not isinstance(data, bytes):
         raise SourceUnusable(
             f"transform returned {type(made).__name__} at {where}: it must return a text, a dictionary, or None to leave the line "
-            "out. Nothing was sent; a retry helps only once it is corrected."
+            "out. Nothing of this round was sent; a retry helps only once it is corrected."
         )
     data = data.rstrip(b"\r\n")
     if not data.strip() or b"\n" in data:
         raise SourceUnusable(
             f"transform returned {'more than one line' if data.strip() else 'an empty line'} at {where}: it must return one "
-            "line, or None to leave it out. Nothing was sent; a retry helps only once it is corrected."
+            "line, or None to leave it out. Nothing of this round was sent; a retry helps only once it is corrected."
         )
     return data
 
@@ -300,77 +314,3 @@ def _row_of(record: dict[str, Any], bad: BadLine) -> str:
         ["" if record.get(name) is None else record[name] for name in bad.header]
     )
     return text.getvalue()
-
-
-class _Places:
-    """Reads lines at their places in the source; each file is open while the rows speak of it."""
-
-    def __init__(self, rules: LineRules, open_path: Callable[[str], Any] | None) -> None:
-        self._rules, self._open_path = rules, open_path
-        self._reader: SourceReader | None = None
-        self._uri = ""
-
-    def close(self) -> None:
-        """Close what is open."""
-        if self._reader is not None:
-            self._reader.close()
-        self._reader, self._uri = None, ""
-
-    def _open(self, uri: str, version: str) -> SourceReader:
-        if self._reader is None or self._uri != uri:
-            self.close()
-            try:
-                found = find_files(uri, self._open_path, check_extension=False)
-            except SourceMissing:
-                raise SourceChanged(
-                    f"{uri}: is gone, and its lines have to be read there again. Nothing was sent. Put it back, and clear this task."
-                ) from None
-            if version != found[0].record.mark:
-                raise SourceChanged(
-                    f"{uri}: has changed since its lines were sent, so they cannot be read there again. Nothing was sent. With "
-                    "rejects_content='line' an import keeps its bad lines in its results file."
-                )
-            self._reader, self._uri = SourceReader(found, self._rules, LONGEST_PART), uri
-        return self._reader
-
-    def header(self, row: ResultRow) -> bytes:
-        """The header of a row's file; empty for NDJSON."""
-        if self._rules.mime_type != "TEXT_CSV":
-            return b""
-        return self._open(*_file_of(row)).beginning(0).header
-
-    def line(self, row: ResultRow) -> bytes:
-        """The line that a row points at."""
-        data = bytearray(row.bytes or 0)
-        reader = self._open(*_file_of(row))
-        if reader.contents(0).readinto(memoryview(data), row.offset or 0) != len(data) or not data:
-            raise SourceChanged(
-                f"{row.source}: ends before line {row.line}, so it has changed since its lines were sent. Nothing was sent."
-            )
-        return bytes(data).rstrip(b"\r\n")
-
-    def part(self, row: ResultRow) -> Iterator[tuple[str, int, bytes]]:
-        """The lines of a whole part that break no rule, each with its file and offset; the others were not sent then."""
-        for uri, _, offset, length, version in row.stretches:
-            reader = self._open(uri, version)
-            checker = self._rules.checker(reader.beginning(0).header)
-            for block in reader.blocks(0, offset, length):
-                for start, line in _good_lines(block.data, checker):
-                    yield uri, block.offset + start, line
-
-
-def _file_of(row: ResultRow) -> tuple[str, str]:
-    """The file that a row speaks of, and its version."""
-    if row.stretches:
-        return row.stretches[0][0], row.stretches[0][4]
-    return row.source or "", row.version
-
-
-def _good_lines(data: bytes, checker: LineChecker) -> Iterator[tuple[int, bytes]]:
-    bad = {finding.start for finding in checker.check(data).findings}
-    start = 0
-    while start < len(data):
-        stop = data.find(b"\n", start) + 1 or len(data)
-        if start not in bad:
-            yield start, data[start:stop].rstrip(b"\r\n")
-        start = stop

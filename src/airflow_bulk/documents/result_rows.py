@@ -67,6 +67,7 @@ def lines_row(
     execution: str | None,
     reasons: Sequence[str],
     stretches: Sequence[Stretch] | None = None,
+    part_lines: int | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A row about lines that are not known one by one.
@@ -75,10 +76,13 @@ def lines_row(
     :param lines: for how many lines the row stands.
     :param stretches: where their part stands in the source; None where that is not known, or where an earlier row of the
         part says it.
+    :param part_lines: how many lines of those stretches go out: all but the rejected and the blank ones.
     """
     row = _row(state, source, None, lines, part, execution, reasons, None, None)
     if stretches is not None:
         row["stretches"] = [list(one) for one in stretches]
+        if part_lines is not None:
+            row["part_lines"] = part_lines
     if columns:
         row["columns"] = dict(columns)
     return row
@@ -138,6 +142,7 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     raw_base64: str | None = None
     columns: dict[str, str] = {}
     stretches: list[Stretch] = []
+    part_lines: int | None = None
 
     def __repr__(self) -> str:
         return f"ResultRow({self.state}, part={self.part}, lines={self.lines}, line={self.line!r})"
@@ -165,7 +170,11 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
             self.offset,
             self.bytes,
         )
-        more: dict[str, Any] = {"version": self.version, "stretches": [list(one) for one in self.stretches]}
+        more: dict[str, Any] = {
+            "version": self.version,
+            "stretches": [list(one) for one in self.stretches],
+            "part_lines": self.part_lines,
+        }
         if with_content:
             more |= {"raw": self.raw, "raw_base64": self.raw_base64, "columns": self.columns}
         return row | {name: value for name, value in more.items() if value}
@@ -184,10 +193,11 @@ def read_rows(lines: Iterable[Any], name: str) -> Iterator[ResultRow]:
             row = read(line)
         except ValueError:
             raise SourceUnusable(
-                f"{name}, line {number}: is no row of a results file. Nothing was sent; name the results_uri of an import."
+                f"{name}, line {number}: is no row of a results file. Nothing of this round was sent; name the results_uri of an import."
             ) from None
         if row.schema != SCHEMA:
             raise SourceUnusable(
-                f"{name}, line {number}: is a row of schema {row.schema}, and this version reads schema {SCHEMA}. Nothing was sent."
+                f"{name}, line {number}: is a row of schema {row.schema}, and this version reads schema {SCHEMA}. "
+                "Nothing of this round was sent."
             )
         yield row

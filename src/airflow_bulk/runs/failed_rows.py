@@ -65,6 +65,7 @@ class FailedPlace:
     :param file: a file, by its number.
     :param read: bytes of a file from an offset on; None where they are not there any more.
     :param stretches: where the part stands in the source; None where that cannot be told.
+    :param part_lines: how many lines of the part were sent; None where nobody has counted them.
     """
 
     part: int
@@ -73,6 +74,7 @@ class FailedPlace:
     file: Callable[[int], SourceFile]
     read: Callable[[int, int, int], bytes | None]
     stretches: Callable[[], Sequence[Stretch] | None]
+    part_lines: int | None = None
 
 
 class FailedRows:
@@ -151,6 +153,7 @@ class FailedRows:
             execution=place.execution,
             reasons=reasons,
             stretches=stretches,
+            part_lines=place.part_lines,
             columns=columns if self._with_words else None,
         )
 

@@ -124,6 +124,7 @@ class ResultsFile:
                 execution=last.id if last else None,
                 reasons=[why],
                 stretches=source.stretches(entry.part),
+                part_lines=entry.part.lines,
             )
         )
 
@@ -150,6 +151,7 @@ class ResultsFile:
                 file=source.record,
                 read=source.read,
                 stretches=lambda: source.stretches(entry.part),
+                part_lines=entry.part.lines,
             )
             rows.add(join, place, why)
 

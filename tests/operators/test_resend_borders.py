@@ -1,0 +1,101 @@
+"""What is sent again at the borders: lines that today's check judges in another way, words of the platform, headers, encodings."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from one_task import profile
+from test_resend_lines import BROKEN, closes, fails, held, imported, resending, write
+
+from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.operators.document_import import SendingOptions
+from airflow_bulk.runs.failures import TryFailed
+
+UNCHECKED = SendingOptions(max_part_bytes=20_000, settle=0.2, check=False)
+
+
+def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in Path(result["results_uri"]).read_text().splitlines()]
+
+
+def states(result: dict[str, Any]) -> Counter[str]:
+    return Counter(row["state"] for row in rows_of(result))
+
+
+def with_a_long_line(emulator: Emulator, task: Any, folder: Path) -> dict[str, Any]:
+    """40 lines, of which number 25 is too long for a part, and some fail without a place."""
+    emulator.settings(error_file_layout="message")
+    lines = [profile(n) for n in range(1, 41)]
+    lines[24] = profile(25, user_profile={"x": "y" * 25_000})
+    (folder / "p.ndjson").write_text("\n".join(lines) + "\n")
+    fails(emulator, every=10, times=None)
+    first = imported(task, folder / "p.ndjson", folder / "bad")
+    assert first["lines_rejected"] == 1 and first["lines_failed"] == first["lines_unjoined"] > 1
+    emulator.clear_faults()
+    return first
+
+
+@pytest.mark.parametrize("part_bytes", [20_000, 100_000])
+def test_a_whole_part_leaves_out_a_line_that_was_too_long(
+    emulator: Emulator, task: Any, tmp_path: Path, part_bytes: int
+) -> None:
+    first = with_a_long_line(emulator, task, tmp_path)
+    sending = SendingOptions(max_part_bytes=part_bytes, settle=0.2)
+    again = resending(first, whole_parts=True, sending=sending, max_failures="100%")
+    result = task(again).run()
+    assert closes(result, 40) == {"accepted": 39, "rejected": 1}
+    assert states(result) == {"rejected": 1}
+    assert "crm-25" not in held(emulator)
+
+
+def test_a_line_that_was_too_long_is_sent_once_in_a_larger_part(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    first = with_a_long_line(emulator, task, tmp_path)
+    sending = SendingOptions(max_part_bytes=100_000, settle=0.2)
+    result = task(resending(first, only="both", whole_parts=True, sending=sending)).run()
+    assert closes(result, 40) == {"accepted": 40}
+    assert held(emulator)["crm-25"] == 1
+
+
+def test_a_line_that_nobody_checked_is_rejected_and_not_lost(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    emulator.settings(error_file_layout="message")
+    write(tmp_path / "p.ndjson", 40, broken=(5,))
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", sending=UNCHECKED)
+    assert (first["lines_rejected"], first["lines_failed"], first["lines_unjoined"]) == (0, 1, 1)
+    result = task(resending(first, whole_parts=True, max_failures=1)).run()
+    assert closes(result, 40) == {"accepted": 39, "rejected": 1}
+    (row,) = rows_of(result)
+    assert (row["state"], row["raw"]) == ("rejected", BROKEN)
+
+
+@pytest.mark.parametrize("content", ["line", "position"])
+def test_a_part_whose_rejected_lines_are_not_told_is_refused(
+    emulator: Emulator, task: Any, tmp_path: Path, content: str
+) -> None:
+    emulator.settings(error_file_layout="message")
+    write(tmp_path / "p.ndjson", 40, broken=(7, 20))
+    fails(emulator, every=10)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", rejects_content=content)
+    told = rows_of(first)
+    part = next(row for row in told if "stretches" in row)
+    before = len(emulator.imports())
+    Path(first["results_uri"]).write_text("".join(json.dumps(row) + "\n" for row in told[1:]))
+    with pytest.raises(TryFailed, match="does not tell all of its rejected lines") as raised:
+        task(resending(first, whole_parts=True)).run()
+    assert (
+        f"{part['part_lines'] + 1} lines would be sent again, and the part had {part['part_lines']}"
+        in str(raised.value)
+    )
+    assert len(emulator.imports()) == before
+    for row in told:  # as an earlier version has written them
+        row.pop("part_lines", None)
+    Path(first["results_uri"]).write_text("".join(json.dumps(row) + "\n" for row in told))
+    result = task(resending(first, whole_parts=True, max_failures=2)).run()
+    assert closes(result, 40) == {"accepted": 38, "rejected": 2}
