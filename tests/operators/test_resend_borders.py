@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from one_task import profile
 from test_resend_lines import BROKEN, closes, fails, held, imported, resending, write
 
+from airflow_bulk.documents.error_files import ErrorRow
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import SendingOptions
 from airflow_bulk.runs.failures import TryFailed
@@ -99,3 +102,32 @@ def test_a_part_whose_rejected_lines_are_not_told_is_refused(
     Path(first["results_uri"]).write_text("".join(json.dumps(row) + "\n" for row in told))
     result = task(resending(first, whole_parts=True, max_failures=2)).run()
     assert closes(result, 40) == {"accepted": 38, "rejected": 2}
+
+
+def quoting(errors: Any) -> Any:
+    """An error file reader whose messages quote the line."""
+    for row in csv.DictReader(io.TextIOWrapper(errors, "utf-8")):
+        yield ErrorRow(line_number=int(row["line_number"]), message="bad value 'CANARY-secret@example.com' for 'x'")
+
+
+@pytest.mark.parametrize("content", ["line", "position"])
+def test_rows_that_are_left_hold_no_more_words_than_are_allowed(
+    emulator: Emulator, task: Any, tmp_path: Path, content: str
+) -> None:
+    emulator.settings(error_file_layout="line_number")
+    write(tmp_path / "p.ndjson", 40, broken=(3,))
+    fails(emulator, every=10)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", error_file_reader=quoting)
+    again = resending(
+        first,
+        only="rejected",
+        transform=lambda bad: profile(bad.line),
+        rejects_content=content,
+        max_failures="100%",
+        rejects_path=str(tmp_path / "bad2"),
+    )
+    result = task(again).run()
+    rows = rows_of(result)
+    assert len(rows) == first["lines_failed"] > 0
+    assert ("CANARY" in json.dumps(rows)) is (content == "line")
+    assert {reason.startswith("bad value") for row in rows for reason in row["reasons"]} == {True}

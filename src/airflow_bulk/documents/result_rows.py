@@ -7,7 +7,7 @@ rows of a state is the count of that state in the result of the import. ``docs/r
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -154,11 +154,13 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
             return self.raw.encode()
         return None if self.raw_base64 is None else base64.b64decode(self.raw_base64)
 
-    def written(self, *, with_content: bool) -> dict[str, Any]:
+    def written(self, *, with_content: bool, reduced: Callable[[str], str]) -> dict[str, Any]:
         """The row as it is written into another file.
 
-        :param with_content: with the line, and with what else the platform says about it.
+        :param with_content: with the line, and with what the platform says about it.
+        :param reduced: makes the kind of a platform's message, which may quote the line; used where no content is wanted.
         """
+        told = with_content or self.state == REJECTED  # the reasons of the check hold no content
         row = _row(
             self.state,
             self.source,
@@ -166,7 +168,7 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
             self.lines,
             self.part,
             self.execution,
-            self.reasons,
+            self.reasons if told else list(map(reduced, self.reasons)),
             self.offset,
             self.bytes,
         )
