@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from one_task import profile
 from test_resend_lines import BROKEN, closes, fails, held, imported, resending, write
 
@@ -107,7 +108,9 @@ def test_a_part_whose_rejected_lines_are_not_told_is_refused(
 def quoting(errors: Any) -> Any:
     """An error file reader whose messages quote the line."""
     for row in csv.DictReader(io.TextIOWrapper(errors, "utf-8")):
-        yield ErrorRow(line_number=int(row["line_number"]), message="bad value 'CANARY-secret@example.com' for 'x'")
+        yield ErrorRow(
+            line_number=int(row["line_number"]), message="bad value 'CANARY-secret@example.com' for 'x'"
+        )
 
 
 @pytest.mark.parametrize("content", ["line", "position"])
@@ -131,3 +134,72 @@ def test_rows_that_are_left_hold_no_more_words_than_are_allowed(
     assert len(rows) == first["lines_failed"] > 0
     assert ("CANARY" in json.dumps(rows)) is (content == "line")
     assert {reason.startswith("bad value") for row in rows for reason in row["reasons"]} == {True}
+
+
+HEADER = "operation,user_account_id,segment_id,expiration_duration"
+
+
+def imported_csv(emulator: Emulator, task: Any, folder: Path, **more: Any) -> dict[str, Any]:
+    """40 lines of CSV, of which number 7 is rejected and some fail."""
+    emulator.settings(error_file_layout="identifier")
+    lines = [f"UPDATE,crm-{n},880,60" if n != 7 else "UPDATE,crm-7" for n in range(1, 41)]
+    (folder / "s.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+    fails(emulator, every=10)
+    first = imported(task, folder / "s.csv", folder / "bad", document_type="USER_SEGMENT", **more)
+    assert first["lines_rejected"] == 1 and first["lines_failed"] > 0 == first["lines_unjoined"]
+    return first
+
+
+def sent_again(bad: Any) -> Any:
+    return bad.text if bad.state == "failed" else f"{bad.text},880,60"
+
+
+@pytest.mark.parametrize("source", ["gone", "changed"])
+def test_csv_lines_that_the_results_file_holds_need_no_source(
+    emulator: Emulator, task: Any, tmp_path: Path, source: str
+) -> None:
+    first = imported_csv(emulator, task, tmp_path)
+    (tmp_path / "s.csv").unlink()
+    if source == "changed":
+        (tmp_path / "s.csv").write_text("segment_id,user_account_id\n880,x\n")
+    assert {row["header"] for row in rows_of(first)} == {HEADER}
+    result = task(resending(first, only="both", transform=sent_again)).run()
+    assert closes(result, 40) == {"accepted": 40}
+
+
+@pytest.mark.parametrize("source", ["gone", "changed"])
+def test_a_results_file_without_headers_says_that_it_needs_the_source(
+    emulator: Emulator, task: Any, tmp_path: Path, source: str
+) -> None:
+    first = imported_csv(emulator, task, tmp_path)
+    rows = rows_of(first)
+    for row in rows:  # as an earlier version has written them
+        row.pop("header")
+    Path(first["results_uri"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = (tmp_path / "s.csv").read_text()
+    (tmp_path / "s.csv").unlink()
+    if source == "changed":
+        (tmp_path / "s.csv").write_text(text + "UPDATE,x,880,60\n")
+    with pytest.raises(
+        AirflowFailException, match=f"{source}.*the header of its lines.*does not hold it"
+    ) as raised:
+        task(resending(first)).run()
+    assert "rejects_content" not in str(raised.value)
+
+
+def test_where_no_content_is_wanted_no_header_is_kept(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    first = imported_csv(emulator, task, tmp_path, rejects_content="position")
+    assert all("header" not in row for row in rows_of(first))
+    result = task(resending(first, only="both", transform=sent_again, rejects_content="position")).run()
+    assert closes(result, 40) == {"accepted": 40}
+
+
+def test_rows_that_are_left_keep_their_header(emulator: Emulator, task: Any, tmp_path: Path) -> None:
+    first = imported_csv(emulator, task, tmp_path)
+    (tmp_path / "s.csv").unlink()
+    second = task(resending(first, max_failures=1, rejects_path=str(tmp_path / "bad2"))).run()
+    assert closes(second, 40) == {"accepted": 39, "rejected": 1}
+    (left,) = rows_of(second)
+    assert (left["header"], left["line"]) == (HEADER, 8)
+    result = task(resending(second, only="rejected", transform=sent_again)).run()
+    assert closes(result, 40) == {"accepted": 40}

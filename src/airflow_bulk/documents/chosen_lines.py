@@ -225,7 +225,9 @@ class ChosenLines:
 
     def _made(self, row: ResultRow, content: bytes, state: str, line: int | None) -> Iterator[bytes]:
         """The line that is sent, under its header where it is the first."""
-        header = self._places.header(row)
+        header = row.header_line
+        if header is None:
+            header = self._places.header(row)
         if header != self._header:
             if self._header:
                 raise SourceUnusable(

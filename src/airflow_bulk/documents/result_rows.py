@@ -39,6 +39,7 @@ def line_row(
     offset: int,
     length: int,
     raw: bytes | None = None,
+    header: bytes = b"",
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A row about one line whose place in the source is known.
@@ -48,11 +49,14 @@ def line_row(
     :param part: 0-based number of the part in which it stands.
     :param length: its bytes, line end included.
     :param raw: its content, as it stands in the file; None where no content is wanted.
+    :param header: of a CSV file, where content is wanted.
     :param columns: what else the platform says about it.
     """
     row = _row(state, source, line, 1, part, execution, reasons, offset, length) | {"version": version}
     if raw is not None:
         row |= content_of(raw)
+    if header:
+        row |= content_of(header, "header")
     if columns:
         row["columns"] = dict(columns)
     return row
@@ -88,13 +92,19 @@ def lines_row(
     return row
 
 
-def content_of(raw: bytes) -> dict[str, str]:
+def content_of(raw: bytes, key: Literal["raw", "header"] = "raw") -> dict[str, str]:
     """The content of a line as a row holds it, without its line end; base64 where it is not UTF-8."""
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
-        return {"raw": raw.decode()}
+        return {key: raw.decode()}
     except UnicodeDecodeError:
-        return {"raw_base64": base64.b64encode(raw).decode()}
+        return {f"{key}_base64": base64.b64encode(raw).decode()}
+
+
+def _bytes_of(text: str | None, base64_text: str | None) -> Any:
+    if text is not None:
+        return text.encode()
+    return None if base64_text is None else base64.b64decode(base64_text)
 
 
 def _row(
@@ -140,6 +150,8 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None = None
     raw: str | None = None
     raw_base64: str | None = None
+    header: str | None = None
+    header_base64: str | None = None
     columns: dict[str, str] = {}
     stretches: list[Stretch] = []
     part_lines: int | None = None
@@ -150,9 +162,12 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def content(self) -> Any:
         """The line in bytes, without its line end; None where the row does not hold it."""
-        if self.raw is not None:
-            return self.raw.encode()
-        return None if self.raw_base64 is None else base64.b64decode(self.raw_base64)
+        return _bytes_of(self.raw, self.raw_base64)
+
+    @property
+    def header_line(self) -> Any:
+        """The header of a CSV line in bytes, without its line end; None where the row does not hold it."""
+        return _bytes_of(self.header, self.header_base64)
 
     def written(self, *, with_content: bool, reduced: Callable[[str], str]) -> dict[str, Any]:
         """The row as it is written into another file.
@@ -179,6 +194,7 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
         }
         if with_content:
             more |= {"raw": self.raw, "raw_base64": self.raw_base64, "columns": self.columns}
+            more |= {"header": self.header, "header_base64": self.header_base64}
         return row | {name: value for name, value in more.items() if value}
 
 

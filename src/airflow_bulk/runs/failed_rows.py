@@ -66,6 +66,7 @@ class FailedPlace:
     :param read: bytes of a file from an offset on; None where they are not there any more.
     :param stretches: where the part stands in the source; None where that cannot be told.
     :param part_lines: how many lines of the part were sent; None where nobody has counted them.
+    :param header: the header of a file, by its number; empty without one.
     """
 
     part: int
@@ -75,6 +76,7 @@ class FailedPlace:
     read: Callable[[int, int, int], bytes | None]
     stretches: Callable[[], Sequence[Stretch] | None]
     part_lines: int | None = None
+    header: Callable[[int], bytes] = lambda _: b""
 
 
 class FailedRows:
@@ -134,6 +136,7 @@ class FailedRows:
             offset=line.offset,
             length=line.length,
             raw=raw,
+            header=place.header(line.file) if self._with_raw else b"",
             columns=line.columns if self._with_words else None,
         )
 

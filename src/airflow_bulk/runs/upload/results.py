@@ -152,6 +152,7 @@ class ResultsFile:
                 read=source.read,
                 stretches=lambda: source.stretches(entry.part),
                 part_lines=entry.part.lines,
+                header=source.header,
             )
             rows.add(join, place, why)
 
