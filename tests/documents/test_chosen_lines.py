@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.documents.chosen_lines import BadLine, ChosenLines, RowChoice
-from airflow_bulk.documents.result_rows import SCHEMA, ResultRow
+from airflow_bulk.documents.result_rows import SCHEMA, ResultRow, content_of
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
 from airflow_bulk.documents.source.reader import LineRules
@@ -112,6 +112,7 @@ def test_a_transform_changes_lines_and_leaves_some_out() -> None:
         (lambda bad: 7, "returned int"),
         (lambda bad: "a\nb", "more than one line"),
         (lambda bad: " ", "an empty line"),
+        (lambda bad: bad.text[:-1] + "\ud800}", "half a surrogate pair"),
         (lambda bad: bad.record["no such SECRET"], "failed with KeyError in test_chosen_lines.py, line "),
     ],
 )
@@ -225,3 +226,45 @@ def test_every_chosen_line_is_sent_or_dropped(states: list[str], dropped: set[in
     assert [int(line) for line in chosen] == [n for n in wanted if n not in dropped]
     assert chosen.chosen.lines == len(wanted) - chosen.chosen.dropped
     assert chosen.chosen.rejected + chosen.chosen.failed == len(wanted)
+
+
+def test_a_dictionary_of_csv_has_no_other_columns_than_the_header() -> None:
+    rows = [row(state="failed", source="f", line=5, raw="UPDATE,u,880,0", header=HEADER.decode().rstrip())]
+
+    def other_name(bad: BadLine) -> dict[str, Any]:
+        return {**bad.record, "SECRET": "999"}
+
+    with pytest.raises(SourceUnusable, match="1 key beside the columns of the header, at f line 5") as raised:
+        list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False), transform=other_name))
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["segment", "segment_id"])
+def test_a_column_that_is_left_out_is_empty(key: str) -> None:
+    rows = [row(state="failed", source="f", line=5, raw="UPDATE,u,880,0", header=HEADER.decode().rstrip())]
+
+    def without(bad: BadLine) -> dict[str, Any]:
+        return {name: value for name, value in bad.record.items() if name != key}
+
+    sent = list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False), transform=without))
+    assert sent[1] == (b"UPDATE,u,,0\n" if key == "segment_id" else b"UPDATE,u,880,0\n")
+
+
+LATIN = msgspec.structs.replace(SEGMENTS, check=False, encoding="latin-1")
+
+
+@pytest.mark.parametrize("made", [str, dict])
+def test_only_bytes_are_sent_in_another_encoding(made: type) -> None:
+    line, header = "UPDATE,é,880,0".encode("latin-1"), "operation,né,segment_id,duration".encode("latin-1")
+    stored = {**content_of(line), **content_of(header, "header")}
+    assert set(stored) == {"raw_base64", "header_base64"}
+    rows = [row(state="failed", source="f", line=5, **stored)]
+    as_it_was = list(ChosenLines(rows, LATIN, RowChoice("failed", False)))
+    assert as_it_was == [header + b"\n", line + b"\n"]
+    chosen = ChosenLines(
+        rows, LATIN, RowChoice("failed", False), transform=lambda bad: bad.raw.replace(b"880", b"881")
+    )
+    assert list(chosen) == [header + b"\n", line.replace(b"880", b"881") + b"\n"]
+    with pytest.raises(SourceUnusable, match=f"returned {made.__name__} at f line 5: it must return bytes"):
+        transform = {str: lambda bad: bad.text, dict: lambda bad: bad.record}[made]
+        list(ChosenLines(rows, LATIN, RowChoice("failed", False), transform=transform))

@@ -203,3 +203,39 @@ def test_rows_that_are_left_keep_their_header(emulator: Emulator, task: Any, tmp
     assert (left["header"], left["line"]) == (HEADER, 8)
     result = task(resending(second, only="rejected", transform=sent_again)).run()
     assert closes(result, 40) == {"accepted": 40}
+
+
+def test_no_text_is_written_into_an_import_of_another_encoding(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    write(tmp_path / "p.ndjson", 40)
+    fails(emulator, every=10)
+    latin = {"encoding": "latin-1", "sending": UNCHECKED}
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad", **latin)
+
+    def text(bad: Any) -> dict[str, Any]:
+        return {**bad.record, "user_profile": {"name": "\u00e9"}}
+
+    with pytest.raises(TryFailed, match=r"returned dict at .*: it must return bytes"):
+        task(resending(first, transform=text, sending=UNCHECKED)).run()
+
+    result = task(resending(first, transform=lambda bad: bad.raw, sending=UNCHECKED)).run()
+    assert closes(result, 40) == {"accepted": 40}
+
+
+def test_a_later_round_does_not_say_that_nothing_was_sent(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    write(tmp_path / "p.ndjson", 60)
+    fails(emulator, every=3)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    fails(emulator, every=2, times=None)
+
+    def once(bad: Any) -> Any:
+        if "p.ndjson" in bad.source:
+            return bad.text
+        raise KeyError(bad.text)
+
+    with pytest.raises(TryFailed, match=r"failed with KeyError.* Nothing of this round was sent; a retry"):
+        task(resending(first, transform=once, rounds=3)).run()
+    assert len(emulator.imports()) == 2  # the first round was sent, and what it brought stays

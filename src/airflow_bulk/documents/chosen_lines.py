@@ -8,70 +8,30 @@ twice without harm.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import traceback
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from airflow_bulk.documents.line_places import LinePlaces
+from airflow_bulk.documents.records import is_utf8
 from airflow_bulk.documents.rejected_places import RejectedPlaces
 from airflow_bulk.documents.result_rows import FAILED, REJECTED, UNPROCESSED, ResultRow
 from airflow_bulk.documents.source.parts import SourceUnusable, counted
 from airflow_bulk.documents.source.reader import LineRules
+from airflow_bulk.documents.transforms import BadLine, Transform, header_names, transformed
+
+#: DAG files import BadLine from here.
+__all__ = ["ONCE_ONLY", "BadLine", "ChosenCounts", "ChosenLines", "Only", "RowChoice", "Transform"]
 
 Only = Literal["failed", "rejected", "both"]
 #: Lines of these types may be sent twice: the second one changes nothing (mediarithmics.md section 6). An activity may not.
 ONCE_ONLY = {"USER_ACTIVITY": "$unique_key"}
 #: A line of these alone is blank: an import leaves it out.
 BLANKS = b" \t\r"
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line that was rejected or failed, as a transform gets it.
-
-    :param text: the line, without its line end.
-    :param state: ``rejected`` or ``failed``; ``unknown`` for a line of a part of which some unknown lines have failed.
-    :param reasons: why, in the words of the check or of the platform.
-    :param source: the file.
-    :param line: its number in the file, from 1; None where it is not known.
-    :param columns: what the platform's error file says beside the message.
-    :param header: the columns of a CSV file; empty for NDJSON.
-    """
-
-    text: str = field(repr=False)
-    state: str
-    reasons: tuple[str, ...] = field(repr=False)  # the platform may quote the line
-    source: str | None
-    line: int | None
-    columns: dict[str, Any] = field(default_factory=dict, repr=False)
-    header: tuple[str, ...] = ()
-    delimiter: str = ","
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The line as a dictionary.
-
-        :raises ValueError: it is none.
-        """
-        if self.header:
-            cells = next(csv.reader([self.text], delimiter=self.delimiter), [])
-            return dict(zip(self.header, cells, strict=False))
-        found = msgspec.json.decode(self.text)
-        if not isinstance(found, dict):
-            raise ValueError("the line is no JSON object")  # noqa: TRY004 (a bad value, of the right type)
-        return found
-
-
-#: Returns the line to send: a text, or a dictionary; None leaves the line out.
-Transform = Callable[[BadLine], str | bytes | dict[str, Any] | None]
 
 
 @dataclass
@@ -251,7 +211,6 @@ class ChosenLines:
 
     def _transformed(self, row: ResultRow, content: bytes, state: str, line: int | None) -> bytes | None:
         assert self._transform is not None  # noqa: S101
-        names = next(csv.reader([self._header.decode().rstrip("\r\n")], delimiter=self._rules.delimiter), [])
         bad = BadLine(
             text=content.decode(errors="surrogateescape"),
             state=state,
@@ -259,22 +218,14 @@ class ChosenLines:
             source=row.source,
             line=line,
             columns=dict(row.columns),
-            header=tuple(names) if self._header else (),
+            header=header_names(self._header, self._rules.delimiter),
             delimiter=self._rules.delimiter,
+            raw=content,
         )
         where = f"{row.source} line {line}" if line else f"a line of part {row.part + 1}"
-        try:
-            made = self._transform(bad)
-        except self._passing:
-            raise
-        except Exception as error:  # noqa: BLE001 (it is not our function)
-            # What it says may hold the line, and so may what it was raised from.
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise SourceUnusable(
-                f"transform failed with {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}, at {where}. "
-                "Nothing of this round was sent; a retry helps only once it is corrected."
-            ) from None
-        return _as_line(made, bad, where)
+        return transformed(
+            self._transform, bad, where, passing=self._passing, only_bytes=not is_utf8(self._rules.encoding)
+        )
 
 
 def _has(content: bytes, key: str) -> bool:
@@ -282,37 +233,3 @@ def _has(content: bytes, key: str) -> bool:
         return bool(msgspec.json.decode(content).get(key))
     except (msgspec.DecodeError, AttributeError):
         return False
-
-
-def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
-    if made is None:
-        return None
-    if isinstance(made, dict):
-        try:
-            made = _row_of(made, bad) if bad.header else msgspec.json.encode(made)
-        except Exception as error:  # noqa: BLE001 (what an object of the user says of itself may hold the line)
-            raise SourceUnusable(
-                f"transform returned a dictionary that cannot be written ({type(error).__name__}) at {where}. Nothing of this round was sent; a "
-                "retry helps only once it is corrected."
-            ) from None
-    data = made.encode(errors="surrogateescape") if isinstance(made, str) else made
-    if not isinstance(data, bytes):
-        raise SourceUnusable(
-            f"transform returned {type(made).__name__} at {where}: it must return a text, a dictionary, or None to leave the line "
-            "out. Nothing of this round was sent; a retry helps only once it is corrected."
-        )
-    data = data.rstrip(b"\r\n")
-    if not data.strip() or b"\n" in data:
-        raise SourceUnusable(
-            f"transform returned {'more than one line' if data.strip() else 'an empty line'} at {where}: it must return one "
-            "line, or None to leave it out. Nothing of this round was sent; a retry helps only once it is corrected."
-        )
-    return data
-
-
-def _row_of(record: dict[str, Any], bad: BadLine) -> str:
-    text = io.StringIO()
-    csv.writer(text, delimiter=bad.delimiter, lineterminator="").writerow(
-        ["" if record.get(name) is None else record[name] for name in bad.header]
-    )
-    return text.getvalue()
