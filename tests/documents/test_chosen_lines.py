@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.documents.chosen_lines import BadLine, ChosenLines, RowChoice
+from airflow_bulk.documents.chosen_lines import MOST_STRETCHES, BadLine, ChosenLines, RowChoice, rows_left
 from airflow_bulk.documents.result_rows import SCHEMA, ResultRow, content_of
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
@@ -268,3 +268,23 @@ def test_only_bytes_are_sent_in_another_encoding(made: type) -> None:
     with pytest.raises(SourceUnusable, match=f"returned {made.__name__} at f line 5: it must return bytes"):
         transform = {str: lambda bad: bad.text, dict: lambda bad: bad.record}[made]
         list(ChosenLines(rows, LATIN, RowChoice("failed", False), transform=transform))
+
+
+@pytest.mark.parametrize("rejected", [2, MOST_STRETCHES])
+def test_a_part_of_too_many_pieces_is_left_whole_and_refused_later(tmp_path: Path, rejected: int) -> None:
+    good, broken = profile(0), b"{broken"
+    path = written(tmp_path / "a.ndjson", [good, broken] * rejected + [good])
+    pair = len(good) + len(broken) + 2
+    line = {"state": "rejected", "source": str(path), "version": mark(path), "bytes": len(broken) + 1}
+    rows = [row(line=2 * n + 2, offset=n * pair + len(good) + 1, **line) for n in range(rejected)]
+    part = part_row(path, path.stat().st_size, failed=2)
+    part = msgspec.structs.replace(part, part_lines=rejected + 1)
+    left = list(rows_left([*rows, part], RowChoice("rejected", False)))
+    again = ChosenLines(left, PROFILES, RowChoice("failed", True))
+    if rejected < MOST_STRETCHES:
+        assert [len(one.stretches) for one in left] == [rejected + 1]
+        assert list(again) == [good + b"\n"] * (rejected + 1)
+    else:
+        assert left == [part]
+        with pytest.raises(SourceUnusable, match="does not tell all of its rejected lines"):
+            list(again)

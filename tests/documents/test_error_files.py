@@ -42,10 +42,8 @@ def test_a_known_name_that_is_a_value_makes_no_header(rows: list[tuple[object, .
 
 @pytest.mark.parametrize("length", [3, 300_000, 5_000_000])
 def test_a_long_first_row_of_ndjson_is_json(length: int) -> None:
-    rows = [{"user_account_id": f"crm-{n}", "message": "\u00e9" * (length if n == 1 else 3)} for n in (1, 2)]
-    text = "\ufeff\n" + "".join(json.dumps(row, ensure_ascii=n == 0) + "\n" for n, row in enumerate(rows))
-    if length > 3_000_000:  # longer than a row may be
-        text = text.replace("\\u00e9", "e")
+    rows = [{"user_account_id": f"crm-{n}", "message": "e" * (length if n == 1 else 3)} for n in (1, 2)]
+    text = "\ufeff\n" + "".join(json.dumps(row) + "\n" for row in rows)
     told = list(read_error_rows(io.BytesIO(text.encode())))
     assert [row.columns for row in told] == [{"user_account_id": "crm-1"}, {"user_account_id": "crm-2"}]
     assert len(told[0].message or "") == length

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import profile
-from test_resend_lines import BROKEN, closes, fails, held, imported, resending, write
+from test_resend_lines import BROKEN, accounts, closes, fails, held, imported, resending, write
 
 from airflow_bulk.documents.error_files import ErrorRow
 from airflow_bulk.emulator.handle import Emulator
@@ -239,3 +239,30 @@ def test_a_later_round_does_not_say_that_nothing_was_sent(
     with pytest.raises(TryFailed, match=r"failed with KeyError.* Nothing of this round was sent; a retry"):
         task(resending(first, transform=once, rounds=3)).run()
     assert len(emulator.imports()) == 2  # the first round was sent, and what it brought stays
+
+
+def test_a_part_whose_rejected_lines_were_mended_before_is_sent_without_them(
+    emulator: Emulator, task: Any, tmp_path: Path
+) -> None:
+    emulator.settings(error_file_layout="message")
+    write(tmp_path / "p.ndjson", 100, broken=(7, 8, 60))
+    fails(emulator, every=40)
+    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    mended = resending(
+        first,
+        only="rejected",
+        transform=lambda bad: profile(bad.line),
+        max_failures="100%",
+        rejects_path=str(tmp_path / "bad2"),
+    )
+    second = task(mended).run()
+    assert closes(second, 100) == {"accepted": 98, "failed": 2}
+    whole = next(row for row in rows_of(second) if "stretches" in row)
+    sizes = [size for _, _, _, size, _ in whole["stretches"]]
+    assert sum(sizes) + 3 * len(BROKEN + "\n") == (tmp_path / "p.ndjson").stat().st_size
+    result = task(resending(second, whole_parts=True)).run()
+    assert closes(result, 100) == {"accepted": 100}
+    assert set(held(emulator)) == set(accounts(100))
+    assert {one for one, count in held(emulator).items() if count > 1}.isdisjoint(
+        {"crm-7", "crm-8", "crm-60"}
+    )

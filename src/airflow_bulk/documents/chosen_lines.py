@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -25,11 +26,22 @@ from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.transforms import BadLine, Transform, header_names, transformed
 
 #: DAG files import BadLine from here.
-__all__ = ["ONCE_ONLY", "BadLine", "ChosenCounts", "ChosenLines", "Only", "RowChoice", "Transform"]
+__all__ = [
+    "ONCE_ONLY",
+    "BadLine",
+    "ChosenCounts",
+    "ChosenLines",
+    "Only",
+    "RowChoice",
+    "Transform",
+    "rows_left",
+]
 
 Only = Literal["failed", "rejected", "both"]
 #: Lines of these types may be sent twice: the second one changes nothing (mediarithmics.md section 6). An activity may not.
 ONCE_ONLY = {"USER_ACTIVITY": "$unique_key"}
+#: Stretches of one part in a row; a part that has more is not cut, and the count of its lines tells.
+MOST_STRETCHES = 10_000
 #: A line of these alone is blank: an import leaves it out.
 BLANKS = b" \t\r"
 
@@ -89,6 +101,26 @@ class RowChoice:
         if row.stretches:
             self._parts.add((row.part, row.execution))
         return (row.part, row.execution) in self._parts
+
+
+def rows_left(rows: Iterable[ResultRow], choice: RowChoice) -> Iterator[ResultRow]:
+    """The rows of bad lines that are not chosen, as the next results file tells them.
+
+    A rejected line that is chosen has no row there any more, so the stretches of its part go without it: else a later resend of
+    the whole part would send it, too.
+    """
+    with RejectedPlaces() as taken:
+        for row in rows:
+            if not choice.takes(row):
+                yield _cut(row, taken)
+            elif row.state == REJECTED:
+                taken.add(row.source or "", row.offset or 0, row.bytes or 0)
+
+
+def _cut(row: ResultRow, taken: RejectedPlaces) -> ResultRow:
+    pieces = (piece for whole in row.stretches for piece in taken.without(whole))
+    stretches = list(islice(pieces, MOST_STRETCHES + 1))
+    return row if len(stretches) > MOST_STRETCHES else msgspec.structs.replace(row, stretches=stretches)
 
 
 class ChosenLines:
