@@ -76,7 +76,7 @@ class LinePlaces:
             gone="is gone, and its lines have to be read there again. Nothing of this round was sent. Put it back, and clear "
             "this task.",
             changed="has changed since its lines were sent, so they cannot be read there again. Nothing of this round was sent. "
-            "With rejects_content='line' an import keeps its bad lines in its results file.",
+            "With rejects_content='line' an import keeps its bad lines of up to 1 MiB in its results file.",
         )
         data = bytearray(row.bytes or 0)
         if reader.contents(0).readinto(memoryview(data), row.offset or 0) != len(data) or not data:
