@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_bulk.documents.chosen_lines import BadLine, ChosenLines, RowChoice
-from airflow_bulk.documents.result_rows import SCHEMA, ResultRow
+from airflow_bulk.documents.chosen_lines import MOST_STRETCHES, BadLine, ChosenLines, RowChoice, rows_left
+from airflow_bulk.documents.result_rows import SCHEMA, ResultRow, content_of
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import SourceChanged, SourceUnusable
 from airflow_bulk.documents.source.reader import LineRules
@@ -111,6 +112,7 @@ def test_a_transform_changes_lines_and_leaves_some_out() -> None:
         (lambda bad: 7, "returned int"),
         (lambda bad: "a\nb", "more than one line"),
         (lambda bad: " ", "an empty line"),
+        (lambda bad: bad.text[:-1] + "\ud800}", "half a surrogate pair"),
         (lambda bad: bad.record["no such SECRET"], "failed with KeyError in test_chosen_lines.py, line "),
     ],
 )
@@ -160,12 +162,32 @@ def part_row(path: Path, data_length: int, failed: int) -> ResultRow:
 def test_a_whole_part_leaves_out_what_was_not_sent_then(tmp_path: Path) -> None:
     lines = [profile(0), b"", b"{broken", profile(1), profile(2)]
     path = written(tmp_path / "a.ndjson", lines)
+    broken = at(path, lines, 2, state="rejected")
     one = part_row(path, path.stat().st_size, failed=2)
     left = ChosenLines([one], PROFILES, RowChoice("failed", False))
     assert (list(left), left.chosen.left) == ([], {"failed": 2})
-    chosen = ChosenLines([one], PROFILES, RowChoice("failed", True))
+    chosen = ChosenLines([broken, one], PROFILES, RowChoice("failed", True))
     assert list(chosen) == [profile(n) + b"\n" for n in range(3)]
     assert (chosen.chosen.in_parts, chosen.chosen.part_lines, chosen.chosen.lines) == (2, 3, 3)
+
+
+@pytest.mark.parametrize("sent", [3, 5])
+def test_blank_lines_are_left_out_whether_they_were_sent_or_not(tmp_path: Path, sent: int) -> None:
+    path = written(tmp_path / "a.ndjson", [profile(0), b"", profile(1), b" \t", profile(2)])
+    one = msgspec.structs.replace(part_row(path, path.stat().st_size, failed=2), part_lines=sent)
+    chosen = ChosenLines([one], PROFILES, RowChoice("failed", True))
+    assert list(chosen) == [profile(n) + b"\n" for n in range(3)]
+
+
+@pytest.mark.parametrize("sent", [2, 4])
+def test_a_part_that_is_read_otherwise_is_refused(tmp_path: Path, sent: int) -> None:
+    path = written(tmp_path / "a.ndjson", [profile(n) for n in range(3)])
+    one = msgspec.structs.replace(part_row(path, path.stat().st_size, failed=2), part_lines=sent)
+    with pytest.raises(SourceUnusable, match=f"3 lines would be sent again, and the part had {sent}"):
+        list(ChosenLines([one], PROFILES, RowChoice("failed", True)))
+    never_sent = msgspec.structs.replace(one, state="unprocessed", lines=sent, part_lines=None)
+    with pytest.raises(SourceUnusable, match=f"the part had {sent}"):
+        list(ChosenLines([never_sent], PROFILES, RowChoice("failed", True)))
 
 
 def test_activities_without_a_key_are_never_sent_twice(tmp_path: Path) -> None:
@@ -204,3 +226,65 @@ def test_every_chosen_line_is_sent_or_dropped(states: list[str], dropped: set[in
     assert [int(line) for line in chosen] == [n for n in wanted if n not in dropped]
     assert chosen.chosen.lines == len(wanted) - chosen.chosen.dropped
     assert chosen.chosen.rejected + chosen.chosen.failed == len(wanted)
+
+
+def test_a_dictionary_of_csv_has_no_other_columns_than_the_header() -> None:
+    rows = [row(state="failed", source="f", line=5, raw="UPDATE,u,880,0", header=HEADER.decode().rstrip())]
+
+    def other_name(bad: BadLine) -> dict[str, Any]:
+        return {**bad.record, "SECRET": "999"}
+
+    with pytest.raises(SourceUnusable, match="1 key beside the columns of the header, at f line 5") as raised:
+        list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False), transform=other_name))
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["segment", "segment_id"])
+def test_a_column_that_is_left_out_is_empty(key: str) -> None:
+    rows = [row(state="failed", source="f", line=5, raw="UPDATE,u,880,0", header=HEADER.decode().rstrip())]
+
+    def without(bad: BadLine) -> dict[str, Any]:
+        return {name: value for name, value in bad.record.items() if name != key}
+
+    sent = list(ChosenLines(rows, SEGMENTS, RowChoice("failed", False), transform=without))
+    assert sent[1] == (b"UPDATE,u,,0\n" if key == "segment_id" else b"UPDATE,u,880,0\n")
+
+
+LATIN = msgspec.structs.replace(SEGMENTS, check=False, encoding="latin-1")
+
+
+@pytest.mark.parametrize("made", [str, dict])
+def test_only_bytes_are_sent_in_another_encoding(made: type) -> None:
+    line, header = "UPDATE,é,880,0".encode("latin-1"), "operation,né,segment_id,duration".encode("latin-1")
+    stored = {**content_of(line), **content_of(header, "header")}
+    assert set(stored) == {"raw_base64", "header_base64"}
+    rows = [row(state="failed", source="f", line=5, **stored)]
+    as_it_was = list(ChosenLines(rows, LATIN, RowChoice("failed", False)))
+    assert as_it_was == [header + b"\n", line + b"\n"]
+    chosen = ChosenLines(
+        rows, LATIN, RowChoice("failed", False), transform=lambda bad: bad.raw.replace(b"880", b"881")
+    )
+    assert list(chosen) == [header + b"\n", line.replace(b"880", b"881") + b"\n"]
+    with pytest.raises(SourceUnusable, match=f"returned {made.__name__} at f line 5: it must return bytes"):
+        transform = {str: lambda bad: bad.text, dict: lambda bad: bad.record}[made]
+        list(ChosenLines(rows, LATIN, RowChoice("failed", False), transform=transform))
+
+
+@pytest.mark.parametrize("rejected", [2, MOST_STRETCHES])
+def test_a_part_of_too_many_pieces_is_left_whole_and_refused_later(tmp_path: Path, rejected: int) -> None:
+    good, broken = profile(0), b"{broken"
+    path = written(tmp_path / "a.ndjson", [good, broken] * rejected + [good])
+    pair = len(good) + len(broken) + 2
+    line = {"state": "rejected", "source": str(path), "version": mark(path), "bytes": len(broken) + 1}
+    rows = [row(line=2 * n + 2, offset=n * pair + len(good) + 1, **line) for n in range(rejected)]
+    part = part_row(path, path.stat().st_size, failed=2)
+    part = msgspec.structs.replace(part, part_lines=rejected + 1)
+    left = list(rows_left([*rows, part], RowChoice("rejected", False)))
+    again = ChosenLines(left, PROFILES, RowChoice("failed", True))
+    if rejected < MOST_STRETCHES:
+        assert [len(one.stretches) for one in left] == [rejected + 1]
+        assert list(again) == [good + b"\n"] * (rejected + 1)
+    else:
+        assert left == [part]
+        with pytest.raises(SourceUnusable, match="does not tell all of its rejected lines"):
+            list(again)

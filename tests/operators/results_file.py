@@ -30,7 +30,7 @@ FIELDS = [
     "offset",
     "bytes",
 ]
-MORE = {"version", "raw", "raw_base64", "columns", "stretches"}
+MORE = {"version", "raw", "raw_base64", "columns", "stretches", "part_lines", "header"}
 
 
 def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,70 +7,43 @@ twice without harm.
 
 from __future__ import annotations
 
-import csv
-import io
-import traceback
+import contextlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
 
-from airflow_bulk.documents.lines.checking import LineChecker
+from airflow_bulk.documents.line_places import LinePlaces
+from airflow_bulk.documents.records import is_utf8
+from airflow_bulk.documents.rejected_places import RejectedPlaces
 from airflow_bulk.documents.result_rows import FAILED, REJECTED, UNPROCESSED, ResultRow
-from airflow_bulk.documents.source.files import find_files
-from airflow_bulk.documents.source.parts import SourceChanged, SourceMissing, SourceUnusable
-from airflow_bulk.documents.source.reader import LineRules, SourceReader
+from airflow_bulk.documents.source.parts import SourceUnusable, counted
+from airflow_bulk.documents.source.reader import LineRules
+from airflow_bulk.documents.transforms import BadLine, Transform, header_names, transformed
+
+#: DAG files import BadLine from here.
+__all__ = [
+    "ONCE_ONLY",
+    "BadLine",
+    "ChosenCounts",
+    "ChosenLines",
+    "Only",
+    "RowChoice",
+    "Transform",
+    "rows_left",
+]
 
 Only = Literal["failed", "rejected", "both"]
 #: Lines of these types may be sent twice: the second one changes nothing (mediarithmics.md section 6). An activity may not.
 ONCE_ONLY = {"USER_ACTIVITY": "$unique_key"}
-#: No part of a source that is read again may be longer.
-LONGEST_PART = 1 << 40
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line that was rejected or failed, as a transform gets it.
-
-    :param text: the line, without its line end.
-    :param state: ``rejected`` or ``failed``; ``unknown`` for a line of a part of which some unknown lines have failed.
-    :param reasons: why, in the words of the check or of the platform.
-    :param source: the file.
-    :param line: its number in the file, from 1; None where it is not known.
-    :param columns: what the platform's error file says beside the message.
-    :param header: the columns of a CSV file; empty for NDJSON.
-    """
-
-    text: str = field(repr=False)
-    state: str
-    reasons: tuple[str, ...] = field(repr=False)  # the platform may quote the line
-    source: str | None
-    line: int | None
-    columns: dict[str, Any] = field(default_factory=dict, repr=False)
-    header: tuple[str, ...] = ()
-    delimiter: str = ","
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The line as a dictionary.
-
-        :raises ValueError: it is none.
-        """
-        if self.header:
-            cells = next(csv.reader([self.text], delimiter=self.delimiter), [])
-            return dict(zip(self.header, cells, strict=False))
-        found = msgspec.json.decode(self.text)
-        if not isinstance(found, dict):
-            raise ValueError("the line is no JSON object")  # noqa: TRY004 (a bad value, of the right type)
-        return found
-
-
-#: Returns the line to send: a text, or a dictionary; None leaves the line out.
-Transform = Callable[[BadLine], str | bytes | dict[str, Any] | None]
+#: Stretches of one part in a row; a part that has more is not cut, and the count of its lines tells.
+MOST_STRETCHES = 10_000
+#: A line of these alone is blank: an import leaves it out.
+BLANKS = b" \t\r"
 
 
 @dataclass
@@ -130,6 +103,26 @@ class RowChoice:
         return (row.part, row.execution) in self._parts
 
 
+def rows_left(rows: Iterable[ResultRow], choice: RowChoice) -> Iterator[ResultRow]:
+    """The rows of bad lines that are not chosen, as the next results file tells them.
+
+    A rejected line that is chosen has no row there any more, so the stretches of its part go without it: else a later resend of
+    the whole part would send it, too.
+    """
+    with RejectedPlaces() as taken:
+        for row in rows:
+            if not choice.takes(row):
+                yield _cut(row, taken)
+            elif row.state == REJECTED:
+                taken.add(row.source or "", row.offset or 0, row.bytes or 0)
+
+
+def _cut(row: ResultRow, taken: RejectedPlaces) -> ResultRow:
+    pieces = (piece for whole in row.stretches for piece in taken.without(whole))
+    stretches = list(islice(pieces, MOST_STRETCHES + 1))
+    return row if len(stretches) > MOST_STRETCHES else msgspec.structs.replace(row, stretches=stretches)
+
+
 class ChosenLines:
     """The lines of a results file that are to be sent again, made anew each time they are asked for.
 
@@ -154,7 +147,7 @@ class ChosenLines:
     ) -> None:
         self._rows, self._rules, self._choice = rows, rules, choice
         self._transform, self._passing = transform, passing
-        self._places = _Places(rules, open_path)
+        self._places = LinePlaces(rules, open_path)
         self._header = b""
         #: The known failed lines of the part whose rows are read: a whole part leaves them out.
         self._known_in: tuple[int, str | None] | None = None
@@ -167,16 +160,16 @@ class ChosenLines:
         :raises SourceError: a line has to be read in its source, and that one has changed or is gone; or the transform failed.
         """
         self.chosen, self._header = ChosenCounts(), b""
-        try:
+        with contextlib.closing(self._places), RejectedPlaces() as rejected:
             for row in self._rows:
+                if row.state == REJECTED and row.line is not None:
+                    rejected.add(row.source or "", row.offset or 0, row.bytes or 0)
                 if not self._choice.takes(row):
                     self.chosen.left[row.state] = self.chosen.left.get(row.state, 0) + row.lines
                 elif row.line is not None:
                     yield from self._known(row)
                 else:
-                    yield from self._part(row)
-        finally:
-            self._places.close()
+                    yield from self._part(row, rejected)
 
     def _known(self, row: ResultRow) -> Iterator[bytes]:
         content = row.content
@@ -191,14 +184,19 @@ class ChosenLines:
             self._known_at.setdefault(row.source, array("Q")).append(row.offset or 0)
         yield from self._made(row, content, row.state, row.line)
 
-    def _part(self, row: ResultRow) -> Iterator[bytes]:
+    def _part(self, row: ResultRow, rejected: RejectedPlaces) -> Iterator[bytes]:
         """A whole part, but for its lines that are known; a row without a place tells of the same part as one before."""
         if row.state == UNPROCESSED:
             self.chosen.unprocessed += row.lines
         else:
             self.chosen.in_parts += row.lines
         known = self._known_at if (row.part, row.execution) == self._known_in else {}
-        for source, offset, content in self._places.part(row):
+        read = blank = 0
+        for source, offset, content in self._places.part(row, rejected):
+            if not content.strip(BLANKS):
+                blank += 1
+                continue
+            read += 1
             places = known.get(source)
             if (
                 places is not None
@@ -208,18 +206,28 @@ class ChosenLines:
                 continue
             self.chosen.part_lines += 1
             yield from self._made(row, content, "unknown", None)
+        sent = row.lines if row.part_lines is None and row.state == UNPROCESSED else row.part_lines
+        # An import that checks nothing sends its blank lines, too.
+        if row.stretches and sent not in (None, read, read + blank):
+            raise SourceUnusable(
+                f"{row.source}: of part {row.part + 1}, {counted(read, 'line')} would be sent again, and the part had "
+                f"{sent}: this results file does not tell all of its rejected lines. Nothing of this round was sent. Name "
+                "the results file of the import that has sent the part, or say whole_parts=False; a retry helps only then."
+            )
 
     def _made(self, row: ResultRow, content: bytes, state: str, line: int | None) -> Iterator[bytes]:
         """The line that is sent, under its header where it is the first."""
-        header = self._places.header(row)
+        header = row.header_line
+        if header is None:
+            header = self._places.header(row)
         if header != self._header:
             if self._header:
                 raise SourceUnusable(
-                    f"{row.source}: its header is not that of the lines before, and one import takes one. Nothing was sent: "
+                    f"{row.source}: its header is not that of the lines before, and one import takes one. Nothing of this round was sent: "
                     "send the lines of each file by themselves."
                 )
             self._header = header
-            yield header
+            yield header + b"\n"
         made = content if self._transform is None else self._transformed(row, content, state, line)
         if made is None:
             self.chosen.dropped += 1
@@ -228,14 +236,13 @@ class ChosenLines:
         if state == "unknown" and key and not _has(made, key):
             raise SourceUnusable(
                 f"Part {row.part + 1} holds lines of type {self._rules.document_type} without {key}: sent twice, they are there "
-                "twice, and which of them failed is not known. Nothing was sent; whole_parts=False leaves them out, and "
+                "twice, and which of them failed is not known. Nothing of this round was sent; whole_parts=False leaves them out, and "
                 "an error_file_reader of the import can tell them apart."
             )
         yield made.rstrip(b"\r\n") + b"\n"
 
     def _transformed(self, row: ResultRow, content: bytes, state: str, line: int | None) -> bytes | None:
         assert self._transform is not None  # noqa: S101
-        names = next(csv.reader([self._header.decode().rstrip("\r\n")], delimiter=self._rules.delimiter), [])
         bad = BadLine(
             text=content.decode(errors="surrogateescape"),
             state=state,
@@ -243,22 +250,14 @@ class ChosenLines:
             source=row.source,
             line=line,
             columns=dict(row.columns),
-            header=tuple(names) if self._header else (),
+            header=header_names(self._header, self._rules.delimiter),
             delimiter=self._rules.delimiter,
+            raw=content,
         )
         where = f"{row.source} line {line}" if line else f"a line of part {row.part + 1}"
-        try:
-            made = self._transform(bad)
-        except self._passing:
-            raise
-        except Exception as error:  # noqa: BLE001 (it is not our function)
-            # What it says may hold the line, and so may what it was raised from.
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise SourceUnusable(
-                f"transform failed with {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}, at {where}. "
-                "Nothing was sent; a retry helps only once it is corrected."
-            ) from None
-        return _as_line(made, bad, where)
+        return transformed(
+            self._transform, bad, where, passing=self._passing, only_bytes=not is_utf8(self._rules.encoding)
+        )
 
 
 def _has(content: bytes, key: str) -> bool:
@@ -266,111 +265,3 @@ def _has(content: bytes, key: str) -> bool:
         return bool(msgspec.json.decode(content).get(key))
     except (msgspec.DecodeError, AttributeError):
         return False
-
-
-def _as_line(made: object, bad: BadLine, where: str) -> bytes | None:
-    if made is None:
-        return None
-    if isinstance(made, dict):
-        try:
-            made = _row_of(made, bad) if bad.header else msgspec.json.encode(made)
-        except Exception as error:  # noqa: BLE001 (what an object of the user says of itself may hold the line)
-            raise SourceUnusable(
-                f"transform returned a dictionary that cannot be written ({type(error).__name__}) at {where}. Nothing was sent; a "
-                "retry helps only once it is corrected."
-            ) from None
-    data = made.encode(errors="surrogateescape") if isinstance(made, str) else made
-    if not isinstance(data, bytes):
-        raise SourceUnusable(
-            f"transform returned {type(made).__name__} at {where}: it must return a text, a dictionary, or None to leave the line "
-            "out. Nothing was sent; a retry helps only once it is corrected."
-        )
-    data = data.rstrip(b"\r\n")
-    if not data.strip() or b"\n" in data:
-        raise SourceUnusable(
-            f"transform returned {'more than one line' if data.strip() else 'an empty line'} at {where}: it must return one "
-            "line, or None to leave it out. Nothing was sent; a retry helps only once it is corrected."
-        )
-    return data
-
-
-def _row_of(record: dict[str, Any], bad: BadLine) -> str:
-    text = io.StringIO()
-    csv.writer(text, delimiter=bad.delimiter, lineterminator="").writerow(
-        ["" if record.get(name) is None else record[name] for name in bad.header]
-    )
-    return text.getvalue()
-
-
-class _Places:
-    """Reads lines at their places in the source; each file is open while the rows speak of it."""
-
-    def __init__(self, rules: LineRules, open_path: Callable[[str], Any] | None) -> None:
-        self._rules, self._open_path = rules, open_path
-        self._reader: SourceReader | None = None
-        self._uri = ""
-
-    def close(self) -> None:
-        """Close what is open."""
-        if self._reader is not None:
-            self._reader.close()
-        self._reader, self._uri = None, ""
-
-    def _open(self, uri: str, version: str) -> SourceReader:
-        if self._reader is None or self._uri != uri:
-            self.close()
-            try:
-                found = find_files(uri, self._open_path, check_extension=False)
-            except SourceMissing:
-                raise SourceChanged(
-                    f"{uri}: is gone, and its lines have to be read there again. Nothing was sent. Put it back, and clear this task."
-                ) from None
-            if version != found[0].record.mark:
-                raise SourceChanged(
-                    f"{uri}: has changed since its lines were sent, so they cannot be read there again. Nothing was sent. With "
-                    "rejects_content='line' an import keeps its bad lines in its results file."
-                )
-            self._reader, self._uri = SourceReader(found, self._rules, LONGEST_PART), uri
-        return self._reader
-
-    def header(self, row: ResultRow) -> bytes:
-        """The header of a row's file; empty for NDJSON."""
-        if self._rules.mime_type != "TEXT_CSV":
-            return b""
-        return self._open(*_file_of(row)).beginning(0).header
-
-    def line(self, row: ResultRow) -> bytes:
-        """The line that a row points at."""
-        data = bytearray(row.bytes or 0)
-        reader = self._open(*_file_of(row))
-        if reader.contents(0).readinto(memoryview(data), row.offset or 0) != len(data) or not data:
-            raise SourceChanged(
-                f"{row.source}: ends before line {row.line}, so it has changed since its lines were sent. Nothing was sent."
-            )
-        return bytes(data).rstrip(b"\r\n")
-
-    def part(self, row: ResultRow) -> Iterator[tuple[str, int, bytes]]:
-        """The lines of a whole part that break no rule, each with its file and offset; the others were not sent then."""
-        for uri, _, offset, length, version in row.stretches:
-            reader = self._open(uri, version)
-            checker = self._rules.checker(reader.beginning(0).header)
-            for block in reader.blocks(0, offset, length):
-                for start, line in _good_lines(block.data, checker):
-                    yield uri, block.offset + start, line
-
-
-def _file_of(row: ResultRow) -> tuple[str, str]:
-    """The file that a row speaks of, and its version."""
-    if row.stretches:
-        return row.stretches[0][0], row.stretches[0][4]
-    return row.source or "", row.version
-
-
-def _good_lines(data: bytes, checker: LineChecker) -> Iterator[tuple[int, bytes]]:
-    bad = {finding.start for finding in checker.check(data).findings}
-    start = 0
-    while start < len(data):
-        stop = data.find(b"\n", start) + 1 or len(data)
-        if start not in bad:
-            yield start, data[start:stop].rstrip(b"\r\n")
-        start = stop

@@ -35,7 +35,10 @@ IDENTIFIERS = frozenset(
     }
 )
 OTHERS = frozenset({"error_id", "error_code", "code", "status", "type"})
-_WORDS = re.compile(r"[A-Za-z_$][A-Za-z_$ .-]{0,63}")
+_KNOWN = MESSAGES | NUMBERS | LINES | IDENTIFIERS | OTHERS
+#: Cells that look like names of columns where none is known: a digit makes a cell a value, such as "crm-3".
+_WORDS = re.compile(r"(?:[^\W\d]|\$)(?:[^\W\d]|[$ .-]){0,38}")
+_NUMBER = re.compile(r"[\d.,+-]+")
 
 
 class ErrorRow(NamedTuple):
@@ -119,10 +122,13 @@ def read_error_rows(file: BinaryIO) -> Iterator[ErrorRow]:
     """
     start = file.tell()
     first = file.read(FIRST_LOOK).decode("utf-8-sig", "surrogateescape")
+    line = first.lstrip()
+    if "\n" not in line:  # a row with a long message, or with a line of the source
+        line += file.read(MOST_OF_A_LINE).decode("utf-8", "surrogateescape")
     file.seek(start)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
     try:
-        if _object(first.lstrip().partition("\n")[0]) is not None:
+        if _object(line.partition("\n")[0]) is not None:
             yield from _json_rows(_lines(text))
         else:
             yield from _csv_rows(_lines(text), first)
@@ -142,7 +148,8 @@ def _lines(text: TextIO) -> Iterator[str]:
 def _csv_rows(lines: Iterator[str], first: str) -> Iterator[ErrorRow]:
     # For the whole process: csv knows no other way, and a larger limit takes nothing from anybody.
     csv.field_size_limit(max(csv.field_size_limit(), MOST_OF_A_CELL))
-    rows = csv.reader(lines, delimiter=_delimiter(first), strict=False)
+    delimiter = _delimiter(first)
+    rows = csv.reader(lines, delimiter=delimiter, strict=False)
     names: list[str] | None = None
     number = 0
     while True:
@@ -156,7 +163,7 @@ def _csv_rows(lines: Iterator[str], first: str) -> Iterator[ErrorRow]:
         if not any(cells):
             continue
         if names is None:
-            names = _header(cells)
+            names = _header(cells, _second(first, delimiter))
             if names:
                 continue
         yield _row(cells, names)
@@ -183,13 +190,28 @@ def normal(name: str) -> str:
     return re.sub(r"[\s.-]+", "_", name.strip().removeprefix("$").lower())
 
 
-def _header(cells: list[str]) -> list[str]:
-    """The names of the columns if the first row is a header; empty if it is none."""
-    known = MESSAGES | NUMBERS | LINES | IDENTIFIERS | OTHERS
-    words = all(_WORDS.fullmatch(cell.strip()) for cell in cells) and len(set(cells)) == len(cells)
-    if words and (any(normal(cell) in known for cell in cells) or all(len(cell) < 40 for cell in cells)):
-        return cells
-    return []
+def _second(first: str, delimiter: str) -> list[str]:
+    """The second row, as far as the first look goes."""
+    try:
+        rows = (row for row in csv.reader(io.StringIO(first, newline=""), delimiter=delimiter) if any(row))
+        next(rows, None)
+        return next(rows, [])
+    except csv.Error:
+        return []
+
+
+def _header(cells: list[str], second: list[str]) -> list[str]:
+    """The names of the columns if the first row is a header; empty if it is none.
+
+    One known name is enough. But a column that says "error" in the second row as well has it for a value, and no column is named
+    by a number.
+    """
+    if len(set(cells)) < len(cells) or any(_NUMBER.fullmatch(cell.strip()) for cell in cells):
+        return []
+    known = [place for place, cell in enumerate(cells) if normal(cell) in _KNOWN]
+    if known:
+        return cells if any(second[place : place + 1] != [cells[place]] for place in known) else []
+    return cells if all(_WORDS.fullmatch(cell.strip()) for cell in cells) else []
 
 
 def _row(cells: list[str], names: list[str] | None) -> ErrorRow:

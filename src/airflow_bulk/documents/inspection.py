@@ -37,6 +37,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     :param offset: where it begins in the plain bytes of the file.
     :param length: its bytes, line end included.
     :param content: the raw line, if asked for and short enough to be held.
+    :param header: the header of its file, if content is asked for; empty without one.
     """
 
     file: int
@@ -46,6 +47,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     length: int
     reasons: tuple[str, ...]
     content: bytes | None
+    header: bytes = b""
 
 
 class Inspected(msgspec.Struct, frozen=True):
@@ -191,12 +193,13 @@ class _Inspection:
             finding.stop - finding.start,
             finding.reasons,
             self._content(block, finding),
+            self._inspector.reader.beginning(block.file).header if self._inspector.want_content else b"",
         )
         if first:
-            self._first.append(msgspec.structs.replace(row, content=None))
+            self._first.append(msgspec.structs.replace(row, content=None, header=b""))
         if self._rows:
             self._pending.append(row)
-            self._pending_bytes += 200 + len(row.content or b"")
+            self._pending_bytes += 200 + len(row.content or b"") + len(row.header)
             if self._pending_bytes > ROWS_BYTES:
                 self._hand_on()
 

@@ -35,7 +35,7 @@ class LineWriter:
     def __init__(self, *, mime_type: str = "APPLICATION_X_NDJSON", encoding: str = "utf-8") -> None:
         self._only: tuple[type, ...] = ()
         self._only_in_words = ""
-        if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        if not is_utf8(encoding):
             self._only, self._only_in_words = (
                 (bytes, bytearray),
                 "a line of bytes, since the encoding is not utf-8",
@@ -79,6 +79,11 @@ class LineWriter:
         return self._encode(
             record if isinstance(record, dict) or not isinstance(record, Mapping) else dict(record)
         )
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether text is written as UTF-8, by the name of the encoding of an import."""
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8")
 
 
 def is_record(value: Any) -> bool:

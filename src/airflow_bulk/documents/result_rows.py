@@ -7,7 +7,7 @@ rows of a state is the count of that state in the result of the import. ``docs/r
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -39,6 +39,7 @@ def line_row(
     offset: int,
     length: int,
     raw: bytes | None = None,
+    header: bytes = b"",
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A row about one line whose place in the source is known.
@@ -48,11 +49,14 @@ def line_row(
     :param part: 0-based number of the part in which it stands.
     :param length: its bytes, line end included.
     :param raw: its content, as it stands in the file; None where no content is wanted.
+    :param header: of a CSV file, where content is wanted.
     :param columns: what else the platform says about it.
     """
     row = _row(state, source, line, 1, part, execution, reasons, offset, length) | {"version": version}
     if raw is not None:
         row |= content_of(raw)
+    if header:
+        row |= content_of(header, "header")
     if columns:
         row["columns"] = dict(columns)
     return row
@@ -67,6 +71,7 @@ def lines_row(
     execution: str | None,
     reasons: Sequence[str],
     stretches: Sequence[Stretch] | None = None,
+    part_lines: int | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A row about lines that are not known one by one.
@@ -75,22 +80,31 @@ def lines_row(
     :param lines: for how many lines the row stands.
     :param stretches: where their part stands in the source; None where that is not known, or where an earlier row of the
         part says it.
+    :param part_lines: how many lines of those stretches go out: all but the rejected and the blank ones.
     """
     row = _row(state, source, None, lines, part, execution, reasons, None, None)
     if stretches is not None:
         row["stretches"] = [list(one) for one in stretches]
+        if part_lines is not None:
+            row["part_lines"] = part_lines
     if columns:
         row["columns"] = dict(columns)
     return row
 
 
-def content_of(raw: bytes) -> dict[str, str]:
+def content_of(raw: bytes, key: Literal["raw", "header"] = "raw") -> dict[str, str]:
     """The content of a line as a row holds it, without its line end; base64 where it is not UTF-8."""
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
-        return {"raw": raw.decode()}
+        return {key: raw.decode()}
     except UnicodeDecodeError:
-        return {"raw_base64": base64.b64encode(raw).decode()}
+        return {f"{key}_base64": base64.b64encode(raw).decode()}
+
+
+def _bytes_of(text: str | None, base64_text: str | None) -> Any:
+    if text is not None:
+        return text.encode()
+    return None if base64_text is None else base64.b64decode(base64_text)
 
 
 def _row(
@@ -136,8 +150,11 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None = None
     raw: str | None = None
     raw_base64: str | None = None
+    header: str | None = None
+    header_base64: str | None = None
     columns: dict[str, str] = {}
     stretches: list[Stretch] = []
+    part_lines: int | None = None
 
     def __repr__(self) -> str:
         return f"ResultRow({self.state}, part={self.part}, lines={self.lines}, line={self.line!r})"
@@ -145,15 +162,20 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def content(self) -> Any:
         """The line in bytes, without its line end; None where the row does not hold it."""
-        if self.raw is not None:
-            return self.raw.encode()
-        return None if self.raw_base64 is None else base64.b64decode(self.raw_base64)
+        return _bytes_of(self.raw, self.raw_base64)
 
-    def written(self, *, with_content: bool) -> dict[str, Any]:
+    @property
+    def header_line(self) -> Any:
+        """The header of a CSV line in bytes, without its line end; None where the row does not hold it."""
+        return _bytes_of(self.header, self.header_base64)
+
+    def written(self, *, with_content: bool, reduced: Callable[[str], str]) -> dict[str, Any]:
         """The row as it is written into another file.
 
-        :param with_content: with the line, and with what else the platform says about it.
+        :param with_content: with the line, and with what the platform says about it.
+        :param reduced: makes the kind of a platform's message, which may quote the line; used where no content is wanted.
         """
+        told = with_content or self.state == REJECTED  # the reasons of the check hold no content
         row = _row(
             self.state,
             self.source,
@@ -161,13 +183,18 @@ class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
             self.lines,
             self.part,
             self.execution,
-            self.reasons,
+            self.reasons if told else list(map(reduced, self.reasons)),
             self.offset,
             self.bytes,
         )
-        more: dict[str, Any] = {"version": self.version, "stretches": [list(one) for one in self.stretches]}
+        more: dict[str, Any] = {
+            "version": self.version,
+            "stretches": [list(one) for one in self.stretches],
+            "part_lines": self.part_lines,
+        }
         if with_content:
             more |= {"raw": self.raw, "raw_base64": self.raw_base64, "columns": self.columns}
+            more |= {"header": self.header, "header_base64": self.header_base64}
         return row | {name: value for name, value in more.items() if value}
 
 
@@ -184,10 +211,11 @@ def read_rows(lines: Iterable[Any], name: str) -> Iterator[ResultRow]:
             row = read(line)
         except ValueError:
             raise SourceUnusable(
-                f"{name}, line {number}: is no row of a results file. Nothing was sent; name the results_uri of an import."
+                f"{name}, line {number}: is no row of a results file. Nothing of this round was sent; name the results_uri of an import."
             ) from None
         if row.schema != SCHEMA:
             raise SourceUnusable(
-                f"{name}, line {number}: is a row of schema {row.schema}, and this version reads schema {SCHEMA}. Nothing was sent."
+                f"{name}, line {number}: is a row of schema {row.schema}, and this version reads schema {SCHEMA}. "
+                "Nothing of this round was sent."
             )
         yield row

@@ -115,7 +115,9 @@ class PartOrder:
             self._write(index, rows, self._line_behind)
         else:
             self._rows.setdefault(index, []).extend(rows)
-            self._bytes[index] = self.waiting(index) + sum(200 + len(row.content or b"") for row in rows)
+            self._bytes[index] = self.waiting(index) + sum(
+                200 + len(row.content or b"") + len(row.header) for row in rows
+            )
 
     def checked(self, found: Inspected) -> None:
         """Take what a check found, and hand on all that is in order now."""
@@ -153,6 +155,7 @@ class PartOrder:
                 offset=row.offset,
                 length=row.length,
                 raw=row.content,
+                header=row.header,
             )
 
 
@@ -178,6 +181,7 @@ class RejectRows:
         offset: int,
         length: int,
         raw: bytes | None,
+        header: bytes = b"",
     ) -> None:
         """Add the row of a rejected line."""
         self.write_row(
@@ -192,6 +196,7 @@ class RejectRows:
                 offset=offset,
                 length=length,
                 raw=raw if self.content == "line" else None,
+                header=header if self.content == "line" else b"",
             )
         )
 

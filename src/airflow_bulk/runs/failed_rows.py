@@ -65,6 +65,8 @@ class FailedPlace:
     :param file: a file, by its number.
     :param read: bytes of a file from an offset on; None where they are not there any more.
     :param stretches: where the part stands in the source; None where that cannot be told.
+    :param part_lines: how many lines of the part were sent; None where nobody has counted them.
+    :param header: the header of a file, by its number; empty without one.
     """
 
     part: int
@@ -73,6 +75,8 @@ class FailedPlace:
     file: Callable[[int], SourceFile]
     read: Callable[[int, int, int], bytes | None]
     stretches: Callable[[], Sequence[Stretch] | None]
+    part_lines: int | None = None
+    header: Callable[[int], bytes] = lambda _: b""
 
 
 class FailedRows:
@@ -132,6 +136,7 @@ class FailedRows:
             offset=line.offset,
             length=line.length,
             raw=raw,
+            header=place.header(line.file) if self._with_raw else b"",
             columns=line.columns if self._with_words else None,
         )
 
@@ -151,6 +156,7 @@ class FailedRows:
             execution=place.execution,
             reasons=reasons,
             stretches=stretches,
+            part_lines=place.part_lines,
             columns=columns if self._with_words else None,
         )
 

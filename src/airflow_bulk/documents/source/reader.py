@@ -32,13 +32,17 @@ OPEN_FILES = 4  # thousands of small files must not be thousands of descriptors
 
 
 class LineRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What a line may be; see :class:`~airflow_bulk.documents.lines.checking.LineChecker`."""
+    """What a line may be; see :class:`~airflow_bulk.documents.lines.checking.LineChecker`.
+
+    :param encoding: of the import; lines in another one than UTF-8 are not checked.
+    """
 
     document_type: str
     mime_type: str = "APPLICATION_X_NDJSON"
     delimiter: str = ","
     check: bool = True
     line_check: str = ""
+    encoding: str = "utf-8"
 
     def checker(self, header: bytes) -> LineChecker:
         """Make a checker for the lines under a header (empty: none)."""

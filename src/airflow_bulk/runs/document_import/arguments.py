@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_bulk import arguments as read
 from airflow_bulk.arguments import ArgumentError, SendingOptions, UploadArguments, read_sources, read_upload
+from airflow_bulk.documents.records import is_utf8
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 
 COMPRESSED = (".gz", ".gzip", ".zst", ".zstd")
@@ -169,7 +170,7 @@ def _verify(value: object, *, waits: bool) -> str:
 def _arguments(
     given: Mapping[str, Any], sending: SendingOptions, definition: ImportDefinition
 ) -> UploadArguments:
-    if definition.encoding.lower().replace("_", "-") not in ("utf-8", "utf8") and sending.check:
+    if not is_utf8(definition.encoding) and sending.check:
         raise ArgumentError(
             "encoding",
             f"{definition.encoding!r} cannot be checked: lines are checked as utf-8. Say "

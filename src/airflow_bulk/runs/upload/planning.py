@@ -239,6 +239,7 @@ def line_rules(args: UploadArguments) -> LineRules:
         delimiter=args.sending.csv_delimiter,
         check=bool(args.sending.check),
         line_check=args.line_check,
+        encoding=str(args.fields.get("encoding") or "utf-8"),
     )
 
 

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.documents.chosen_lines import ChosenCounts, ChosenLines, Only, RowChoice, Transform
+from airflow_bulk.documents.chosen_lines import (
+    ChosenCounts,
+    ChosenLines,
+    Only,
+    RowChoice,
+    Transform,
+    rows_left,
+)
 from airflow_bulk.documents.result_rows import ResultRow, read_rows
 from airflow_bulk.documents.source.parts import SourceError, SourceMissing
 from airflow_bulk.judging import Tolerance, how_many
@@ -205,7 +212,7 @@ class ResendRun(UploadRun):
     def _left_rows(self) -> Iterator[ResultRow]:
         """The rows of bad lines that this round has not chosen: its results file tells all that are left."""
         choice = RowChoice(self.resend.only, self.resend.whole_parts)
-        return (row for row in _rows(self.round.former) if not choice.takes(row))
+        return rows_left(_rows(self.round.former), choice)
 
     def _too_many_left(self, result: dict[str, Any]) -> str:
         totals = result["totals"]

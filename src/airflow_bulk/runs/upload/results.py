@@ -28,7 +28,7 @@ from airflow_bulk.documents.result_rows import lines_row
 from airflow_bulk.documents.sent_lines import sent_lines
 from airflow_bulk.documents.source.parts import SourceError
 from airflow_bulk.judging import how_many
-from airflow_bulk.platforms.errors import PlatformError, TryLater
+from airflow_bulk.platforms.errors import PlatformError, TryLater, reduce_message
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
 from airflow_bulk.runs.failed_rows import FailedPlace, FailedRows, writing_results
 from airflow_bulk.runs.failures import TaskStopped
@@ -85,7 +85,7 @@ class ResultsFile:
         with writing_results(file, self._work.what):
             self._write(file, rows, pairs)
             for row in left:
-                file.write_row(row.written(with_content=self._with_content))
+                file.write_row(row.written(with_content=self._with_content, reduced=reduce_message))
             uri = file.finish()
         rows.tell()
         return WrittenResults(uri, rows.unjoined)
@@ -124,6 +124,7 @@ class ResultsFile:
                 execution=last.id if last else None,
                 reasons=[why],
                 stretches=source.stretches(entry.part),
+                part_lines=entry.part.lines,
             )
         )
 
@@ -150,6 +151,8 @@ class ResultsFile:
                 file=source.record,
                 read=source.read,
                 stretches=lambda: source.stretches(entry.part),
+                part_lines=entry.part.lines,
+                header=source.header,
             )
             rows.add(join, place, why)
 

@@ -154,8 +154,8 @@ class SourceAgain:
                 if row.get("schema") != SCHEMA or row.get("state") != REJECTED or row.get("lines") != 1:
                     raise _NotAsWritten
                 if self._args.rejects_content == "position":
-                    row.pop("raw", None)
-                    row.pop("raw_base64", None)
+                    for key in ("raw", "raw_base64", "header", "header_base64"):
+                        row.pop(key, None)
                 yield row
 
     def _rejected_again(self, part: Part) -> Iterator[dict[str, Any]]:
