@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from airflow_bulk.documents.chosen_lines import Transform
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
     from airflow_bulk.platforms.mediarithmics.document_imports import DocumentImport
-    from airflow_bulk.runs.upload.resending import FormerImport, ResendArguments, ResendRun
+    from airflow_bulk.runs.upload.resending import ResendRun
+    from airflow_bulk.runs.upload.rounds import FormerImport, ResendArguments
     from airflow_bulk.runs.upload.spool import Spool
 
 #: What a resend takes from the import or decides itself, so that nobody can say it twice.
@@ -44,11 +45,14 @@ class ResendLinesOperator(DocumentsOperator):
     :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator` does it, with the same promises. Lines that are bad again
     are sent in the next round, ``rounds`` times at most; each round is an import, whose name tells the round and the first import.
 
-    Returns the result of the last import, and beside it ``round``, ``rounds`` (what became of the lines of each) and ``totals``: of all
+    Returns the result of the last import, and beside it ``round``, ``rounds`` (what became of the lines of each), ``former_import_id`` (the first import) and ``totals``: of all
     lines of the first import, how many are ``lines_accepted``, ``lines_rejected``, ``lines_failed``, ``lines_unprocessed`` and
     ``lines_dropped`` (left out by ``transform``) by now; together they are its ``lines_read``.
 
-    Parameters that are not named here are those of ``ImportDocumentsOperator``. ``max_failures`` judges the totals.
+    Where the import was cleared and has run again, ``results`` names another one: the resend then begins anew, with those bad lines.
+
+    Parameters that are not named here are those of ``ImportDocumentsOperator``. ``max_failures`` judges the totals, and ``on_empty`` is asked in the
+    first round alone.
 
     :param results: what the import returned (``imported.output``, or its text as a template renders it, also with ``tojson``), or the URI of its results file; then say ``import_id``, too.
     :param import_id: the first import. None takes it from ``results``.
@@ -145,7 +149,7 @@ class ResendLinesOperator(DocumentsOperator):
         return read_resend(self._given(), self._former(), self.transform, base_name)
 
     def _spool_of(self, args: UploadArguments, context: Context) -> Spool | None:
-        from airflow_bulk.runs.upload.resending import lines_of_round
+        from airflow_bulk.runs.upload.rounds import lines_of_round
         from airflow_bulk.runs.upload.spool import Spool
 
         assert self._record is not None  # noqa: S101

@@ -130,8 +130,8 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     ),
     "a word for a value, which stands within another text": (
         "bad line",
-        "resend … of",
-        "The resend of document import …, after",
+        "of document import …",
+        "The resend…, after",
         "the batch",
         "the job",
         "the … job",

@@ -46,8 +46,10 @@ ELSEWHERE = {
     "runs/seen/turns.py leave: self._store.delete(f'{self._prefix}.life.{self._key}')": "seen/test_nights.py",
     "runs/seen/turns.py leave: self._store.delete(key)": "seen/test_nights.py",
     "runs/seen/turns.py leave: self._store.delete(self._chain(self._key, self._life, tried))": "seen/test_nights.py",
-    "runs/upload/resending.py _end: self.record.next_generation(msgspec.to_builtins(following))": "operators/test_resend_lines.py",
-    "runs/upload/resending.py lines_of_round: record.write(CHOSEN, dataclasses.asdict(lines.chosen))": "operators/test_resend_lines.py",
+    "runs/upload/resending.py _begin_anew: self.record.next_generation()": "operators/test_resend_rounds.py",
+    "runs/upload/resending.py _begin_next_round: self.record.next_generation(msgspec.to_builtins(following))": "operators/test_resend_lines.py",
+    "runs/upload/resending.py _open: self.record.write(FORMER, msgspec.to_builtins(self.resend.former))": "operators/test_resend_lines.py",
+    "runs/upload/rounds.py lines_of_round: record.write(CHOSEN, {**dataclasses.asdict(lines.chosen), **choice})": "operators/test_resend_lines.py",
 }
 
 

@@ -99,6 +99,17 @@ def test_a_cleared_task_tells_nothing_of_the_former_import(emulator: Emulator, t
     assert "results" not in pushed
 
 
+def test_a_resend_that_is_skipped(emulator: Emulator, tmp_path: Path) -> None:
+    """Its bad lines are still where they were, and another resend finds them."""
+    first = imports(written(tmp_path, profile(1), BROKEN), max_failures="100%").run()
+    one = Task(lambda: ResendLinesOperator(task_id="t", results=first, only="failed", on_empty="skip"))
+    with pytest.raises(AirflowSkipException):
+        one.run()
+    found = one.pushed["results"]
+    assert (found["totals"]["lines_rejected"], found["totals"]["lines_read"]) == (1, 2)
+    assert "UPSERT" in Path(found["results_uri"]).read_text()
+
+
 def test_a_long_result_keeps_its_counts() -> None:
     """Of a recorded result that is too long, ids by the thousand are left out: the totals and the rounds stay."""
     one = Record(MemoryStore(), max_tries=0, clear_number=0, try_number=1, identity=ME)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import profile
-from test_resend_lines import BROKEN, accounts, closes, fails, held, imported, resending, write
+from resends import BROKEN, accounts, closes, fails, held, imported, resending, write
 
 from airflow_bulk.documents.error_files import ErrorRow
 from airflow_bulk.emulator.handle import Emulator

@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import DyingStore, Killed, MemoryStore, Task, importing, profile
+from resends import accounts, closes, fails, held, imported, mend, resending, write
 
 from airflow_bulk.emulator.handle import Emulator
-
-FATES = ("lines_accepted", "lines_rejected", "lines_failed", "lines_unprocessed", "lines_dropped")
-BROKEN = '{"operation":"UPSERT"}'
-
-
-def write(path: Path, count: int, broken: tuple[int, ...] = ()) -> list[str]:
-    lines = [profile(n) if n not in broken else BROKEN for n in range(1, count + 1)]
-    path.write_text("\n".join(lines) + "\n")
-    return lines
-
-
-def fails(emulator: Emulator, every: int, times: int | None = 1, **more: Any) -> None:
-    emulator.fault("failing_lines", every=every, times=times, **more)
-
-
-def imported(task: Any, source: Path, folder: Path, **more: Any) -> dict[str, Any]:
-    options = {"rejects_path": str(folder), "max_failures": "100%", **more}
-    result: dict[str, Any] = task(importing(source, **options)).run()
-    return result
-
-
-def resending(results: Any, **more: Any) -> Any:
-    from airflow_bulk.operators.document_import import SendingOptions
-    from airflow_bulk.operators.resend_lines import ResendLinesOperator
-
-    options = {"sending": SendingOptions(max_part_bytes=20_000, settle=0.2), "poll_interval": 0.2, **more}
-    return lambda: ResendLinesOperator(task_id="t", results=results, **options)
-
-
-def held(emulator: Emulator) -> Counter[str]:
-    """What the platform holds, by account, over all imports."""
-    every: Counter[str] = Counter()
-    for one in emulator.imports():
-        for line, count in emulator.held(one["id"]).items():
-            every[json.loads(line)["user_account_id"]] += count
-    return every
-
-
-def accounts(count: int) -> Counter[str]:
-    return Counter({f"crm-{n}": 1 for n in range(1, count + 1)})
-
-
-def closes(result: dict[str, Any], read: int) -> dict[str, int]:
-    totals = result["totals"]
-    assert totals["lines_read"] == read == sum(totals[fate] for fate in FATES)
-    return {fate.removeprefix("lines_"): totals[fate] for fate in FATES if totals[fate]}
 
 
 @pytest.mark.parametrize("layout", ["line_number", "identifier", "line"])
@@ -75,12 +29,6 @@ def test_failed_lines_are_sent_again(emulator: Emulator, task: Any, tmp_path: Pa
     assert names[1].startswith(f"profiles, resend 1 of {first['import_id']} [")
     left = [path.name for path in (tmp_path / "bad").iterdir() if not path.name.endswith("results.ndjson")]
     assert left == []  # neither a spool nor a reject file
-
-
-def mend(bad: Any) -> dict[str, Any] | None:
-    if bad.state == "rejected":
-        return json.loads(profile(bad.line))
-    return {**bad.record, "user_profile": {"mended": True}}
 
 
 def test_brackets_of_the_author_stay_in_the_name(emulator: Emulator, task: Any, tmp_path: Path) -> None:

@@ -211,11 +211,10 @@ def read_rows(lines: Iterable[Any], name: str) -> Iterator[ResultRow]:
             row = read(line)
         except ValueError:
             raise SourceUnusable(
-                f"{name}, line {number}: is no row of a results file. Nothing of this round was sent; name the results_uri of an import."
+                f"{name}, line {number}: is no row of a results file: name the results_uri of an import."
             ) from None
         if row.schema != SCHEMA:
             raise SourceUnusable(
-                f"{name}, line {number}: is a row of schema {row.schema}, and this version reads schema {SCHEMA}. "
-                "Nothing of this round was sent."
+                f"{name}, line {number}: is a row of schema {row.schema}, and this version reads schema {SCHEMA}."
             )
         yield row

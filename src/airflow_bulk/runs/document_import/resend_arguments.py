@@ -16,7 +16,8 @@ from airflow_bulk.judging import Tolerance, how_many
 from airflow_bulk.platforms.mediarithmics import document_imports as api
 from airflow_bulk.runs.document_import.arguments import ImportDefinition, read_upload_arguments
 from airflow_bulk.runs.marking import read_marked
-from airflow_bulk.runs.upload.resending import FormerImport, ResendArguments, counts_of
+from airflow_bulk.runs.upload.resending import counts_of
+from airflow_bulk.runs.upload.rounds import FormerImport, ResendArguments
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.chosen_lines import Only, Transform
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 NEVER_CREATED = "0"
 #: Rounds at most: each is an import on the platform.
 MOST_ROUNDS = 20
+#: What a missing XCom means.
+NOTHING_PUSHED = (
+    "must be what an import returned, or the URI of its results file, and is empty: the import has pushed no results, since it failed "
+    "before its end or was skipped. Look at its log; once it has ended, clear this task"
+)
 
 
 def read_former(results: object, import_id: object) -> FormerImport:
@@ -34,6 +40,9 @@ def read_former(results: object, import_id: object) -> FormerImport:
     :param import_id: of the import; None where the result tells it.
     :raises ArgumentError: neither tells the import, or it kept no bad line.
     """
+    results, import_id = _unless_missing(results), _unless_missing(import_id)
+    if results is None:
+        raise ArgumentError("results", NOTHING_PUSHED)
     if isinstance(results, str) and results.strip().startswith("{"):
         results = _parsed(results.strip())
     given = read.optional_text("import_id", import_id)
@@ -55,10 +64,16 @@ def read_former(results: object, import_id: object) -> FormerImport:
             "results",
             f"tells of {how_many(bad, 'bad line')} but of no results file: give the import a rejects_path, and let it wait for its end",
         )
-    known = given or results.get("import_id")
+    # A resend that has created no import tells the one whose lines it was to send.
+    known = given or results.get("import_id") or results.get("former_import_id")
     return FormerImport(
         import_id=str(known) if known else "", results_uri=results.get("results_uri"), totals=totals
     )
+
+
+def _unless_missing(given: object) -> object:
+    """None for what a template makes of an XCom that is not there: the word "None", or nothing."""
+    return None if isinstance(given, str) and given.strip() in ("None", "") else given
 
 
 def _parsed(text: str) -> object:

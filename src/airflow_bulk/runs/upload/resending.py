@@ -14,142 +14,36 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_bulk.arguments import UploadArguments
-from airflow_bulk.documents.chosen_lines import (
-    ChosenCounts,
-    ChosenLines,
-    Only,
-    RowChoice,
-    Transform,
-    rows_left,
-)
-from airflow_bulk.documents.result_rows import ResultRow, read_rows
-from airflow_bulk.documents.source.parts import SourceError, SourceMissing
-from airflow_bulk.judging import Tolerance, how_many
+from airflow_bulk.documents.chosen_lines import ChosenCounts, RowChoice, rows_left
+from airflow_bulk.documents.source.parts import SourceError
+from airflow_bulk.judging import how_many, name_ids
+from airflow_bulk.platforms.errors import NotFound
 from airflow_bulk.runs import failures
-from airflow_bulk.runs.failures import TaskStopped
-from airflow_bulk.runs.own_files import open_folder, remove_file, without_failing
+from airflow_bulk.runs.own_files import remove_file, without_failing
 from airflow_bulk.runs.upload import planning
+from airflow_bulk.runs.upload.rounds import (
+    BAD,
+    CHOSEN,
+    FATES,
+    FORMER,
+    FormerImport,
+    ResendArguments,
+    Round,
+    bad_lines_told,
+    bad_rows,
+    choice_of,
+    round_of,
+)
 from airflow_bulk.runs.upload.run import UploadRun
 
 if TYPE_CHECKING:
     from airflow_bulk.documents.error_files import ErrorFileReader
+    from airflow_bulk.documents.result_rows import ResultRow
     from airflow_bulk.judging import FailedBecause, Finished, KeepWaiting
-    from airflow_bulk.runs.record import Record
+    from airflow_bulk.runs.record import RecordedEnd
     from airflow_bulk.runs.upload.submission import UploadSubmission
 
 log = logging.getLogger(__name__)
-
-#: The record's key: what was chosen, and where its spool is.
-CHOSEN = "chosen"
-#: What a line has become, as the totals count it; together they are the lines read.
-FATES = ("lines_accepted", "lines_rejected", "lines_failed", "lines_unprocessed", "lines_dropped")
-
-
-class FormerImport(msgspec.Struct, frozen=True, kw_only=True):
-    """The import whose bad lines are sent again.
-
-    :param import_id: its id.
-    :param results_uri: its results file; None where it had no bad line.
-    :param totals: lines by what has become of them, over all rounds before; empty where only the file was named.
-    """
-
-    import_id: str
-    results_uri: str | None
-    totals: dict[str, int] = {}
-
-
-class Round(msgspec.Struct, kw_only=True):
-    """What a round has to know when it begins.
-
-    :param number: from 1.
-    :param former: the import whose bad lines it sends.
-    :param done: the rounds before: number, import, and counts.
-    :param spools: their spools; rows without content point into them.
-    """
-
-    number: int
-    former: FormerImport
-    done: list[dict[str, Any]] = []
-    spools: list[str] = []
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ResendArguments:
-    """What a resend was asked for, beside what every upload is asked for.
-
-    :param former: the import.
-    :param only: which lines.
-    :param whole_parts: send whole parts where the failed lines are not known one by one.
-    :param transform: makes the line to send.
-    :param rounds: imports at most.
-    :param tolerance: how many bad lines may be left of all lines read.
-    :param base_name: the name of the first import, without its marker.
-    """
-
-    former: FormerImport
-    only: Only
-    whole_parts: bool
-    transform: Transform | None
-    rounds: int
-    tolerance: Tolerance
-    base_name: str
-
-
-def round_of(record: Record, former: FormerImport) -> Round:
-    """The round that the record's generation is.
-
-    :param former: the import whose bad lines the first round sends.
-    """
-    if record.handed_on is None:
-        return Round(number=1, former=former)
-    return msgspec.convert(record.handed_on, Round)
-
-
-def lines_of_round(resend: ResendArguments, args: UploadArguments, record: Record) -> Iterator[bytes]:
-    """The lines that a round sends; how many were chosen is recorded behind the last one.
-
-    :raises SourceError: the results file, or a line in its source, cannot be read.
-    """
-    lines = ChosenLines(
-        _rows(round_of(record, resend.former).former),
-        planning.line_rules(args),
-        RowChoice(resend.only, resend.whole_parts),
-        transform=resend.transform,
-        open_path=planning.open_path,
-        passing=(TaskStopped,),
-    )
-    try:
-        yield from lines
-    except (SourceError, TaskStopped):
-        raise
-    except Exception as error:  # noqa: BLE001  (each store's library has errors of its own)
-        raise SourceError(
-            f"The lines to send again cannot be read ({type(error).__name__}). Nothing was sent; a retry reads them again."
-        ) from None
-    record.write(CHOSEN, dataclasses.asdict(lines.chosen))
-
-
-def _rows(former: FormerImport) -> Iterator[ResultRow]:
-    if former.results_uri is not None:
-        with _opened(former.results_uri) as file:
-            yield from read_rows(file, former.results_uri)
-
-
-def _opened(uri: str) -> Any:
-    try:
-        return open_folder(uri).open("rb")
-    except FileNotFoundError:
-        raise SourceMissing(
-            f"{uri}: this results file does not exist (any more). Nothing was sent; a retry looks again."
-        ) from None
-    except SourceError:
-        raise
-    except Exception as error:  # noqa: BLE001  (each store's library has errors of its own)
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise SourceError(
-            f"{uri}: this results file cannot be read ({why}). Nothing was sent; a retry reads it again."
-        ) from None
 
 
 class ResendRun(UploadRun):
@@ -171,33 +65,108 @@ class ResendRun(UploadRun):
         super().__init__(first, error_file_reader)
         self._begin_round()
 
+    # Which import the recorded round is of.
+
+    def _recorded_end(self) -> dict[str, Any] | None:
+        end = self.record.end()
+        if end is not None and (begun := self._begun_with_another(end)) is not None:
+            self._begin_anew(begun)
+        return super()._recorded_end()
+
     def _open(self) -> None:
         self._begin_round()  # a clear of a success has just begun another generation
         super()._open()
+        if (begun := self._begun_with_another()) is not None:
+            if going := self._going_on():
+                raise SourceError(
+                    f"This resend has begun with the bad lines of {begun.in_words}, and results now names "
+                    f"{self.resend.former.in_words}. Of the former, executions are not over: {name_ids(going)}. Nothing of the latter "
+                    "was sent. Once they are over, a retry or a clear begins with the latter."
+                )
+            self._begin_anew(begun)
+            self._open()
+        elif self.round.first is None and self.round.number == 1:
+            self.record.write(FORMER, msgspec.to_builtins(self.resend.former))
+
+    @property
+    def first(self) -> FormerImport:
+        """The import that this resend is of, as recorded where it has begun."""
+        return self.round.first or self.resend.former
+
+    def _begun_with_another(self, end: RecordedEnd | None = None) -> FormerImport | None:
+        """What is recorded, where ``results`` names other bad lines by now: the import was cleared, and has run again."""
+        now = self.resend.former
+        begun = round_of(self.record, now).first
+        if begun is not None:
+            return None if begun.is_same(now) else begun
+        # Of a success that Airflow knows of, the end alone outlives a clear.
+        if end is None or (end.result.get("former_import_id", now.import_id) or "") == now.import_id:
+            return None
+        return FormerImport(import_id=end.result["former_import_id"] or "", results_uri=None)
+
+    def _going_on(self) -> list[str]:
+        """Executions of the recorded round that are not over."""
+        try:
+            if not self.work.settle_sent():
+                return []
+            return [one.id for one in self._snapshots() if not one.remote_status.over]
+        except NotFound:
+            return []  # its import was deleted
+
+    def _begin_anew(self, begun: FormerImport) -> None:
+        """Leave what is recorded, of which nothing is in flight, and begin with the bad lines that ``results`` names."""
+        log.warning(
+            "This resend has begun with the bad lines of %s, and results now names %s. Nothing of the former is in flight: what it "
+            "has sent stays on the platform, and the lines of the latter are sent, as generation %d.",
+            begun.in_words,
+            self.resend.former.in_words,
+            self.record.generation + 1,
+        )
+        self.record.next_generation()
+        self._begin_work()
+        self._begin_round()
+
+    def _begin_work(self) -> None:
+        self._forget_live()
+        self._submitted = False
+        self.take_work(self._make_work())
 
     def _begin_round(self) -> None:
         self.round = round_of(self.record, self.resend.former)
         self._chosen: ChosenCounts | None = None
-        name = f"{self.resend.base_name}, resend {self.round.number} of {self.resend.former.import_id}"
+        # An import that was never created has no id.
+        of = f" of {self.first.import_id}" if self.first.import_id else ""
+        name = f"{self.resend.base_name}, resend {self.round.number}{of}"
         self.args = self.work.args = dataclasses.replace(self.work.args, name=name)
 
     def _submit(self) -> dict[str, Any] | None:
         if self.round.former.results_uri is None:  # there was no bad line: nothing is spooled
             self.work.plan = planning.SourcePlan(fingerprint="", files=[], file_count=0)
-            return self._end_empty()
-        return super()._submit()
+        elif self._send():
+            return None
+        return self._end_without_import()
 
     # Ends.
 
-    def _end_empty(self) -> dict[str, Any]:
-        """No line was chosen, the transform left all of them out, or all still break a rule: no import is created."""
+    def _end_without_import(self) -> dict[str, Any] | None:
+        """No line was chosen, the transform left all of them out, or all still break a rule: this round creates no import.
+
+        :returns: the result; None where another round has sent its lines.
+        """
         assert self.work.plan is not None  # noqa: S101
-        if not self.work.plan.rejected:
-            first = self.resend.former.import_id
-            planning.nothing_to_send(self.args, f"No line of document import {first} is to be sent again.")
         self._pairs = []
         self._write_results()
-        ended = super()._end(self._too_many_left(self._result()))
+        result = self._result()
+        self._push_results(result)
+        if self.round.number == 1 and not self.work.plan.rejected:
+            planning.nothing_to_send(self.args, f"No line of {self.first.in_words} is to be sent again.")
+        if self._goes_on(result):
+            self._begin_next_round(result)
+            self._open()
+            self._show("begun")
+            return self._submit()
+        reason = self._too_many_left(result)
+        ended = super()._end(reason and self._with_results(reason))
         assert isinstance(ended, dict)  # noqa: S101
         return ended
 
@@ -211,16 +180,17 @@ class ResendRun(UploadRun):
 
     def _left_rows(self) -> Iterator[ResultRow]:
         """The rows of bad lines that this round has not chosen: its results file tells all that are left."""
-        choice = RowChoice(self.resend.only, self.resend.whole_parts)
-        return rows_left(_rows(self.round.former), choice)
+        choice = choice_of(self.record, self.resend)
+        return rows_left(bad_rows(self.round.former.results_uri), choice)
 
     def _too_many_left(self, result: dict[str, Any]) -> str:
         totals = result["totals"]
         if min(totals.values()) < 0:
             return f"The sum of the rounds does not close: {say_totals(totals)} Nothing is sent again; look at the imports of the rounds."
-        bad = {fate: totals[fate] for fate in ("lines_rejected", "lines_failed", "lines_unprocessed")}
+        bad = {fate: totals[fate] for fate in BAD}
+        of = f" of document import {self.first.import_id}" if self.first.import_id else ""
         return failures.say_too_many(
-            f"The resend of document import {self.resend.former.import_id}, after {how_many(self.round.number, 'round')}",
+            f"The resend{of}, after {how_many(self.round.number, 'round')}",
             sum(bad.values()),
             totals["lines_read"],
             self.resend.tolerance,
@@ -229,31 +199,35 @@ class ResendRun(UploadRun):
         )
 
     def _goes_on(self, result: dict[str, Any]) -> bool:
-        """Whether another round has lines to send."""
+        """Whether another round has lines to send: today's arguments choose one of the bad lines that are left."""
         if self.round.number >= self.resend.rounds or not result.get("results_uri"):
             return False
-        failed = result["lines_failed"] + result["lines_unprocessed"]
-        if not self.resend.whole_parts:
-            failed -= result["lines_unjoined"] + result["lines_unprocessed"]
-        rejected = result["lines_rejected"]
-        return bool({"failed": failed, "rejected": rejected}.get(self.resend.only, failed + rejected))
+        choice = RowChoice(self.resend.only, self.resend.whole_parts)
+        return any(choice.takes(row) for row in bad_rows(result["results_uri"]))
 
     def _end(self, reason: str = "", *, retried: bool = False) -> KeepWaiting | dict[str, Any]:
         result = self._result()
         if reason or not self._goes_on(result):
             return super()._end(reason, retried=retried)
+        self._begin_next_round(result)
+        return self.advance()
+
+    def _begin_next_round(self, result: dict[str, Any]) -> None:
         log.info("Round %d is over. %s", self.round.number, say_totals(result["totals"]))
         former = FormerImport(
-            import_id=str(result["import_id"]), results_uri=result["results_uri"], totals=result["totals"]
+            import_id=str(result["import_id"] or self.round.former.import_id),
+            results_uri=result["results_uri"],
+            totals=result["totals"],
         )
         following = Round(
-            number=self.round.number + 1, former=former, done=result["rounds"], spools=self._spools()
+            number=self.round.number + 1,
+            former=former,
+            first=self.first,
+            done=result["rounds"],
+            spools=self._spools(),
         )
         self.record.next_generation(msgspec.to_builtins(following))
-        self._forget_live()
-        self._submitted = False
-        self.take_work(self._make_work())
-        return self.advance()
+        self._begin_work()
 
     def _result(self) -> dict[str, Any]:
         result = super()._result()
@@ -262,7 +236,14 @@ class ResendRun(UploadRun):
         this = {"round": self.round.number, "import_id": result["import_id"], **counts_of(result)}
         this |= {"lines_dropped": self._chosen.dropped, "results_uri": result["results_uri"]}
         totals = totals_after(self.round.former.totals, self._chosen, result)
-        return {**result, "round": self.round.number, "rounds": [*self.round.done, this], "totals": totals}
+        of = {"former_import_id": self.first.import_id or None}
+        return {
+            **result,
+            **of,
+            "round": self.round.number,
+            "rounds": [*self.round.done, this],
+            "totals": totals,
+        }
 
     def _spools(self) -> list[str]:
         spool = self.record.read("spool")
@@ -297,12 +278,7 @@ def totals_after(
     :param result: what has become of that.
     """
     was_good = chosen.part_lines - chosen.in_parts - chosen.unprocessed
-    known = before or {
-        "lines_accepted": was_good,
-        "lines_rejected": chosen.rejected + chosen.left.get("rejected", 0),
-        "lines_failed": chosen.failed + chosen.in_parts + chosen.left.get("failed", 0),
-        "lines_unprocessed": chosen.unprocessed + chosen.left.get("unprocessed", 0),
-    }
+    known = before or {"lines_accepted": was_good, **bad_lines_told(chosen)}
     taken_back = {
         "lines_accepted": was_good,
         "lines_rejected": chosen.rejected,

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 #: What XCom holds under the key ``results`` after every end, good or not: what a resend has to know.
 RESULTS_PUSHED = (
     "import_id",
+    "former_import_id",
     "lines_read",
     "lines_rejected",
     "lines_accepted",

@@ -377,6 +377,14 @@ class UploadSubmission:
         if self.recorded.in_state(PartState.COMMIT):
             self.reconcile()
 
+    def settle_sent(self) -> bool:
+        """Find the import of what earlier tries have sent, and settle what they left; False where they have sent nothing."""
+        if not self.recorded.in_state(PartState.COMMIT, PartState.SENT):
+            return False
+        self._find_import()
+        self.reconcile_committed()
+        return True
+
     def _to_send(self) -> list[RecordedPart]:
         return [one for one in self.recorded.entries if one.state is not PartState.SENT and one.part.lines]
 
