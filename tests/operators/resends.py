@@ -31,6 +31,13 @@ def imported(task: Any, source: Path, folder: Path, **more: Any) -> dict[str, An
     return result
 
 
+def partly_failed(emulator: Emulator, task: Any, folder: Path, count: int, *, every: int) -> dict[str, Any]:
+    """Import so many good lines, of which the platform fails every so-many-th."""
+    write(folder / "p.ndjson", count)
+    fails(emulator, every=every)
+    return imported(task, folder / "p.ndjson", folder / "bad")
+
+
 def resending(results: Any, **more: Any) -> Any:
     from airflow_bulk.operators.document_import import SendingOptions
     from airflow_bulk.operators.resend_lines import ResendLinesOperator

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import profile
-from resends import BROKEN, accounts, closes, fails, held, imported, resending, write
+from resends import BROKEN, accounts, closes, fails, held, imported, partly_failed, resending, write
 
 from airflow_bulk.documents.error_files import ErrorRow
 from airflow_bulk.emulator.handle import Emulator
@@ -226,9 +226,7 @@ def test_no_text_is_written_into_an_import_of_another_encoding(
 def test_a_later_round_does_not_say_that_nothing_was_sent(
     emulator: Emulator, task: Any, tmp_path: Path
 ) -> None:
-    write(tmp_path / "p.ndjson", 60)
-    fails(emulator, every=3)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 60, every=3)
     fails(emulator, every=2, times=None)
 
     def once(bad: Any) -> Any:

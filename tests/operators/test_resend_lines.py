@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import DyingStore, Killed, MemoryStore, Task, importing, profile
-from resends import accounts, closes, fails, held, imported, mend, resending, write
+from resends import accounts, closes, fails, held, imported, mend, partly_failed, resending, write
 
 from airflow_bulk.emulator.handle import Emulator
 
@@ -53,9 +53,7 @@ def test_rejected_and_failed_lines_are_mended_and_sent(emulator: Emulator, task:
 
 
 def test_rounds_go_on_while_lines_fail(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    write(tmp_path / "p.ndjson", 300)
-    fails(emulator, every=3)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 300, every=3)
     fails(emulator, every=5, times=1)
     fails(emulator, every=4, times=1)
     result = task(resending(first, rounds=5)).run()
@@ -88,9 +86,7 @@ def test_rounds_are_bounded_and_the_totals_are_judged(emulator: Emulator, task: 
 
 
 def test_a_transform_leaves_lines_out(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    write(tmp_path / "p.ndjson", 90)
-    fails(emulator, every=30)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 90, every=30)
     result = task(resending(first, transform=lambda bad: bad.text if bad.line == 60 else None)).run()
     assert closes(result, 90) == {"accepted": 88, "dropped": 2}
     nothing = task(resending(first, transform=lambda bad: None)).run()
@@ -142,9 +138,7 @@ def test_an_import_whose_lines_were_all_rejected(emulator: Emulator, task: Any, 
 
 
 def test_a_file_alone_is_enough_with_the_import(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    write(tmp_path / "p.ndjson", 50)
-    fails(emulator, every=10)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 50, every=10)
     with pytest.raises(Exception, match="import_id must name the import"):
         task(resending(first["results_uri"])).run()
     result = task(resending(first["results_uri"], import_id=first["import_id"])).run()
@@ -238,9 +232,7 @@ def test_no_line_gets_out(
 
 
 def test_a_clear_begins_with_the_first_round(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    write(tmp_path / "p.ndjson", 300)
-    fails(emulator, every=4)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 300, every=4)
     fails(emulator, every=5)
     again = task(resending(first, rounds=2))
     assert closes(again.run(), 300) == {"accepted": 300}
@@ -256,9 +248,7 @@ def test_a_clear_begins_with_the_first_round(emulator: Emulator, task: Any, tmp_
 
 def test_a_part_whose_place_is_not_known_is_left(emulator: Emulator, task: Any, tmp_path: Path) -> None:
     emulator.settings(error_file_layout="message")
-    write(tmp_path / "p.ndjson", 100)
-    fails(emulator, every=10)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 100, every=10)
     rows = [json.loads(row) for row in Path(first["results_uri"]).read_text().splitlines()]
     for row in rows:
         row.pop("stretches", None)
@@ -326,9 +316,7 @@ def test_nobody_has_waited_for_the_import(emulator: Emulator, task: Any, tmp_pat
 
 
 def test_what_json_cannot_hold(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    write(tmp_path / "p.ndjson", 10)
-    fails(emulator, every=5)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 10, every=5)
     with pytest.raises(Exception, match=r"cannot be written \(TypeError\) at .*p\.ndjson line 5"):
         task(resending(first, transform=lambda bad: {"x": object()})).run()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from one_task import Killed, MemoryStore, importing, profile
-from resends import BROKEN, accounts, closes, fails, held, imported, mend, resending, write
+from resends import BROKEN, accounts, closes, fails, held, imported, mend, partly_failed, resending, write
 
 from airflow_bulk.emulator.handle import Emulator
 
@@ -99,9 +99,7 @@ def test_the_import_has_run_again_after_a_failed_judgement(
 def test_a_result_that_is_kept_is_of_the_same_import(
     emulator: Emulator, task: Any, tmp_path: Path, discard: bool
 ) -> None:
-    write(tmp_path / "p.ndjson", 50)
-    fails(emulator, every=10)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 50, every=10)
     again = task(resending(first, on_clear="keep"), clears_discard=discard)
     kept = again.run()
     again.clear()
@@ -119,9 +117,7 @@ def test_the_import_has_run_again_while_the_second_round_goes_on(
 ) -> None:
     from airflow.sdk.exceptions import TaskDeferred
 
-    write(tmp_path / "p.ndjson", 60)
-    fails(emulator, every=6)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 60, every=6)
     fails(emulator, every=2)
     again = task(resending(first, rounds=2), StopsAt("g2.plan"))
     with pytest.raises(Killed):
@@ -148,9 +144,7 @@ def test_the_import_has_run_again_while_the_second_round_goes_on(
 
 
 def test_the_same_import_has_other_counts_by_now(emulator: Emulator, task: Any, tmp_path: Path) -> None:
-    write(tmp_path / "p.ndjson", 100)
-    fails(emulator, every=10)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 100, every=10)
     again = task(resending(first), StopsAt("g1.plan"))
     with pytest.raises(Killed):
         again.run()
@@ -298,9 +292,7 @@ def test_killed_beside_a_round_that_sends_nothing(
 def test_on_empty_is_asked_of_the_first_round_alone(
     emulator: Emulator, task: Any, tmp_path: Path, on_empty: str
 ) -> None:
-    write(tmp_path / "p.ndjson", 60)
-    fails(emulator, every=3)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 60, every=3)
     fails(emulator, every=2)
     again = task(
         resending(
@@ -348,18 +340,14 @@ def test_the_import_has_pushed_nothing(emulator: Emulator, task: Any, results: A
 def test_an_id_that_was_not_pushed_is_taken_from_the_result(
     emulator: Emulator, task: Any, tmp_path: Path
 ) -> None:
-    write(tmp_path / "p.ndjson", 10)
-    fails(emulator, every=5)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 10, every=5)
     assert closes(task(resending(first, import_id="None")).run(), 10) == {"accepted": 10}
 
 
 def test_a_later_round_does_not_say_that_nothing_was_sent(
     emulator: Emulator, task: Any, tmp_path: Path
 ) -> None:
-    write(tmp_path / "p.ndjson", 40)
-    fails(emulator, every=4)
-    first = imported(task, tmp_path / "p.ndjson", tmp_path / "bad")
+    first = partly_failed(emulator, task, tmp_path, 40, every=4)
     fails(emulator, every=3)
     for key in ("generation", "g2.spool"):
         again = task(resending(first, rounds=3, rejects_path=str(tmp_path / key)), StopsAt(key))
