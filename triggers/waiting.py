@@ -7,11 +7,12 @@ count.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -40,6 +41,8 @@ DEFERRAL_SLACK = timedelta(minutes=30)
 #: Seconds for on_kill, of the framework's 30 (ARCHITECTURE.md section 6): Airflow is asked for the task's state, and what
 #: is left is for cancelling.
 ON_KILL_SECONDS = 25.0
+#: What stopped triggers are still doing: an event loop alone keeps no task alive.
+_stopping: set[asyncio.Task[None]] = set()
 
 
 #: What an event calls the verdict that it was sent for.
@@ -196,10 +199,21 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     async def on_kill(self) -> None:
         """Stop the remote work if a person has stopped the task, and say why not if nobody has.
 
-        Airflow calls this for a trigger that another triggerer took over, too (airflow.md section 3.5).
+        Airflow calls this for a trigger that another triggerer took over, too (airflow.md section 3.5). And it cancels the
+        trigger again every second or so, and ``on_kill`` with it (section 3.4): the stopping is a task of its own.
         """
         if not self._is_ours():
             return
+        stopping = asyncio.create_task(self._stop_if_stopped())
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+        while not stopping.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([stopping])
+        if not stopping.cancelled():
+            stopping.result()
+
+    async def _stop_if_stopped(self) -> None:
         until = time.monotonic() + ON_KILL_SECONDS
         if reason := await why_not_stopped(self.task_instance):
             self.log.warning("Nothing of %s is stopped: %s.", self.what, reason)

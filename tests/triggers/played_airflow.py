@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,15 +37,34 @@ class PlayedAirflow:
 
 
 def stop(
-    trigger: Any, states: Any = "failed", *, monkeypatch: pytest.MonkeyPatch, map_index: int = -1
+    trigger: Any,
+    states: Any = "failed",
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    map_index: int = -1,
+    cancels: int = 0,
 ) -> PlayedAirflow:
     """Call a trigger's ``on_kill`` as a triggerer does, while its task is in a state.
 
     :param states: the task's state, or states by map index.
     :param map_index: of the trigger's task.
+    :param cancels: how often the trigger is cancelled again meanwhile, as the triggerer does at each look.
     """
     airflow = PlayedAirflow(states if isinstance(states, dict) else {map_index: states})
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
     trigger.task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=map_index)
-    asyncio.run(trigger.on_kill())
+    asyncio.run(_killed(trigger, cancels))
     return airflow
+
+
+async def _killed(trigger: Any, cancels: int) -> None:
+    """As the triggerer's runner has it; the runner goes on, whatever becomes of the trigger."""
+    others = asyncio.all_tasks()
+    killed = asyncio.create_task(asyncio.wait_for(trigger.on_kill(), timeout=30))
+    for _ in range(cancels):
+        await asyncio.wait([killed], timeout=0.2)
+        killed.cancel("__airflow_user_action__")
+    with contextlib.suppress(asyncio.CancelledError):
+        await killed
+    while left := asyncio.all_tasks() - others:
+        await asyncio.wait(left)

@@ -61,6 +61,17 @@ def test_a_kill_names_what_it_could_not_cancel(
     assert running not in actions(fed.emulator)
 
 
+@pytest.mark.parametrize("cancels", [1, 2, 5])
+def test_a_kill_goes_on_though_airflow_cancels_it_again(
+    make: Make, kill: Kill, fed: FedImport, cancels: int
+) -> None:
+    """Every call takes longer than the triggerer lets a trigger's on_kill be."""
+    pending = fed.upload()
+    fed.emulator.fault("slow", answer_delay=0.5)
+    kill(make(cancel_on_kill=True), cancels=cancels)
+    assert fed.status(pending) == "CANCELED"
+
+
 def test_a_kill_leaves_a_newer_try_alone(make: Make, kill: Kill, fed: FedImport) -> None:
     ours, newest, theirs = fed.upload(), fed.upload(), fed.upload()
     kill(make(cancel_on_kill=True, expected=2, newest=newest))
