@@ -31,11 +31,17 @@ def imported(task: Any, source: Path, folder: Path, **more: Any) -> dict[str, An
     return result
 
 
-def partly_failed(emulator: Emulator, task: Any, folder: Path, count: int, *, every: int) -> dict[str, Any]:
-    """Import so many good lines, of which the platform fails every so-many-th."""
+def failing_import(emulator: Emulator, task: Any, folder: Path, count: int, *, every: int) -> Any:
+    """The task of an import of so many good lines, of which the platform fails every so-many-th."""
     write(folder / "p.ndjson", count)
     fails(emulator, every=every)
-    return imported(task, folder / "p.ndjson", folder / "bad")
+    return task(importing(folder / "p.ndjson", rejects_path=str(folder / "bad"), max_failures="100%"))
+
+
+def partly_failed(emulator: Emulator, task: Any, folder: Path, count: int, *, every: int) -> dict[str, Any]:
+    """What such an import returns."""
+    result: dict[str, Any] = failing_import(emulator, task, folder, count, every=every).run()
+    return result
 
 
 def resending(results: Any, **more: Any) -> Any:

@@ -114,7 +114,8 @@ def test_a_long_result_keeps_its_counts() -> None:
     """Of a recorded result that is too long, ids by the thousand are left out: the totals and the rounds stay."""
     one = Record(MemoryStore(), max_tries=0, clear_number=0, try_number=1, identity=ME)
     kept = {"totals": {"lines_read": 7}, "rounds": [{"round": 1, "lines_read": 7}], "error_file_uris": ["a"]}
-    one.write_end(good=True, result={"execution_ids": ["12345678"] * 9_000, **kept})
+    by_name = {f"job {number}": number for number in range(9_000)}
+    one.write_end(good=True, result={"execution_ids": ["12345678"] * 9_000, "by_name": by_name, **kept})
     end = one.end()
     assert end is not None
     assert end.result == kept

@@ -8,8 +8,20 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from one_task import Killed, MemoryStore, importing, profile
-from resends import BROKEN, accounts, closes, fails, held, imported, mend, partly_failed, resending, write
+from one_task import Killed, MemoryStore, profile
+from resends import (
+    BROKEN,
+    accounts,
+    closes,
+    failing_import,
+    fails,
+    held,
+    imported,
+    mend,
+    partly_failed,
+    resending,
+    write,
+)
 
 from airflow_bulk.emulator.handle import Emulator
 
@@ -39,11 +51,7 @@ def rewritten(path: Path, first: int, last: int) -> None:
 def test_the_import_has_run_again_before_anything_was_sent(
     emulator: Emulator, task: Any, tmp_path: Path, discard: bool
 ) -> None:
-    write(tmp_path / "p.ndjson", 100)
-    fails(emulator, every=10)
-    importing_task = task(
-        importing(tmp_path / "p.ndjson", rejects_path=str(tmp_path / "bad"), max_failures="100%")
-    )
+    importing_task = failing_import(emulator, task, tmp_path, 100, every=10)
     first = importing_task.run()
     again = task(resending(first), StopsAt("g1.import"), clears_discard=discard)
     with pytest.raises(Killed):
@@ -66,11 +74,7 @@ def test_the_import_has_run_again_before_anything_was_sent(
 def test_the_import_has_run_again_after_a_failed_judgement(
     emulator: Emulator, task: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(tmp_path / "p.ndjson", 100)
-    fails(emulator, every=10)
-    importing_task = task(
-        importing(tmp_path / "p.ndjson", rejects_path=str(tmp_path / "bad"), max_failures="100%")
-    )
+    importing_task = failing_import(emulator, task, tmp_path, 100, every=10)
     first = importing_task.run()
     fails(emulator, every=2)
     again = task(resending(first, max_failures=4))

@@ -341,7 +341,7 @@ class Record:
         return None if stored is None else msgspec.convert(stored, RecordedEnd)
 
     def write_end(self, *, good: bool, result: dict[str, Any], reason: str = "") -> None:
-        """Record the end; of a result that is too long its longest lists are left out, ids by the thousand."""
+        """Record the end; of a result that is too long its longest lists and dictionaries are left out, ids by the thousand."""
         end = RecordedEnd(
             good=good,
             result=result,
@@ -354,7 +354,7 @@ class Record:
         plain = msgspec.to_builtins(end)
         longest = sorted(result, key=lambda name: len(msgspec.json.encode(result[name])))
         while len(msgspec.json.encode(plain)) > LARGEST_VALUE and longest:
-            if isinstance(result[name := longest.pop()], list):
+            if isinstance(result[name := longest.pop()], list | dict):
                 plain["result"] = {key: value for key, value in plain["result"].items() if key != name}
         self.write("end", plain)
 
