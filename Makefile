@@ -155,7 +155,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 	@touch $@
 
 # Written for all platforms and for Python 3.11 to 3.14 at once; names and versions only, no address.
-COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra emulator --extra s3 \
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra emulator --extra s3 --extra redis \
 	--group dev --group docs --group release --no-header --no-annotate --no-emit-index-url --quiet
 
 constraints: | $(BIN)/uv
