@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_bulk.hooks.budget import budget_for
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError, PlatformHook
 from airflow_bulk.platforms import centrapay as api
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
@@ -57,18 +56,21 @@ class CentrapayHook(PlatformHook):
             )
         return {"Authorization": secret, "X-Centrapay-Account": account}
 
-    def _budget(self) -> Any:
+    def budget_names(self) -> tuple[str, ...]:
+        """Return the names of the account's limits."""
         # The limit is the calling account's (section 7). A key is bound to one account, so two keys of an account share
         # it; a user's token is charged to the user's own account, whichever account it acts for.
         endpoint = self.endpoint
         key = endpoint.headers.get("X-Api-Key")
         caller = hashlib.sha256((key or endpoint.headers["Authorization"]).encode()).hexdigest()
         account = self.text("account_id") if key else ""
-        return budget_for(
-            f"centrapay {endpoint.base_url} {caller}",
-            self.number("requests_per_minute", 0.0) or api.REQUESTS_PER_MINUTE,
-            *([f"centrapay {endpoint.base_url} account {account}"] if account else []),
-        )
+        ours = f"centrapay {endpoint.base_url} {caller}"
+        return (f"centrapay {endpoint.base_url} account {account}", ours) if account else (ours,)
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """The limit of requests: the platform's own, unless the connection says less."""
+        return super().requests_per_minute or api.REQUESTS_PER_MINUTE
 
     def account(self, account_id: str | None = None) -> str:
         """Return the account to use: the one given, else the connection's.

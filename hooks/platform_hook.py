@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from airflow.providers.http.hooks.http import HttpHook
 
-from airflow_bulk.hooks.budget import budget_for
+from airflow_bulk.hooks.limits.bodies import BodyLimits
+from airflow_bulk.hooks.limits.rate import RateBudget, budget_for
+from airflow_bulk.hooks.limits.store import Store, StoreAddress, StoreUnreachable, open_store
 from airflow_bulk.hooks.transport import Endpoint, Transport
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class PlatformHook(HttpHook):
         self._connection: Any = None
         self._endpoint: Endpoint | None = None
         self._transport: Transport | None = None
+        self._limits_connection: Any = None
         self._renewal = asyncio.Lock()
 
     @abstractmethod
@@ -96,20 +100,22 @@ class PlatformHook(HttpHook):
         """
         if self._transport is None:
             endpoint = self.endpoint
-            self._transport = Transport(endpoint, self.get_conn(), self._budget())
+            self._transport = Transport(endpoint, self.get_conn(), self.budget)
         return self._transport
 
     async def asend(self, call: Call[T], **options: Any) -> T:
         """Carry out a call on the event loop of a trigger."""
         await self.aprepare()
         if self._transport is None:  # asked after the await: many triggers share one hook
-            self._transport = Transport(self.endpoint, None, self._budget())
+            self._transport = Transport(self.endpoint, None, self.budget)
         return await self._transport.asend(call, **options)
 
     async def aprepare(self) -> None:
         """Read the connection without blocking the event loop; call before any asynchronous use."""
         if self._connection is None:
             self._adopt(await self.aget_connection(self.conn_id))
+        if self._limits_connection is None and (conn_id := self.text("limits_conn_id")):
+            self._limits_connection = await self.aget_connection(conn_id)
 
     async def arenew(self, refused: Endpoint) -> bool:
         """Read the connection again after its credentials were refused.
@@ -166,8 +172,55 @@ class PlatformHook(HttpHook):
             raise ConnectionFieldError(f"Connection {self.conn_id!r}: there is no file ca_path={path!r}.")
         return path or True
 
-    def _budget(self) -> Any:
-        return budget_for(self.conn_id, self.number("requests_per_minute", 0.0) or None)
+    # The limits, which all who use the connection share.
+
+    def budget_names(self) -> tuple[str, ...]:
+        """Return the names of the connection's limits: whoever has one of them in common shares them."""
+        return (f"{self.conn_id} {self.endpoint.base_url}",)
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """The limit of requests; None: no limit of ours."""
+        return self.number("requests_per_minute", 0.0) or None
+
+    @property
+    def budget(self) -> RateBudget:
+        """The rate budget of the connection; without a limit it is this process's own.
+
+        :raises ConnectionFieldError: there is a limit, and no store to share it in.
+        """
+        limit = self.requests_per_minute
+        return budget_for(self.budget_names(), limit, self._limits_store() if limit else None)
+
+    @property
+    def body_limits(self) -> BodyLimits | None:
+        """What the bodies of all tasks share; None: nothing is limited."""
+        limits = {
+            "requests_per_minute": self.requests_per_minute,
+            "max_uploads": int(self.number("max_uploads", 0.0)) or None,
+            "max_bytes_per_second": self.number("max_bytes_per_second", 0.0) or None,
+        }
+        if not any(limits.values()):
+            return None
+        self._limits_store()
+        return BodyLimits(address=self._limits_address, names=self.budget_names(), **limits)  # type: ignore[arg-type]
+
+    def _limits_store(self) -> Store:
+        try:
+            return open_store(self._limits_address)
+        except StoreUnreachable as error:
+            raise ConnectionFieldError(
+                f"Connection {self.conn_id!r}: its limits cannot be shared: {error}."
+            ) from None
+
+    @functools.cached_property
+    def _limits_address(self) -> StoreAddress:
+        from airflow_bulk.hooks.limits.sharing import address_of, installation_address
+
+        if conn_id := self.text("limits_conn_id"):
+            self._limits_connection = self._limits_connection or self.get_connection(conn_id)
+            return address_of(self._limits_connection)
+        return installation_address(self.conn_id)
 
     def _base_url(self, connection: Any) -> str:
         host = (connection.host or self.base_url_default).rstrip("/")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import tenacity
 
+from airflow_bulk.hooks.limits.store import StoreUnreachable
 from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.judging import how_many
@@ -31,11 +32,13 @@ from airflow_bulk.platforms.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import aiohttp
     import requests
 
-    from airflow_bulk.hooks.budget import RateBudget
     from airflow_bulk.hooks.download import Download
+    from airflow_bulk.hooks.limits.rate import Departure, RateBudget
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -93,7 +96,7 @@ class Transport:
 
     :param endpoint: where and how.
     :param session: the ``requests`` session of ``HttpHook.get_conn``; made on first use.
-    :param budget: the connection's rate budget, shared within the process.
+    :param budget: the connection's rate budget.
     """
 
     def __init__(self, endpoint: Endpoint, session: requests.Session | None, budget: RateBudget) -> None:
@@ -119,9 +122,15 @@ class Transport:
         """
         for attempt in tenacity.Retrying(**_policy(tries)):
             with attempt:
-                if wait := self._place(call, timeout):
+                try:
+                    wait = self._place(call, self._reserve(timeout))
+                except StoreUnreachable as error:
+                    wait = _unlimited(call, timeout, error)
+                if wait:
                     time.sleep(wait)
-                return _settle(call, self._attempt(call, timeout, into), self._budget, self.endpoint)
+                reply = self._attempt(call, timeout, into)
+                self._silence(_asks_for_silence(call, reply, self.endpoint))
+                return _settle(call, reply, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def asend(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
@@ -130,25 +139,46 @@ class Transport:
 
         async for attempt in tenacity.AsyncRetrying(**_policy(tries)):
             with attempt:
-                if wait := self._place(call, timeout):
+                try:
+                    wait = self._place(call, await self._asking(self._reserve, timeout))
+                except StoreUnreachable as error:
+                    wait = _unlimited(call, timeout, error)
+                if wait:
                     await asyncio.sleep(wait)
-                return _settle(call, await self._aattempt(call, timeout), self._budget, self.endpoint)
+                reply = await self._aattempt(call, timeout)
+                if (asked := _asks_for_silence(call, reply, self.endpoint)) is not None:
+                    await self._asking(self._silence, asked)
+                return _settle(call, reply, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _place(self, call: Call[Any], timeout: float | None) -> float:
-        """Take a place in the connection's rate budget and return the seconds to wait for it.
+    async def _asking(self, ask: Callable[..., T], *arguments: Any) -> T:
+        """Ask the budget without holding up the event loop: a shared one may take a moment."""
+        import asyncio
+
+        return await asyncio.to_thread(ask, *arguments) if self._budget.shared else ask(*arguments)
+
+    def _reserve(self, timeout: float | None) -> Departure:
+        patience = float("inf") if timeout is None else timeout
+        return self._budget.reserve(patience, min(patience, LONGEST_RETRY_AFTER))
+
+    @staticmethod
+    def _place(call: Call[Any], place: Departure) -> float:
+        """Return the seconds until a call's place in the connection's rate budget.
 
         :raises TryLater: the platform asked to be left alone for longer than a call waits.
         """
-        held = self._budget.held
-        patience = float("inf") if timeout is None else timeout
-        if held <= min(patience, LONGEST_RETRY_AFTER):
-            wait = self._budget.reserve(patience)
-            if wait <= patience:
-                return wait
-            held = wait
-        why = f"no call may leave for another {held:.0f} s, as the platform or the rate limit of the connection asks"
-        raise TryLater(call.what, why, retry=say_retry(ASK_AGAIN, held), retry_after=held)
+        if place.taken:
+            return place.wait
+        why = f"no call may leave for another {place.wait:.0f} s, as the platform or the rate limit of the connection asks"
+        raise TryLater(call.what, why, retry=say_retry(ASK_AGAIN, place.wait), retry_after=place.wait)
+
+    def _silence(self, seconds: float | None) -> None:
+        """Hold the whole connection back, as the platform asked."""
+        if seconds is not None:
+            try:
+                self._budget.retry_after(seconds)
+            except StoreUnreachable as error:
+                log.warning("Others do not hear that the platform asks for %.0f s: %s.", seconds, error)
 
     def _attempt(self, call: Call[Any], timeout: float | None, into: Download | None) -> Reply:
         import requests
@@ -266,7 +296,24 @@ def _policy(tries: int) -> dict[str, Any]:
     }
 
 
-def _settle(call: Call[T], reply: Reply, budget: RateBudget, endpoint: Endpoint) -> T:
+def _unlimited(call: Call[Any], timeout: float | None, error: StoreUnreachable) -> float:
+    """What a call does when nobody can say whether it may leave: it waits and asks again, but for those that have seconds."""
+    if timeout is None:
+        raise _Again(TryLater(call.what, str(error), retry=ASK_AGAIN)) from None
+    log.warning("The limits of the connection are not asked, for there is no time to wait: %s.", error)
+    return 0.0
+
+
+def _asks_for_silence(call: Call[Any], reply: Reply, endpoint: Endpoint) -> float | None:
+    """Seconds for which the platform wants to be left alone; None: it does not say."""
+    asked = parse_retry_after(reply.headers.get("retry-after"))
+    if asked is None:
+        return None
+    problem = call.problem(without_credentials(reply, endpoint))
+    return asked if (problem.status if problem else reply.status) in PASSING else None
+
+
+def _settle(call: Call[T], reply: Reply, endpoint: Endpoint) -> T:
     """Turn an answer into the record, or into the error it means."""
     problem = call.problem(without_credentials(reply, endpoint))
     if problem is None and reply.status < 300:
@@ -277,18 +324,14 @@ def _settle(call: Call[T], reply: Reply, budget: RateBudget, endpoint: Endpoint)
             why = f"the answer ({how_many(len(reply.body), 'byte')} of {kind}) cannot be read"
             raise _lost(call, why, reply.status) from None
     problem = problem or AnswerProblem(reply.status, "")
-    raise _failure(call, problem, reply, budget, endpoint)
+    raise _failure(call, problem, reply, endpoint)
 
 
-def _failure(
-    call: Call[Any], problem: AnswerProblem, reply: Reply, budget: RateBudget, endpoint: Endpoint
-) -> Exception:
+def _failure(call: Call[Any], problem: AnswerProblem, reply: Reply, endpoint: Endpoint) -> Exception:
     """The error that a bad answer means."""
     status = problem.status
     said = f" ({problem.message})" if problem.message else ""
     asked = parse_retry_after(reply.headers.get("retry-after"))
-    if asked is not None and status in PASSING:
-        budget.retry_after(asked)
     if status == 429:
         why = f"the platform answered 429, too many requests{said}{say_wait(429, asked)}"
         error = TryLater(call.what, why, retry=say_retry(ASK_AGAIN, asked), status=429, retry_after=asked)

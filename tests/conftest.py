@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _HOME = Path(tempfile.mkdtemp(prefix="airflow-bulk-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
+# The limits that tasks share lie in the folder for temporary files: this run's own. What tests leave stays where pytest puts it.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+(_HOME / "tmp").mkdir()
+os.environ["TMPDIR"] = tempfile.tempdir = str(_HOME / "tmp")
+
 # dag.test() parses the DAG folder anew on each call, so it stays empty.
 (_HOME / "dags").mkdir()
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AWS_"))]:
@@ -172,6 +177,21 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             if os.environ.get("POSTGRES_REQUIRED"):
                 pytest.fail(f"no PostgreSQL: {error}")
             pytest.skip(f"no PostgreSQL: {error}")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis, or a skip that says why there is none."""
+    from redis_server import NoRedis, redis_server
+
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(redis_server(tmp_path_factory.mktemp("redis")))
+        except NoRedis as error:
+            if os.environ.get("REDIS_REQUIRED"):
+                pytest.fail(f"no Redis: {error}")
+            pytest.skip(f"no Redis: {error}")
         yield url
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 
 from airflow_bulk.documents.inspection import Inspected, Row
 from airflow_bulk.documents.source.parts import SourceError
+from airflow_bulk.hooks.limits.store import StoreUnreachable
 from airflow_bulk.hooks.sending import messages
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, NotNow, SendingCut
 from airflow_bulk.hooks.sending.worker import Worker
@@ -128,7 +129,7 @@ def _follow(worker: Worker, pipes: _Pipes, order: messages.Order) -> None:
                 worker.begin_pass(after)
             case _:
                 raise RuntimeError(f"an order out of turn: {type(order).__name__}")
-    except SourceError as error:
+    except (SourceError, StoreUnreachable) as error:
         pipes.put(messages.Failed(type(error).__name__, str(error)))
     except Exception:  # noqa: BLE001 (whatever it is, the parent has to hear of it)
         pipes.put(messages.Failed("", traceback.format_exc()))

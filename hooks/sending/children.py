@@ -15,6 +15,7 @@ from airflow_bulk.documents.source import parts
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
+from airflow_bulk.hooks.limits.store import StoreUnreachable
 from airflow_bulk.hooks.sending import messages
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import AnswerLost, LineRules, NotNow, SendingCut, Target
@@ -219,7 +220,9 @@ class _Round:
                 coordinator.lost(index, SendingCut(why) if cut else AnswerLost(why))
             case messages.Failed(kind, why):
                 if kind:
-                    raise getattr(parts, kind)(why)
+                    raise (StoreUnreachable if kind == StoreUnreachable.__name__ else getattr(parts, kind))(
+                        why
+                    )
                 log.error("A sending process failed:\n%s", why)
                 raise ChildLost(
                     "A sending process failed: its traceback is in the log. A retry goes on from the record."

@@ -11,8 +11,8 @@ from airflow_bulk.documents.source.bodies import HoleList
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source_check import CheckFindings, PartOrder, RejectFile
+from airflow_bulk.hooks.limits.store import boot_time
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, Gate, Job, SendingCut
-from airflow_bulk.hooks.sending.upload_connection import boot_time
 from airflow_bulk.hooks.sending.worker import WorkerTask
 
 

@@ -112,7 +112,7 @@ class Done(msgspec.Struct, tag=True, frozen=True):
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
-    """The child cannot go on: the name of an error of the source, or empty, and its message."""
+    """The child cannot go on: the name of an error of the source or of the limits, or empty, and its message."""
 
     kind: str
     why: str

@@ -17,9 +17,11 @@ from airflow_bulk.documents.source.parts import CHANGED_MEANWHILE, Part, SourceC
 from airflow_bulk.documents.source.reader import BLOCK, SourceReader
 from airflow_bulk.documents.source.sampling import hash_lines
 from airflow_bulk.documents.source_check import RejectFile
+from airflow_bulk.hooks.limits.store import StoreUnreachable
 from airflow_bulk.hooks.sending.coordinator import SendCoordinator
 from airflow_bulk.hooks.sending.protocol import Gate, Job, LineRules, SendingCut, Target
 from airflow_bulk.hooks.sending.worker import Worker, WorkerTask
+from airflow_bulk.platforms.errors import TryLater
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.sending.children import Children
@@ -160,6 +162,7 @@ class SenderPool:
         :raises SendingCut: :meth:`cut` was called.
         :raises SourceError: the source cannot be read, or has changed.
         :raises ChildLost: a child ended by itself; its part, if it was on its way, was told to the gate.
+        :raises TryLater: nobody can say what the limits of the connection allow.
         """
         self._coordinator.gate = gate
 
@@ -169,7 +172,12 @@ class SenderPool:
             job = next_job(self._coordinator.in_flight)
             return self._coordinator.task(job, self.needs_check(job.part)) if job else None
 
-        self._working.run(next_task)
+        try:
+            self._working.run(next_task)
+        except StoreUnreachable as error:
+            raise TryLater(
+                "send the next part", str(error), retry="A retry goes on with the parts that were not taken."
+            ) from None
         if self._stopped:
             raise SendingCut("cut by request")
 

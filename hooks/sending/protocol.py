@@ -12,6 +12,7 @@ import msgspec
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source.reader import LineRules
 from airflow_bulk.documents.source_check import CheckFindings
+from airflow_bulk.hooks.limits.bodies import BodyLimits
 
 __all__ = [
     "Answer",
@@ -50,6 +51,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     :param verify: False, True (the certifi bundle, as requests does) or the path of a CA file or folder.
     :param proxies: proxy URL by scheme (``http``, ``https``, ``all``), as requests takes it, already
         resolved: neither the environment nor ``no_proxy`` is looked at here.
+    :param limits: what all bodies of the connection share; None: nothing is limited.
     """
 
     url: str
@@ -58,6 +60,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     read_timeout: float = 120.0
     verify: bool | str = True
     proxies: dict[str, str] = {}
+    limits: BodyLimits | None = None
 
     def __repr__(self) -> str:
         return f"Target(url={self.url!r}, headers={sorted(self.headers)})"

@@ -19,6 +19,8 @@ from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_bulk.documents.source.parts import SourceChanged
+from airflow_bulk.hooks.limits.bodies import BodyTurns, NoPlace
+from airflow_bulk.hooks.limits.store import StoreUnreachable, boot_time
 from airflow_bulk.hooks.sending.protocol import ANSWER_LIMIT, Answer, AnswerLost, SendingCut, Target
 
 try:
@@ -47,18 +49,14 @@ class Body(Protocol):
         """Put the next bytes into the view; 0 at the end."""
 
 
-def boot_time() -> float:
-    """Seconds that went by since the machine started; time asleep counts, in every process the same."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
-
-
 class UploadConnection:
-    """A kept-alive connection to the target."""
+    """A kept-alive connection to the target.
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    :param turns: asked before the request and before each block.
+    """
+
+    def __init__(self, target: Target, turns: BodyTurns) -> None:
+        self._target, self._turns = target, turns
         self._url = urlsplit(target.url)
         self._connection: http.client.HTTPConnection | None = None
         self._buffer = memoryview(bytearray(BUFFER))
@@ -109,7 +107,7 @@ class UploadConnection:
         """Do something on the network: what goes wrong there is a cut, or leaves the fate unknown."""
         try:
             return act()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, NoPlace, StoreUnreachable) as error:
             self.close()
             why = "cut by request" if self._stopped else _why(error)
             if self._complete:
@@ -121,15 +119,17 @@ class UploadConnection:
 
     def _send_most(self, length: int, body: Body) -> Answer | None:
         """Send all but the last block; returns an answer only if one came before."""
+        self._turns.request()
         sock = self._ready()
         self._put_head(length)
-        left = length
+        left, most = length, min(BUFFER, self._turns.block or BUFFER)
         while left:
-            count = body.readinto(self._buffer[: min(BUFFER, left)])
+            count = body.readinto(self._buffer[: min(most, left)])
             if not count:
                 raise SourceChanged("the source has become shorter since it was checked")
             left -= count
             kept = 0 if left else min(count, LAST_BLOCK)
+            self._turns.bytes(count)
             if early := self._put(sock, self._buffer[: count - kept]):
                 return early
             self._last = self._buffer[count - kept : count]

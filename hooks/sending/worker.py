@@ -13,6 +13,7 @@ from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import FoundFile
 from airflow_bulk.documents.source.parts import CHANGED_MEANWHILE, Part, SourceChanged
 from airflow_bulk.documents.source.reader import SourceReader
+from airflow_bulk.hooks.limits.bodies import BodyTurns, NoPlace
 from airflow_bulk.hooks.sending.protocol import Answer, AnswerLost, LineRules, NotNow, SendingCut, Target
 from airflow_bulk.hooks.sending.upload_connection import UploadConnection
 
@@ -60,12 +61,14 @@ class PartSender:
     def __init__(self, port: SendingPort, reader: SourceReader, spills: Mapping[int, int]) -> None:
         self._port, self._reader, self._spills = port, reader, dict(spills)
         self._connection: UploadConnection | None = None
+        self._turns = BodyTurns(None, lambda: self._stopped)
         self._stopped = False
 
     def aim(self, target: Target) -> None:
         """Send there from now on."""
         self.close()
-        self._connection = UploadConnection(target)
+        self._turns = BodyTurns(target.limits, lambda: self._stopped)
+        self._connection = UploadConnection(target, self._turns)
 
     def cut(self) -> None:
         """Stop for good. Safe in a signal handler."""
@@ -79,24 +82,32 @@ class PartSender:
             self._connection.close()
 
     def send(self, part: Part, holes: HoleList) -> None:
-        """Send one part, as far as it is allowed.
+        """Send one part, as far as it is allowed. Where the limits leave no place for it now, it stays unsent.
 
         :raises SourceChanged: the body is not the one that was checked.
         :raises SendingCut: :meth:`cut` was called.
+        :raises StoreUnreachable: nobody can say what the limits allow.
         """
         if self._stopped:
             raise SendingCut("cut by request")
         if self._connection is None:
             raise RuntimeError("aim the pool at a target before the first run that sends")
         try:
+            with self._turns.body():
+                self._send(self._connection, part, holes)
+        except NoPlace:
+            pass
+        if self._stopped:
+            raise SendingCut("cut by request")
+
+    def _send(self, connection: UploadConnection, part: Part, holes: HoleList) -> None:
+        try:
             self._port.may_begin(part.index)
         except NotNow:
             return
         body = BodyReader(self._reader, part, spans_of(holes, self._spills))
         try:
-            answer = self._connection.post(
-                part.body, body, part.digest, lambda: self._port.may_finish(part.index)
-            )
+            answer = connection.post(part.body, body, part.digest, lambda: self._port.may_finish(part.index))
         except (SendingCut, AnswerLost) as error:
             if self._stopped:
                 raise SendingCut("cut by request") from error

@@ -38,7 +38,27 @@ _TRANSPORT_FIELDS: dict[str, dict[str, Any]] = {
     "ca_path": _field("CA path", "A file of certificate authorities to trust instead of the system's."),
     "requests_per_minute": _field(
         "Requests a minute",
-        "At most so many calls a minute over this connection; empty: no limit of ours.",
+        "At most so many calls a minute over this connection, by all tasks and triggers; empty: no limit of ours.",
+        type=["integer", "null"],
+        minimum=1,
+    ),
+    "limits_conn_id": _field(
+        "Limits connection",
+        "Id of a Redis connection in which several machines share the limits; empty: Celery's Redis, else each machine its own.",
+    ),
+}
+
+# Of platforms that take file bodies.
+_BODY_FIELDS: dict[str, dict[str, Any]] = {
+    "max_uploads": _field(
+        "Uploads at once",
+        "At most so many file bodies on their way at once, by all tasks; empty: no limit of ours.",
+        type=["integer", "null"],
+        minimum=1,
+    ),
+    "max_bytes_per_second": _field(
+        "Bytes a second",
+        "At most so many bytes of file bodies a second, by all tasks; empty: no limit of ours.",
         type=["integer", "null"],
         minimum=1,
     ),
@@ -85,6 +105,7 @@ _MEDIARITHMICS: dict[str, Any] = {
             format="url",
         ),
         **_TRANSPORT_FIELDS,
+        **_BODY_FIELDS,
     },
 }
 
@@ -132,7 +153,7 @@ _CENTRAPAY: dict[str, Any] = {
         **_TRANSPORT_FIELDS,
         "requests_per_minute": _field(
             "Requests a minute",
-            "At most so many calls a minute with these credentials; empty: 200, the platform's limit.",
+            "At most so many calls a minute with these credentials, by all tasks and triggers; empty: 200, the platform's limit.",
             type=["integer", "null"],
             minimum=1,
         ),

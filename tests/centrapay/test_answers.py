@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,10 +127,11 @@ def test_429_waits_as_asked_and_goes_on(centrapay: CentrapayEmulator, files: Any
 
 @pytest.mark.parametrize("way", WAYS)
 def test_429_for_longer_than_a_call_waits(
-    centrapay: CentrapayEmulator, way: str, monkeypatch: pytest.MonkeyPatch
+    centrapay: CentrapayEmulator, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     centrapay.emulator.fault("rate_limited", path="^/api/", retry_after=600)
     pace = 59_999 if way == "send" else 59_998  # a budget of this test's own: it stays held
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_CONN_CENTRAPAY_DEFAULT", centrapay.connection_json(requests_per_minute=pace))
     with pytest.raises(TryLater, match="RATE_LIMIT_EXCEEDED") as caught:
         ask(get_batch("x"), way)
@@ -245,11 +248,11 @@ def test_one_budget_for_the_credentials(
     for name in ("CENTRAPAY_DEFAULT", "CENTRAPAY_OTHER"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
     one, other = CentrapayHook(), CentrapayHook("centrapay_other")
-    assert one._budget() is other._budget()
-    waits = [one._budget().reserve() for _ in range(204)]
-    assert waits[-1] >= 59  # 200 a minute, after a burst of a second's worth
+    assert one.budget is other.budget
+    waits = [one.budget.reserve().wait for _ in range(201)]
+    assert waits[-1] >= 60  # 200 a minute
     monkeypatch.setenv("AIRFLOW_CONN_CENTRAPAY_OTHER", json.dumps({**connection, "password": "another"}))
-    assert CentrapayHook("centrapay_other")._budget() is not one._budget()
+    assert CentrapayHook("centrapay_other").budget is not one.budget
 
 
 def test_one_budget_for_the_keys_of_an_account(
@@ -258,7 +261,7 @@ def test_one_budget_for_the_keys_of_an_account(
     def budget(password: str, **extra: Any) -> Any:
         connection = json.loads(centrapay.connection_json(requests_per_minute=59_997, **extra))
         monkeypatch.setenv("AIRFLOW_CONN_CENTRAPAY_DEFAULT", json.dumps({**connection, "password": password}))
-        return CentrapayHook()._budget()
+        return CentrapayHook().budget
 
     one = budget("one-key", account_id=ACCOUNT)
     assert budget("another-key", account_id=ACCOUNT) is one

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("hooks", "operators", "sensors", "triggers")
 #: What no DAG author and no platform of one's own meets: the insides of transport, sending and polling.
 INSIDES = {
-    "hooks.budget.RateBudget",
+    "hooks.limits.rate.RateBudget",
     "hooks.download.Download",
     "hooks.network.HowFar",
     "hooks.transport.Endpoint",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_bulk.hooks.budget import RateBudget
+from airflow_bulk.hooks.limits.rate import RateBudget
 from airflow_bulk.hooks.transport import Endpoint, Transport
 from airflow_bulk.platforms import centrapay, extract_load, extract_load_endpoints
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply, run_calls

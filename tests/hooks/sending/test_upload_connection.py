@@ -11,9 +11,11 @@ from tests.hooks.sending.sink import Sink, answer
 
 from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import find_files
+from airflow_bulk.hooks.limits.bodies import BodyTurns
+from airflow_bulk.hooks.limits.store import boot_time
 from airflow_bulk.hooks.sending.pool import SenderPool
 from airflow_bulk.hooks.sending.protocol import AnswerLost, Job, LineRules, SendingCut, Target
-from airflow_bulk.hooks.sending.upload_connection import BUFFER, LAST_BLOCK, UploadConnection, boot_time
+from airflow_bulk.hooks.sending.upload_connection import BUFFER, LAST_BLOCK, UploadConnection
 
 
 @pytest.fixture(params=["plain", "TLS"])
@@ -50,7 +52,9 @@ EDGES = [
 
 @pytest.mark.parametrize("most", [BUFFER, LAST_BLOCK - 1, 5_000])
 def test_bodies_of_every_length_arrive_whole(sink, most):
-    connection = UploadConnection(Target(url=sink.url, headers={}, verify=False))
+    connection = UploadConnection(
+        Target(url=sink.url, headers={}, verify=False), BodyTurns(None, lambda: False)
+    )
     source = random.Random(7).randbytes(max(EDGES))
     for length in EDGES:
         held_back = []

@@ -60,6 +60,7 @@ def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
         read_timeout=max(endpoint.read_timeout, LEAST_READ_TIMEOUT),
         verify=endpoint.verify,
         proxies={**get_environ_proxies(url, no_proxy=None), **endpoint.proxies},
+        limits=hook.body_limits,
     )
 
 
@@ -119,6 +120,9 @@ class UploadGate:
                 return None  # first reconcile, or wait a little
             for entry in self.to_send():
                 if entry.part.index not in busy and entry.state is not PartState.COMMIT:
+                    # It may have come back without a place within the limits of the connection.
+                    if time.time() >= self._deadline:
+                        raise Overdue
                     return Job(part=entry.part, check=needs_check(entry.part), report=False)
             return None
 

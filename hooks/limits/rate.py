@@ -1,0 +1,129 @@
+"""So many a minute: requests of a connection, or bytes of its bodies, spaced over all who share the store."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+from airflow_bulk.hooks.limits.store import ProcessStore, Store, Value
+
+#: No answer of a platform silences a connection for longer than this many seconds.
+LONGEST_HOLD = 3600.0
+#: Seconds that a request may be on its way longer than another one: so much closer may the two arrive than they left.
+ON_THE_WAY = 1.0
+
+
+class Departure(NamedTuple):
+    """A place in the order in which requests leave.
+
+    :param wait: seconds until it may leave.
+    :param taken: False: the wait is longer than the caller has patience for, and no place is taken.
+    """
+
+    wait: float
+    taken: bool
+
+
+class RateBudget:
+    """Spaces requests evenly and obeys ``Retry-After`` for the whole connection.
+
+    In no minute more than ``requests_per_minute`` of them arrive at the platform, whoever sends them. From 60 a minute on, those of one
+    second may leave at once.
+
+    :param requests_per_minute: at most this many; None means no limit of ours.
+    :param store: where the budget lies; whoever shares it shares the budget. None: this process's own.
+    :param name: of the budget in the store.
+    """
+
+    def __init__(
+        self, requests_per_minute: float | None = None, store: Store | None = None, name: str = ""
+    ) -> None:
+        # Of a burst and what follows, a minute must hold no more than the limit: so the pace is a little slower than it.
+        self._burst = 1.0 if requests_per_minute and requests_per_minute >= 60 else 0.0
+        self._interval = (
+            (60.0 + self._burst + ON_THE_WAY) / requests_per_minute if requests_per_minute else 0.0
+        )
+        self._store: Store = store or ProcessStore()
+        self._name = name
+
+    @property
+    def shared(self) -> bool:
+        """Whether asking may take a moment: other processes share the budget."""
+        return self._store.shared
+
+    def reserve(self, patience: float = float("inf"), longest_hold: float = float("inf")) -> Departure:
+        """Take a place for one request.
+
+        :param patience: seconds; a longer wait takes no place, and the caller does not send then.
+        :param longest_hold: the same for a wait that the platform has asked for.
+        :raises StoreUnreachable: the shared budget cannot be asked.
+        """
+
+        def take(now: float, value: Value) -> Departure:
+            held = _hold(value, now)
+            earliest = max(now - self._burst - self._interval, now + held - self._interval)
+            leaves = _leaves(value, now, earliest, self._interval)
+            wait = max(0.0, leaves - now, held)
+            taken = wait <= patience and held <= longest_hold
+            if taken:
+                value["free_at"] = leaves
+            return Departure(wait, taken)
+
+        return self._store.change(self._name, take)
+
+    @property
+    def held(self) -> float:
+        """Seconds that the platform still asked to be left alone for."""
+        return self._store.change(self._name, lambda now, value: _hold(value, now))
+
+    def retry_after(self, seconds: float) -> None:
+        """Hold every request of the connection back for some seconds, as the platform asked."""
+
+        def hold(now: float, value: Value) -> None:
+            value["not_before"] = max(value.get("not_before", 0.0), now + min(seconds, LONGEST_HOLD))
+
+        self._store.change(self._name, hold)
+
+
+def reserve_bytes(store: Store, name: str, count: int, bytes_per_second: float) -> float:
+    """Take the time that so many bytes need, and return the seconds to wait before they leave; there is no burst.
+
+    :raises StoreUnreachable: the shared limit cannot be asked.
+    """
+
+    def take(now: float, value: Value) -> float:
+        leaves = _leaves(value, now, now, count / bytes_per_second)
+        value["free_at"] = leaves
+        return leaves - now
+
+    return store.change(name, take)
+
+
+def _leaves(value: Value, now: float, earliest: float, takes: float) -> float:
+    """When something may leave that takes so many seconds of the budget, and begins to take them no earlier than that."""
+    # A clock that went back would hold everything back for as long.
+    free_at: float = min(value.get("free_at", 0.0), now + LONGEST_HOLD)
+    return max(free_at, earliest) + takes
+
+
+def _hold(value: Value, now: float) -> float:
+    return min(max(0.0, value.get("not_before", 0.0) - now), LONGEST_HOLD)
+
+
+_budgets: dict[tuple[str, float | None], RateBudget] = {}
+_lock = threading.RLock()
+
+
+def budget_for(
+    names: tuple[str, ...], requests_per_minute: float | None, store: Store | None = None
+) -> RateBudget:
+    """Return the process's one budget of a connection.
+
+    :param names: of the budget. The first one is its name in the store; who knows only another one shares it, too, within a
+        process.
+    """
+    with _lock:
+        keys = [(name, requests_per_minute) for name in names]
+        budget = _budgets.get(keys[0]) or RateBudget(requests_per_minute, store, f"requests {names[0]}")
+        _budgets.update(dict.fromkeys(keys, budget))
+        return budget
