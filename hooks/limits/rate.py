@@ -107,7 +107,8 @@ def _leaves(value: Value, now: float, earliest: float, takes: float) -> float:
 
 
 def _hold(value: Value, now: float) -> float:
-    return min(max(0.0, value.get("not_before", 0.0) - now), LONGEST_HOLD)
+    not_before: float = value.get("not_before", 0.0)
+    return min(max(0.0, not_before - now), LONGEST_HOLD)
 
 
 _budgets: dict[tuple[str, float | None], RateBudget] = {}

@@ -12,7 +12,17 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("hooks", "operators", "sensors", "triggers")
 #: What no DAG author and no platform of one's own meets: the insides of transport, sending and polling.
 INSIDES = {
+    "hooks.limits.bodies.BodyLimits",
+    "hooks.limits.bodies.BodyTurns",
+    "hooks.limits.bodies.NoPlace",
+    "hooks.limits.rate.Departure",
     "hooks.limits.rate.RateBudget",
+    "hooks.limits.store.MachineStore",
+    "hooks.limits.store.ProcessStore",
+    "hooks.limits.store.RedisStore",
+    "hooks.limits.store.Store",
+    "hooks.limits.store.StoreAddress",
+    "hooks.limits.store.StoreUnreachable",
     "hooks.download.Download",
     "hooks.network.HowFar",
     "hooks.transport.Endpoint",
