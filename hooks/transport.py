@@ -49,6 +49,9 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 TRIES = 5
 LONGEST_WAIT = 30.0
 
+#: Seconds that a call which has little time waits to hear whether it may leave.
+ASKING_SECONDS = 1.0
+
 #: Anything shorter is a word and no secret; Airflow's own masks begin at the same length.
 SHORTEST_SECRET = 5
 
@@ -158,8 +161,9 @@ class Transport:
         return await asyncio.to_thread(ask, *arguments) if self._budget.shared else ask(*arguments)
 
     def _reserve(self, timeout: float | None) -> Departure:
-        patience = float("inf") if timeout is None else timeout
-        return self._budget.reserve(patience, min(patience, LONGEST_RETRY_AFTER))
+        if timeout is None:
+            return self._budget.reserve(longest_hold=LONGEST_RETRY_AFTER)
+        return self._budget.reserve_within(ASKING_SECONDS, min(timeout, LONGEST_RETRY_AFTER))
 
     @staticmethod
     def _place(call: Call[Any], place: Departure) -> float:
