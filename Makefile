@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse bench-page borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse bench-peer bench-page borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -59,6 +59,7 @@ help:
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less; LANE=next"
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
+	@echo "make bench-peer   the same import with split, curl, HttpOperator and HttpSensor, side by side on a real Airflow"
 	@echo "make bench-page   what the page Bulk asks of Airflow's database, with 10,000 imports"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
@@ -96,6 +97,9 @@ borders: $(STAMP)
 
 bench-parse: $(STAMP)
 	$(BIN)/python benchmarks/parse_batch.py
+
+bench-peer: $(STAMP)
+	$(BIN)/python benchmarks/peer.py $(BENCH_ARGS)
 
 bench-page: $(STAMP)
 	$(BIN)/python benchmarks/page.py $(BENCH_ARGS)

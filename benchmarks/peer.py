@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,7 +36,10 @@ from process_memory import proportional
 
 PARTS = 10
 SIDES = {"peer": "split, curl, HttpOperator, HttpSensor", "ours": "ImportDocumentsOperator"}
-LINES_ON = "SELECT map_index, pid FROM task_instance WHERE dag_id = :dag_id AND run_id = :run_id AND state = 'running'"
+COUNTS = ("lines_read", "lines_accepted", "lines_rejected", "lines_failed")
+#: The text of the last exception in a task's log.
+ERROR = re.compile(r"'exc_value': ['\"](.*?)['\"], 'exc_notes'")
+RUNNING = "SELECT map_index, pid FROM task_instance WHERE dag_id = :dag_id AND run_id = :run_id AND state = 'running'"
 
 
 class Cost(NamedTuple):
@@ -65,7 +69,7 @@ class Tasks(threading.Thread):
         looked = time.monotonic()
         while not self._over.wait(0.1):
             with self._engine.connect() as database:
-                running = [row[1] for row in database.execute(sqlalchemy.text(LINES_ON), self._of)]
+                running = [row[1] for row in database.execute(sqlalchemy.text(RUNNING), self._of)]
             now = time.monotonic()
             self.worker_seconds += len(running) * (now - looked)
             looked = now
@@ -137,11 +141,11 @@ class Stage:
                 text = self.stack.api.log(
                     dag_id, run_id, task["task_id"], try_number=max(1, task["try_number"])
                 )
-                errors = [line for line in text.splitlines() if "AirflowFailException: " in line]
-                return errors[-1].partition("AirflowFailException: ")[2] if errors else text[-300:]
+                errors = ERROR.findall(text)
+                return str(errors[-1]) if errors else f"the log ends with {text[-300:]!r}"
         if dag_id == "ours":
             result = self.stack.api.xcom(dag_id, run_id, "send")
-            return ", ".join(f"{name} {value}" for name, value in result.items() if name.startswith("lines_"))
+            return ", ".join(f"{name} {result[name]:,}" for name in COUNTS)
         return "nothing: the log has no word of lines"
 
     def _sent(self) -> int:
@@ -281,6 +285,11 @@ def main() -> None:
             f"{options.wait:.0f} s"
         )
         folder = Path(name)
+        make_source(folder / "first.ndjson", 100_000)
+        for side, title in SIDES.items():
+            cost, _ = one.run(side, folder / "first.ndjson")
+            print(f"The first run, of 100 kB, costs the triggerer {cost.triggerer_cpu:.1f} s of CPU: {title}")
+        one.held()
         good = make_source(folder / "clean.ndjson", options.size)
         story(one, "A clean file", folder / "clean.ndjson", good)
         story(one, "Killed while it sends", folder / "clean.ndjson", good, kill=True)
