@@ -168,8 +168,9 @@ def _taken(found: FoundFile | None, stretch: FileStretch) -> FoundFile:
     if found is None or found.record.mark != stretch.mark:
         happened = "is gone" if found is None else "has changed"
         raise SourceChanged(
-            f"{stretch.uri}: {happened} since the source was spread over tasks. Nothing more was sent. Put the file "
-            "back as it was and clear this task; or clear the whole group, if nothing of it was sent."
+            f"{stretch.uri}: {happened} since the source was spread over tasks. Nothing more was sent. Put the file back as "
+            "it was and clear this task. If nothing of the source was sent yet, clear the whole group of tasks instead; else "
+            "import the file as it is now in a new DAG run."
         )
     record: SourceFile = msgspec.structs.replace(
         found.record, begin=stretch.begin, end=stretch.end, first_line=stretch.first_line
