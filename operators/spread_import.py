@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
@@ -16,8 +16,7 @@ from airflow_bulk import arguments as read
 from airflow_bulk.operators.document_import import ImportDocumentsOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-    from airflow.sdk.definitions.xcom_arg import XComArg
+    from airflow.sdk import Context, XComArg
 
     from airflow_bulk.arguments import SendingOptions, UploadArguments
     from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
@@ -34,91 +33,6 @@ NOT_ASKED = {
     "on_seen": "is no argument of a spread import: a file may be in the hands of several tasks",
     "wait_for_completion": "must be true in a spread import: its last task adds up what the platform has counted",
 }
-
-
-class SpreadImportTaskGroup(TaskGroup):
-    """Import a source with several tasks at the same time, each of which sends a part of it as an import of its own.
-
-    Five tasks: ``plan`` cuts the source on line borders into groups of about equal bytes, and reads almost nothing;
-    ``check``, mapped over the groups, checks every line; ``judge_check`` judges the rejected lines of all groups once, before
-    anything is sent; ``send``, mapped, imports each group with all promises of
-    :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`; ``judge`` adds up and judges once.
-    With ``spread=1`` the group is one task, ``import``, an ``ImportDocumentsOperator`` with the same arguments.
-
-    ``output`` is the result of the last task: the counts of all imports together, ``seconds`` of the longest one,
-    ``execution_ids``, ``error_file_uris``, ``import_ids``, ``rejects_uris``, ``results_uris``, and ``imports``: of each import its ``group``,
-    id, link, counts and files.
-
-    :param group_id: the group's id.
-    :param spread: how many groups; there are fewer where the source has fewer lines, or fewer compressed files.
-    :param source: as for ``ImportDocumentsOperator``; every worker must reach it. A compressed file stays whole.
-    :param max_failures: how many bad lines are tolerated over all groups.
-    :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
-    :param default_args: of the group's tasks, over those of the DAG.
-    :param tooltip: of the group.
-    :param arguments: all others of ``ImportDocumentsOperator`` and of any task, but ``dry_run``, ``sample``, ``expect_fingerprint``,
-        ``on_source_change``, ``on_seen`` and ``wait_for_completion``. ``outlets`` are those of ``send``: an event for each import.
-    :raises ArgumentError: an argument that has no meaning here.
-    """
-
-    def __init__(
-        self,
-        group_id: str,
-        *,
-        spread: int,
-        source: Any,
-        max_failures: int | str | None = None,
-        on_empty: str | None = None,
-        default_args: dict[str, Any] | None = None,
-        tooltip: str = "",
-        **arguments: Any,
-    ) -> None:
-        count = read.integer("spread", spread, least=1)
-        if count > MOST_GROUPS:
-            raise read.ArgumentError("spread", f"must be {MOST_GROUPS} at most")
-        more: dict[str, Any] = {"default_args": default_args} if default_args else {}
-        super().__init__(group_id=group_id, tooltip=tooltip, **more)
-        arguments["source"] = source
-        limits = {"max_failures": max_failures, "on_empty": on_empty}
-        # What is not given may stand in the default_args.
-        given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
-        with self:
-            if count == 1:
-                self.output: XComArg = ImportDocumentsOperator(task_id="import", **given, **arguments).output
-                return
-            for name in set(NOT_ASKED) & set(arguments):
-                raise read.ArgumentError(name, NOT_ASKED[name])
-            self.output = _make_tasks(count, given, arguments)
-
-
-def _make_tasks(count: int, limits: dict[str, Any], arguments: dict[str, Any]) -> XComArg:
-    before = {name: value for name, value in arguments.items() if name != "outlets"}
-    on_empty = {name: value for name, value in limits.items() if name == "on_empty"}
-    plan = PlanSpreadOperator(task_id="plan", spread=count, **on_empty, **before)
-    unjudged = {"max_failures": "100%", "on_empty": "ok"}
-    check = ImportSpreadOperator.partial(
-        task_id="check", dry_run=True, **unjudged, **{**before, "deferrable": False}
-    ).expand(group=plan.output)
-    judge_check = JudgeSpreadCheckOperator(
-        task_id="judge_check",
-        groups=plan.output,
-        results=check.output,
-        max_deletions=arguments.get("max_deletions"),
-        trigger_rule=TriggerRule.NONE_FAILED,
-        **limits,
-    )
-    send = ImportSpreadOperator.partial(task_id="send", **unjudged, **arguments).expand(
-        group=judge_check.output
-    )
-    judge = JudgeSpreadOperator(
-        task_id="judge",
-        groups=judge_check.output,
-        results=send.output,
-        trigger_rule=TriggerRule.NONE_FAILED,
-        **{name: value for name, value in limits.items() if name == "max_failures"},
-    )
-    output: XComArg = judge.output
-    return output
 
 
 class PlanSpreadOperator(ImportDocumentsOperator):
@@ -278,3 +192,88 @@ class JudgeSpreadOperator(_JudgingOperator):
         with as_airflow_errors():
             groups, results = self._given()
             return judge_imports(groups, results, read.read_tolerance(self.max_failures))
+
+
+class SpreadImportTaskGroup(TaskGroup):
+    """Import a source with several tasks at the same time, each of which sends a part of it as an import of its own.
+
+    Five tasks: ``plan`` cuts the source on line borders into groups of about equal bytes, and reads almost nothing;
+    ``check``, mapped over the groups, checks every line; ``judge_check`` judges the rejected lines of all groups once, before
+    anything is sent; ``send``, mapped, imports each group with all promises of
+    :class:`~airflow_bulk.operators.document_import.ImportDocumentsOperator`; ``judge`` adds up and judges once.
+    With ``spread=1`` the group is one task, ``import``, an ``ImportDocumentsOperator`` with the same arguments.
+
+    ``output`` is the result of the last task: the counts of all imports together, ``seconds`` of the longest one,
+    ``execution_ids``, ``error_file_uris``, ``import_ids``, ``rejects_uris``, ``results_uris``, and ``imports``: of each import its ``group``,
+    id, link, counts and files.
+
+    :param group_id: the group's id.
+    :param spread: how many groups; there are fewer where the source has fewer lines, or fewer compressed files.
+    :param source: as for ``ImportDocumentsOperator``; every worker must reach it. A compressed file stays whole.
+    :param max_failures: how many bad lines are tolerated over all groups.
+    :param on_empty: ``"fail"``, ``"skip"`` or ``"ok"`` when there is nothing to send.
+    :param default_args: of the group's tasks, over those of the DAG.
+    :param tooltip: of the group.
+    :param arguments: all others of ``ImportDocumentsOperator`` and of any task, but ``dry_run``, ``sample``, ``expect_fingerprint``,
+        ``on_source_change``, ``on_seen`` and ``wait_for_completion``. ``outlets`` are those of ``send``: an event for each import.
+    :raises ArgumentError: an argument that has no meaning here.
+    """
+
+    #: Checks and sends a group; a subclass of it may stand here.
+    importer: ClassVar[type[ImportSpreadOperator]] = ImportSpreadOperator
+
+    def __init__(
+        self,
+        group_id: str,
+        *,
+        spread: int,
+        source: Any,
+        max_failures: int | str | None = None,
+        on_empty: str | None = None,
+        default_args: dict[str, Any] | None = None,
+        tooltip: str = "",
+        **arguments: Any,
+    ) -> None:
+        count = read.integer("spread", spread, least=1)
+        if count > MOST_GROUPS:
+            raise read.ArgumentError("spread", f"must be {MOST_GROUPS} at most")
+        more: dict[str, Any] = {"default_args": default_args} if default_args else {}
+        super().__init__(group_id=group_id, tooltip=tooltip, **more)
+        arguments["source"] = source
+        limits = {"max_failures": max_failures, "on_empty": on_empty}
+        # What is not given may stand in the default_args.
+        given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+        with self:
+            if count == 1:
+                self.output: XComArg = ImportDocumentsOperator(task_id="import", **given, **arguments).output
+                return
+            for name in set(NOT_ASKED) & set(arguments):
+                raise read.ArgumentError(name, NOT_ASKED[name])
+            self.output = self._make_tasks(count, given, arguments)
+
+    def _make_tasks(self, count: int, limits: dict[str, Any], arguments: dict[str, Any]) -> XComArg:
+        before = {name: value for name, value in arguments.items() if name != "outlets"}
+        on_empty = {name: value for name, value in limits.items() if name == "on_empty"}
+        plan = PlanSpreadOperator(task_id="plan", spread=count, **on_empty, **before)
+        unjudged = {"max_failures": "100%", "on_empty": "ok"}
+        check = self.importer.partial(
+            task_id="check", dry_run=True, **unjudged, **{**before, "deferrable": False}
+        ).expand(group=plan.output)
+        judge_check = JudgeSpreadCheckOperator(
+            task_id="judge_check",
+            groups=plan.output,
+            results=check.output,
+            trigger_rule=TriggerRule.NONE_FAILED,
+            **limits,
+            **{name: value for name, value in arguments.items() if name == "max_deletions"},
+        )
+        send = self.importer.partial(task_id="send", **unjudged, **arguments).expand(group=judge_check.output)
+        judge = JudgeSpreadOperator(
+            task_id="judge",
+            groups=judge_check.output,
+            results=send.output,
+            trigger_rule=TriggerRule.NONE_FAILED,
+            **{name: value for name, value in limits.items() if name == "max_failures"},
+        )
+        output: XComArg = judge.output
+        return output

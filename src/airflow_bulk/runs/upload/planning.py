@@ -219,15 +219,16 @@ def compare(recorded: SourcePlan, found: SourcePlan, *, spread: bool = False) ->
     gone_or_new = sorted(set(before) ^ {name for name, _ in found.files})
     named = [*(f"{name} changed" for name in changed), *(f"{name} came or went" for name in gone_or_new)]
     detail = "; ".join(named[:3]) or f"{how_many(recorded.file_count, 'file')} before, {found.file_count} now"
-    way_out = (
-        "Put the files back, or import them as they are now in a new DAG run."
-        if spread
-        else "Put the files back, or say "
-        "on_source_change='restart' to cancel what can be cancelled and import the source as it is now."
-    )
+    if spread:
+        raise SourceChanged(
+            f"The source changed, or was spread in another way, since an earlier try began to send it: fingerprint "
+            f"{recorded.fingerprint} before, {found.fingerprint} now ({detail}). Nothing more was sent. Put the files back as "
+            "they were, or import them as they are now in a new DAG run."
+        )
     raise SourceChanged(
         f"The source changed since an earlier try began to send it: fingerprint {recorded.fingerprint} before, "
-        f"{found.fingerprint} now ({detail}). Nothing more was sent. {way_out}"
+        f"{found.fingerprint} now ({detail}). Nothing more was sent. Put the files back, or say "
+        "on_source_change='restart' to cancel what can be cancelled and import the source as it is now."
     )
 
 
