@@ -132,7 +132,8 @@ class _JudgingOperator(BaseOperator):
         groups = read_groups(self.groups)
         if groups is None:
             raise AirflowSkipException("Nothing was sent (on_empty='skip').")
-        return groups, list(self.results or ())
+        # A slice asks once; going through them asks for one that is not there, too, which is an error in the log.
+        return groups, list(self.results[:] if self.results is not None else ())
 
 
 class JudgeSpreadCheckOperator(_JudgingOperator):
@@ -205,7 +206,7 @@ class SpreadImportTaskGroup(TaskGroup):
 
     ``output`` is the result of the last task: the counts of all imports together, ``seconds`` of the longest one,
     ``execution_ids``, ``error_file_uris``, ``import_ids``, ``rejects_uris``, ``results_uris``, and ``imports``: of each import its ``group``,
-    id, link, counts and files.
+    id, link, counts and files. ``imports`` is what each ``send`` returns, to be mapped over; None with ``spread=1``.
 
     :param group_id: the group's id.
     :param spread: how many groups; there are fewer where the source has fewer lines, or fewer compressed files.
@@ -245,6 +246,7 @@ class SpreadImportTaskGroup(TaskGroup):
         given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
         with self:
             if count == 1:
+                self.imports: XComArg | None = None
                 self.output: XComArg = ImportDocumentsOperator(task_id="import", **given, **arguments).output
                 return
             for name in set(NOT_ASKED) & set(arguments):
@@ -268,6 +270,7 @@ class SpreadImportTaskGroup(TaskGroup):
             **{name: value for name, value in arguments.items() if name == "max_deletions"},
         )
         send = self.importer.partial(task_id="send", **unjudged, **arguments).expand(group=judge_check.output)
+        self.imports = send.output
         judge = JudgeSpreadOperator(
             task_id="judge",
             groups=judge_check.output,

@@ -379,13 +379,13 @@ def test_a_missing_result_is_told_with_its_lines(sent: Spread) -> None:
     missing = sent.results.pop(2)
     with pytest.raises(
         AirflowFailException,
-        match=rf"3 results of send are needed, .* there are 2\. Missing: group 2 \({missing['lines_read']} lines\)",
+        match=rf"3 groups needs one result of send, and there are 2\. Without one: 2 \({missing['lines_read']} lines\)",
     ):
         sent.judge()
 
 
 def test_a_group_that_is_there_twice_is_told(sent: Spread) -> None:
-    with pytest.raises(AirflowFailException, match=r"there are 4\. Missing: none"):
+    with pytest.raises(AirflowFailException, match=r"there are 4\. Without one: none"):
         sent.judge([*sent.results.values(), sent.results[2]])
 
 

@@ -355,7 +355,9 @@ class RemoteContents:
         return self._held[offset - self._start : offset - self._start + size]
 
     def _fetch(self, offset: int) -> bytes:
-        stop = min(offset + self._window, self._record.stop)
+        # Before a stretch only the beginning of its file is asked for.
+        window = FIRST_LOOK if offset < self._record.begin else self._window
+        stop = min(offset + window, self._record.stop)
         try:
             data: bytes = self._path.fs.cat_file(self._path.path, start=offset, end=stop)
         except FileNotFoundError as error:

@@ -212,10 +212,9 @@ def _one_of_each(groups: Sequence[SpreadGroup], results: Sequence[Any], step: st
     if missing or len(there) != len(groups):
         lines = how_many(sum(group.lines_read for group in missing), "line")
         raise AirflowFailException(
-            f"{len(groups)} results of {step} are needed, one of each group, and there are {len(there)}. Missing: "
-            f"{name_ids([f'group {group.number}' for group in missing]) or 'none'}"
-            f"{f' ({lines})' if step == 'send' else ''}. Clear {step} of these groups: what was sent is not sent "
-            "again before its task has ended well. A retry cannot help."
+            f"Each of {how_many(len(groups), 'group')} needs one result of {step}, and there are {len(there)}. Without one: "
+            f"{name_ids([str(group.number) for group in missing]) or 'none'}{f' ({lines})' if step == 'send' else ''}. Clear "
+            f"the instances of {step} that have returned none (they go on where they were), then this task."
         )
     return [found[number] for number in numbers]
 
