@@ -25,6 +25,7 @@ def states(story: Story) -> list[str | None]:
 
 
 def wait_for(story: Story, index: int, *wanted: str, try_number: int = 0) -> dict[str, Any]:
+    story.wait("the groups to be known", lambda: states(story)[index] is not None)
     found: dict[str, Any] = story.api.wait_for_task(
         story.dag_id, story.run_id, SEND, wanted, map_index=index, try_number=try_number, timeout=240.0
     )
