@@ -99,6 +99,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     :param expected: how many executions must exist before the wait can end.
     :param quiet_for: seconds that must pass without a new execution before the wait can end.
     :param first: seconds until the first poll.
+    :param newer: arguments that only a newer version of this package knows, whose worker has deferred the task. The wait goes on
+        without them, and nothing is cancelled: they may say what must not be.
     """
 
     #: The arguments that a subclass adds, for :meth:`serialize`; each is an attribute of the same name.
@@ -113,6 +115,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         expected: int = 1,
         quiet_for: float = 0.0,
         first: float = 0.0,
+        **newer: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.started = started
@@ -121,6 +124,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         self.expected = expected
         self.quiet_for = quiet_for
         self.first = first
+        self.newer = newer
 
     def _arguments(self) -> tuple[str, ...]:
         shared = ("started", "deadline", "poll_interval", "expected", "quiet_for", "first")
@@ -130,7 +134,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         """Return the class path and arguments; no secret is among them."""
         kind = type(self)
         path = f"{kind.__module__}.{kind.__qualname__}"
-        return path, {name: getattr(self, name) for name in self._arguments()}
+        return path, {name: getattr(self, name) for name in self._arguments()} | self.newer
 
     @property
     @abstractmethod
@@ -164,6 +168,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait. After a restart of the triggerer this begins again, and nothing is lost."""
         progress, shown = WaitingProgress(self.log), ShownWaiting(self.task_instance)
+        if self.newer:
+            self.log.warning("%s", self._say_newer("Waiting without them"))
         try:
             watching = shared_hooks().watch(
                 self._connection(),
@@ -204,6 +210,9 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         """
         if not self._is_ours():
             return
+        if self.newer:
+            self.log.warning("%s", self._say_newer(f"Nothing of {self.what} is stopped"))
+            return
         stopping = asyncio.create_task(self._stop_if_stopped())
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
@@ -212,6 +221,12 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 await asyncio.wait([stopping])
         if not stopping.cancelled():
             stopping.result()
+
+    def _say_newer(self, outcome: str) -> str:
+        return (
+            f"A newer version of this package has deferred the task, with arguments that this triggerer does not know: "
+            f"{', '.join(sorted(self.newer))}. {outcome}. Upgrade the package in the triggerer."
+        )
 
     async def _stop_if_stopped(self) -> None:
         until = time.monotonic() + ON_KILL_SECONDS
@@ -270,6 +285,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
     :param quiet_for: seconds without a new execution before all are there.
     :param cancel_on_kill: cancel PENDING executions when a person stops the task.
     :param first: seconds until the first poll.
+    :param newer: as for :class:`WaitingTrigger`.
     """
 
     def __init__(
@@ -285,6 +301,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
         quiet_for: float = 0.0,
         cancel_on_kill: bool = False,
         first: float = 0.0,
+        **newer: Any,
     ) -> None:
         super().__init__(
             started=started,
@@ -293,6 +310,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
             expected=expected,
             quiet_for=quiet_for,
             first=first,
+            **newer,
         )
         self.conn_id = conn_id
         self.executions = list(executions) if executions is not None else None
