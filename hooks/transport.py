@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -31,6 +33,8 @@ from airflow_bulk.platforms.errors import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
+
     import aiohttp
     import requests
 
@@ -45,6 +49,12 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 #: Tries of one call in all, and the cap of the wait between two (seconds).
 TRIES = 5
 LONGEST_WAIT = 30.0
+
+#: Calls under way at once on one event loop, and so connections: a thousand tasks that wait are one client to the platform.
+CALLS_AT_ONCE = 8
+#: Seconds that an idle connection of an event loop is kept: longer than the usual 30 s between two polls, shorter than the 60 s
+#: after which servers and balancers close theirs.
+KEEP_ALIVE = 55.0
 
 #: Anything shorter is a word and no secret; Airflow's own masks begin at the same length.
 SHORTEST_SECRET = 5
@@ -101,6 +111,7 @@ class Transport:
         self._session = session
         self._budget = budget
         self._client: aiohttp.ClientSession | None = None
+        self._slots: asyncio.Semaphore | None = None
         #: Made once: a context of its own for each call would also mean a connection of its own.
         self._tls: tuple[bool | str, Any] | None = None
 
@@ -119,21 +130,38 @@ class Transport:
         """
         for attempt in tenacity.Retrying(**_policy(tries)):
             with attempt:
-                if wait := self._place(call, timeout):
+                for wait in self._waits(call, timeout):
                     time.sleep(wait)
                 return _settle(call, self._attempt(call, timeout, into), self._budget, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def asend(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
-        """Carry a call out on the event loop; the same promises as :meth:`send`."""
+        """Carry a call out on the event loop; the same promises as :meth:`send`.
+
+        :data:`CALLS_AT_ONCE` are under way at once, but for those with a ``timeout``: a trigger that is stopped has few
+        seconds, and does not queue behind the polls of others.
+        """
         import asyncio
 
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         async for attempt in tenacity.AsyncRetrying(**_policy(tries)):
             with attempt:
-                if wait := self._place(call, timeout):
-                    await asyncio.sleep(wait)
-                return _settle(call, await self._aattempt(call, timeout), self._budget, self.endpoint)
+                async with self._slots if timeout is None else nullcontext():
+                    for wait in self._waits(call, timeout):
+                        await asyncio.sleep(wait)
+                    return _settle(call, await self._aattempt(call, timeout), self._budget, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
+
+    def _waits(self, call: Call[Any], timeout: float | None) -> Iterator[float]:
+        """Take a place in the connection's rate budget and yield the seconds to wait for it.
+
+        And again, where the platform has asked to be left alone meanwhile.
+        """
+        while wait := self._place(call, timeout):
+            yield wait
+            if not self._budget.held:
+                return
 
     def _place(self, call: Call[Any], timeout: float | None) -> float:
         """Take a place in the connection's rate budget and return the seconds to wait for it.
@@ -181,7 +209,7 @@ class Transport:
         endpoint = self.endpoint
         if self._client is None or self._client.closed:
             # Without trust_env: aiohttp would take credentials from a netrc file, and proxies are chosen below.
-            self._client = aiohttp.ClientSession()
+            self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE))
             # It would repeat a call by itself, at once and uncounted; repeating is decided in one place.
             self._client._retry_connection = False
         try:
