@@ -262,14 +262,20 @@ class SharedHooks:
     @asynccontextmanager
     async def borrow(self, connection: Hashable, make: Callable[[], Any]) -> AsyncIterator[Any]:
         """Yield the connection's hook; when its last user ends, its session is closed."""
-        self._users[connection] = self._users.get(connection, 0) + 1
+        self._enter(connection)
         try:
             yield self.hook(connection, make)
         finally:
-            self._users[connection] -= 1
-            if not self._users[connection]:
-                del self._users[connection]
-                await self.forget(connection)
+            await self._leave(connection)
+
+    def _enter(self, connection: Hashable) -> None:
+        self._users[connection] = self._users.get(connection, 0) + 1
+
+    async def _leave(self, connection: Hashable) -> None:
+        self._users[connection] -= 1
+        if not self._users[connection]:
+            del self._users[connection]
+            await self.forget(connection)
 
     async def watch(
         self,
@@ -310,18 +316,21 @@ class SharedHooks:
         poller = self._pollers.get(key)
         if poller is None:
             poller = self._pollers[key] = Poller(poll_with_hook, sharing and sharing())
+        self._enter(connection)
         try:
-            async with self.borrow(connection, make) as hook:
-                # Read the connection now and not in on_kill: a triggerer's first look-up of a connection takes seconds,
-                # and on_kill has few seconds.
-                await hook.aprepare()
-                async with aclosing(poller.answers(first, interval, deadline, heeds)) as answers:
-                    async for answer in answers:
-                        yield answer
-                        del answer
+            # Read the connection now and not in on_kill: a triggerer's first look-up of a connection takes seconds,
+            # and on_kill has few seconds.
+            await self.hook(connection, make).aprepare()
+            async with aclosing(poller.answers(first, interval, deadline, heeds)) as answers:
+                async for answer in answers:
+                    yield answer
+                    del answer
         finally:
-            if poller.idle:
-                self._pollers.pop(key, None)
+            try:
+                await self._leave(connection)
+            finally:
+                if poller.idle:
+                    self._pollers.pop(key, None)
 
 
 _shared: dict[asyncio.AbstractEventLoop, SharedHooks] = {}

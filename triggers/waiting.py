@@ -385,7 +385,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
         return self.conn_id
 
     def _named(self) -> Collection[str] | None:
-        return None if self.executions is None else frozenset(self.executions)
+        return self.executions
 
     async def _poll(self, hook: Any) -> list[S]:
         return await self._of(hook).asnapshots()

@@ -357,7 +357,7 @@ class WaitingProgress:
         self._log = log
         self._last: Totals | None = None
         self._logged_at = -math.inf
-        self._unknown: set[str] = set()
+        self._unknown: set[str] | None = None
 
     def tell(self, totals: Totals, why: str, unknown: Sequence[str], crowd: Crowd | None = None) -> None:
         """Log the totals; warn once about each status that is not documented.
@@ -370,7 +370,9 @@ class WaitingProgress:
                 self._logged_at = now - TELL_EVERY + random.uniform(0.0, crowd.spread)  # noqa: S311  (not a secret)
             if now < self.again_at:
                 return
-        warn_of_unknown(self._log, unknown, self._unknown)
+        if unknown:
+            self._unknown = self._unknown or set()
+            warn_of_unknown(self._log, unknown, self._unknown)
         if totals != self._last or now >= self.again_at:
             self._last, self._logged_at = totals, now
             self._log.info("Waiting: %s. %s.%s", why, totals, "" if crowd is None else f" {crowd}")
