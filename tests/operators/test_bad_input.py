@@ -37,8 +37,7 @@ def refused(emulator: Emulator, one: Any, match: str) -> str:
         (
             "missing.ndjson",
             None,
-            r"missing\.ndjson: no such file\. This worker has no such file; sources must be where every worker reads "
-            r"them\. Nothing was sent",
+            r"no such file\. This worker has no such file; sources must be where every worker reads them\. Nothing was",
         ),
         ("folder.ndjson/", b"", r"directory"),
         ("cut.ndjson.gz", gzip.compress(GOOD.encode() * 1000)[:-20], r"cut\.ndjson\.gz.*(truncated|ends)"),
