@@ -40,7 +40,7 @@ def redis_server(folder: Path) -> Iterator[str]:
     elif answers(LOCAL):
         yield LOCAL
     else:
-        with _own_server(folder) as url:
+        with own_server(folder) as url:
             yield url
 
 
@@ -99,7 +99,11 @@ def answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _own_server(folder: Path) -> Iterator[str]:
+def own_server(folder: Path) -> Iterator[str]:
+    """Start a Redis that keeps nothing on disk, on a free port of loopback.
+
+    :raises NoRedis: its program is not there, or it does not start.
+    """
     program = shutil.which("redis-server")
     if program is None:
         raise NoRedis("REDIS_URL is not set, nothing answers on 127.0.0.1:6379, and there is no redis-server")
