@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STORE = "aws_fleet"
 #: Seconds for one case at most: 200 tasks that begin and end on two processors.
-LONG = 1200.0
+LONG = 400.0
 PATIENCE = 60.0
 
 
@@ -108,10 +108,17 @@ class FleetImport(ImportStory):
         return Counter(ti["state"] for ti in self.loads())
 
     def all_deferred(self, count: int = 1) -> None:
-        """Wait until so many imports are deferred, and each has submitted what it has."""
+        """Wait until so many imports are deferred, and a triggerer has looked at the platform for each of them."""
         self.wait(
             f"{count} deferred imports", lambda: self.states() == Counter({"deferred": count}), timeout=LONG
         )
+
+        def all_looked() -> bool:
+            # One look of each is the task's own, before it defers.
+            looks = Counter(one["path"] for one in self.looks())
+            return len(looks) == count and min(looks.values()) > 1 and self.triggerers().total() == count
+
+        self.wait("a triggerer to look for each", all_looked, timeout=LONG)
 
     def triggerers(self) -> Counter[str]:
         """How many of them each triggerer waits for, by its name."""

@@ -105,3 +105,18 @@ def test_a_scheduler_killed(new_import: Import, fleet: DistributedStack, good: J
     good(sending.row(f"import, the {victim} killed in mid-upload"))
     good(waiting.row(f"4 deferred imports, the {victim} killed"))
     back(fleet, victim)
+
+
+def test_two_hundred_waits(new_import: Import, fleet: DistributedStack, good: Judge) -> None:
+    night = deferred(new_import, 200, lines=5)
+    owners = night.triggerers()
+    assert len(owners) == 2, owners
+    victim = owners.most_common(1)[0][0]
+    fleet.kill(victim)
+    let_others_take_over(night, victim)
+    back(fleet, victim)
+    night.finish_pending()
+    night.ends()
+    good(night.row("200 deferred imports, a triggerer killed"))
+    assert {ti["try_number"] for ti in night.loads()} == {1}
+    assert len(night.imports()) == len(night.uploads()) == 200

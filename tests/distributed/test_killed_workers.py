@@ -32,4 +32,3 @@ def test_killed_in_mid_upload(
     good(night.row("import, the worker killed in mid-upload"))
     assert night.loads()[0]["try_number"] == 2
     fleet.start_component(worker)
-    fleet.api.wait_for(f"{worker} to answer", lambda: worker in fleet.workers() or None, timeout=120)

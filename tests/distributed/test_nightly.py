@@ -14,6 +14,7 @@ from fleet import LONG, STORE, FleetImport, Row
 from airflow_bulk.emulator.centrapay_handle import CentrapayEmulator
 from airflow_bulk.emulator.extract_load_handle import ExtractLoadEmulator
 from airflow_bulk.emulator.handle import Emulator
+from distributed_stack import WORKERS
 from s3_server import BUCKET, S3Server
 
 if TYPE_CHECKING:
@@ -24,26 +25,26 @@ Import = Callable[[str], FleetImport]
 Judge = Callable[[Row], None]
 
 
-@pytest.mark.parametrize("mode", ["sync", "deferred"])
-def test_the_nightly_import(new_import: Import, good: Judge, mode: str) -> None:
-    night = new_import(f"fleet_quick_{mode}")
-    for _ in range(4):
-        night.put(5_000, bad=50)
-    night.begin()
-    result = night.ends()
-    assert (result["lines_read"], result["lines_accepted"], result["lines_rejected"]) == (
-        20_200,
-        20_000,
-        200,
-    )
-    rows = night.s3.body(result["results_uri"].partition(f"{BUCKET}/")[2]).splitlines()
-    assert len(rows) == 200
-    good(night.row(f"nightly import of 4 objects, {mode}"))
+def test_the_nightly_import(new_import: Import, good: Judge) -> None:
+    """On a worker and deferred, at the same time."""
+    nights = {mode: new_import(f"fleet_quick_{mode}") for mode in ("sync", "deferred")}
+    for night in nights.values():
+        for _ in range(4):
+            night.put(5_000, bad=50)
+        night.begin()
+    for mode, night in nights.items():
+        result = night.ends()
+        counts = [result[f"lines_{fate}"] for fate in ("read", "accepted", "rejected")]
+        assert counts == [20_200, 20_000, 200]
+        rows = night.s3.body(result["results_uri"].partition(f"{BUCKET}/")[2]).splitlines()
+        assert len(rows) == 200
+        good(night.row(f"nightly import of 4 objects, {mode}"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "deferred"])
 def test_mapped_over_twelve(new_import: Import, fleet: DistributedStack, good: Judge, mode: str) -> None:
+    fleet.api.wait_for("both workers", lambda: fleet.workers() == set(WORKERS) or None, timeout=120)
     night = new_import(f"fleet_quick_{mode}_mapped")
     for _ in range(12):
         night.put(1_000)
