@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse bench-peer bench-page bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -48,8 +48,10 @@ unexport $(filter AWS_%,$(.VARIABLES))
 help:
 	@echo "make demo    a real Airflow imports 69,659 purchases into the platform's emulator, and counts them"
 	@echo "make up      the same Airflow and emulator stay up; prints where"
+	@echo "make up-distributed  Airflow on Celery stays up: two workers without a shared disk, two triggerers, two schedulers, a store"
 	@echo "make test    all tests but the slow ones"
 	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage, all crashes of an own platform"
+	@echo "make test-distributed  imports, kills and 200 waits on such an Airflow, and a table; SHORT=1: four tests of them; LANE=next"
 	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: all but the demo"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
@@ -70,12 +72,21 @@ demo: $(STAMP)
 up: $(STAMP)
 	@$(BIN)/python demo/run.py --stay
 
+# Both need PostgreSQL (POSTGRES_URL, or 127.0.0.1:5432) and Redis (REDIS_URL, or 127.0.0.1:6379), and start them where only the
+# programs are there.
+up-distributed: $(STAMP)
+	@$(BIN)/python demo/run_distributed.py
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --no-loadscope-reorder \
-		$(or $(PYTEST_ARGS),-m "not slow")
+		$(or $(PYTEST_ARGS),-m "not slow and not distributed")
 
 test-slow:
-	@$(MAKE) --no-print-directory test PYTEST_ARGS="-m slow"
+	@$(MAKE) --no-print-directory test PYTEST_ARGS="-m 'slow and not distributed'"
+
+SHORT :=
+test-distributed: $(STAMP)
+	$(BIN)/python -m pytest $(or $(PYTEST_ARGS),tests/distributed -m "distributed$(if $(SHORT), and not slow)")
 
 test-next:
 	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \

@@ -46,6 +46,14 @@ class StackError(RuntimeError):
     """The stack did not start, or a component died."""
 
 
+class Place(NamedTuple):
+    """How and where a component is started: arguments of ``airflow``, more variables, and its working folder."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+
+
 class TaskProcesses(NamedTuple):
     """The two processes of a running task: ``child`` runs ``execute``, ``supervisor`` talks to the API server."""
 
@@ -241,6 +249,7 @@ class AirflowStack:
 
     def start_component(self, name: str, **environment: str) -> int:
         """Start one of ``COMPONENTS``, or a further one (``"triggerer 2"``); return its pid, its session's id as well."""
+        place = self._place(name)
         if self._on_sqlite and name != "api-server":
             # On a busy machine 5 s are not enough, and a scheduler that does not get the lock ends.
             patient = f"{self.database}?timeout=60"
@@ -248,19 +257,22 @@ class AirflowStack:
         with (self.logs / f"{name}.log").open("ab") as output:
             process = self._starter.submit(
                 subprocess.Popen,
-                self._command(*COMPONENTS[name.partition(" ")[0]]),
-                env=self.environment | environment,
+                self._command(*place.arguments),
+                env={**self.environment, **place.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
                 # One prctl call, in a process that has no threads of its own yet.
                 preexec_fn=_end_with_parent(),
-                cwd=self.home,
+                cwd=place.folder,
             ).result()
         self._processes[name] = process
         self._sessions.add(process.pid)
         return process.pid
+
+    def _place(self, name: str) -> Place:
+        return Place(COMPONENTS[name.partition(" ")[0]], {}, self.home)
 
     def kill(self, name: str, signal_number: int = signal.SIGKILL) -> int:
         """Send a signal to one component's own process, not to its children; return the pid it had.
@@ -292,6 +304,14 @@ class AirflowStack:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 if os.getsid(process.pid) == session:
                     process.send_signal(signal_number)
+
+    def kill_with_children(self, name: str) -> None:
+        """End a component and all that it started with SIGKILL at once, as a machine that loses its power does."""
+        process = self._processes[name]
+        self.pause(name)  # nobody notices the end of another one
+        self._signal_session(name, signal.SIGKILL)
+        process.wait(timeout=30)
+        del self._processes[name]
 
     def restart(self, name: str, signal_number: int = signal.SIGKILL) -> int:
         """Kill a component and start it again; return the new pid."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from file_server import FileServer
 from one_task import Task
-from s3_server import S3Server
 
 from airflow_bulk.emulator.centrapay_handle import ACCOUNT, CentrapayEmulator
 from airflow_bulk.emulator.handle import Emulator
+from s3_server import S3Server
 
 
 @pytest.fixture

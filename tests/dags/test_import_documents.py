@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Param
 from one_task import once, profile, write_profiles
-from s3_server import S3Server
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.operators.document_import import ImportDocumentsOperator, SendingOptions
 from inline_dag import pulled, states
+from s3_server import S3Server
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from s3_server import BUCKET, S3Server
 
 from airflow_api import TASK_ENDS
 from airflow_bulk.emulator.handle import Emulator
 from required_actions import answer, wait_for_question
+from s3_server import BUCKET, S3Server
 
 if TYPE_CHECKING:
     from airflow_stack import AirflowStack

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from one_task import once, profile
-from s3_server import S3Server
 
 from airflow_bulk.emulator.handle import Emulator
 from inline_dag import pulled, states
+from s3_server import S3Server
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 FILES = sorted([*RECIPES.glob("*.py"), *RECIPES.glob("*/dags/*.py")])

@@ -16,7 +16,6 @@ import pytest
 from airflow.sdk import DAG
 from hypothesis import given
 from hypothesis import strategies as st
-from s3_server import BUCKET, S3Server
 
 from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 from airflow_bulk.runs.extract_load.staging import (
@@ -27,6 +26,7 @@ from airflow_bulk.runs.extract_load.staging import (
 )
 from airflow_bulk.runs.own_files import OwnFile, own_files, own_name, owner_of, remove_old
 from inline_dag import run_again, states
+from s3_server import BUCKET, S3Server
 
 RECORDS = [
     {"Id": str(number), "name": "ü" * 100, "at": datetime(2013, 1, 1, tzinfo=UTC)} for number in range(20_000)

@@ -34,7 +34,11 @@ def refused(emulator: Emulator, one: Any, match: str) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("missing.ndjson", None, r"missing\.ndjson: no such file"),
+        (
+            "missing.ndjson",
+            None,
+            r"no such file\. This worker has no such file; sources must be where every worker reads them\. Nothing was",
+        ),
         ("folder.ndjson/", b"", r"directory"),
         ("cut.ndjson.gz", gzip.compress(GOOD.encode() * 1000)[:-20], r"cut\.ndjson\.gz.*(truncated|ends)"),
         ("plain.ndjson.gz", GOOD.encode(), r"not gzip"),

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from one_task import importing, once, profile
-from s3_server import S3Server
 
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.emulator.handle import Emulator
+from s3_server import S3Server
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import Killed, Task, importing_records, once, profile
-from s3_server import S3Server
 from spooled_function import Function, KilledAtSpool, decorated, names, refused_after_a_part
 
 from airflow_bulk.emulator.handle import Emulator
+from s3_server import S3Server
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def find_files(
     *,
     mime_type: str = "APPLICATION_X_NDJSON",
     check_extension: bool = True,
+    local_hint: str = "",
 ) -> list[FoundFile]:
     """Resolve a source into its files: entries in the order given, matches of a pattern in sorted order.
 
@@ -83,6 +84,7 @@ def find_files(
         ``path`` are used.
     :param mime_type: the import's; a name that ends in another format's extension is refused.
     :param check_extension: False lets any name pass.
+    :param local_hint: a sentence for a local file that is missing: what the caller knows of where it looked.
     :raises NothingFound: a pattern matches no file.
     :raises SourceError: missing, a directory, not a regular file, unreadable, not compressed as its name says.
     """
@@ -90,7 +92,7 @@ def find_files(
     for entry in [source] if isinstance(source, str) else source:
         if not entry:
             raise SourceUnusable(f"An empty text is not a source. {UNSENT_UNTIL_CHANGED}")
-        for file in _resolve(entry, open_path):
+        for file in _resolve(entry, open_path, local_hint):
             if check_extension:
                 _refuse_foreign_ending(file.record, mime_type)
             found.setdefault(file.path if file.record.local else (file.record.uri, file.path.path), file)
@@ -146,10 +148,15 @@ def _hint(name: str) -> str:
     return ""
 
 
-def _local_hint(name: str) -> str:
-    if Path(name).is_absolute():
-        return _hint(name)
-    return f" A relative path counts from the worker's folder, {Path.cwd()}.{_hint(name)}"
+def _local_hint(name: str, more: str) -> str:
+    """Say what may be the reason that a local file is missing.
+
+    :param more: a sentence of the caller's.
+    """
+    where = f" {more}" if more else ""
+    if not Path(name).is_absolute():
+        where += f" A relative path counts from the worker's folder, {Path.cwd()}."
+    return where + _hint(name)
 
 
 def _must_be_utf8(name: str) -> None:
@@ -163,7 +170,7 @@ def _must_be_utf8(name: str) -> None:
         ) from None
 
 
-def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[FoundFile]:
+def _resolve(entry: str, open_path: Callable[[str], Any] | None, local_hint: str) -> Iterator[FoundFile]:
     _must_be_utf8(entry)
     if "://" in entry and not entry.startswith("file://"):
         if open_path is None:
@@ -176,17 +183,18 @@ def _resolve(entry: str, open_path: Callable[[str], Any] | None) -> Iterator[Fou
     if not os.path.lexists(local):
         local = os.path.expanduser(local)  # noqa: PTH111 (a Path would lose the slash at the end, and ./)
     if not glob.has_magic(local) or os.path.lexists(local):
-        yield _look_at(local)
+        yield _look_at(local, local_hint)
         return
     # A pattern is about files: folders that match it are not meant.
     names = glob.glob(local, recursive=True)  # noqa: PTH207 (a pattern may be absolute)
     matches = sorted(name for name in names if not Path(name).is_dir())
     if not matches:
-        raise NothingFound(f"{local}: no file matches this pattern.{_local_hint(local)}")
-    yield from map(_look_at, matches)
+        raise NothingFound(f"{local}: no file matches this pattern.{_local_hint(local, local_hint)}")
+    for match in matches:
+        yield _look_at(match, local_hint)
 
 
-def _look_at(name: str) -> FoundFile:
+def _look_at(name: str, local_hint: str) -> FoundFile:
     path = Path(name).absolute()
     uri = str(path)
     _must_be_utf8(uri)
@@ -202,7 +210,7 @@ def _look_at(name: str) -> FoundFile:
         finally:
             os.close(handle)
     except OSError as error:
-        raise unreadable(uri, error, _local_hint(name)) from error
+        raise unreadable(uri, error, _local_hint(name, local_hint)) from error
     compression = next((kind for start, kind in MAGIC.items() if magic.startswith(start)), "")
     claimed = COMPRESSIONS.get(path.suffix.lower(), "")
     if claimed and claimed != compression:

@@ -126,6 +126,7 @@ class CentrapayFile:
                 planning.open_path,
                 mime_type=self._args.mime_type,
                 check_extension=self._args.batch_type in api.BATCH_TYPES,
+                local_hint=planning.ON_THIS_WORKER,
             )
         except NothingFound as error:
             raise SourceError(f"{error} {UNSENT}") from None

@@ -41,6 +41,8 @@ NAMED_FILES = 100
 NAMED_BYTES = 40_000
 #: Signs of a file's name before its kind: a file system takes 255, and a file that is not finished has 18 more.
 LONGEST_NAME = 200
+#: Said always: a worker cannot know whether there are others. A pod of Kubernetes has the setting of a LocalExecutor, for example.
+ON_THIS_WORKER = "This worker has no such file; sources must be where every worker reads them."
 
 
 class SourceArguments(Protocol):
@@ -103,10 +105,11 @@ class SourcePlan(msgspec.Struct, kw_only=True):
         return self.lines_read - self.rejected
 
 
-def find_source(args: UploadArguments, *, may_be_empty: bool) -> list[FoundFile]:
+def find_source(args: UploadArguments, *, may_be_empty: bool, local_hint: str = "") -> list[FoundFile]:
     """Resolve the source; an empty list where it holds nothing and ``on_empty`` allows that.
 
     :param may_be_empty: False when parts of it were recorded: then nothing found is an error.
+    :param local_hint: a sentence for a local file that is missing: :data:`ON_THIS_WORKER`, or nothing in a shell.
     :raises SourceError: it cannot be used.
     :raises AirflowSkipException: it is empty and ``on_empty="skip"``.
     """
@@ -116,6 +119,7 @@ def find_source(args: UploadArguments, *, may_be_empty: bool) -> list[FoundFile]
             open_path,
             mime_type=args.mime_type,
             check_extension=bool(args.sending.check_extension),
+            local_hint=local_hint,
         )
     except NothingFound as error:
         if not may_be_empty or args.stretches:

@@ -58,7 +58,7 @@ class UploadSource:
         """The files of a dry run, which records nothing."""
         if self._spool is not None:
             self.args = dataclasses.replace(self.args, source=(self._spool.dry_source(),))
-        files = planning.find_source(self.args, may_be_empty=True)
+        files = self._resolve(may_be_empty=True)
         if self.seen is not None:
             files = self.seen.look(files)
         return files, planning.fingerprint(files)
@@ -67,7 +67,10 @@ class UploadSource:
         if self._spool is not None:
             uri = self._spool.source(begun=plan is not None)
             self.args = dataclasses.replace(self.args, source=(uri,))
-        return planning.find_source(self.args, may_be_empty=plan is None)
+        return self._resolve(may_be_empty=plan is None)
+
+    def _resolve(self, *, may_be_empty: bool) -> list[FoundFile]:
+        return planning.find_source(self.args, may_be_empty=may_be_empty, local_hint=planning.ON_THIS_WORKER)
 
     def _fingerprint(self, files: list[FoundFile]) -> SourcePlan:
         found = planning.fingerprint(files)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import boto3
 from airflow.sdk.io import store
-from moto.moto_server.threaded_moto_server import MotoRequestHandler
+from moto.moto_server.threaded_moto_server import MotoRequestHandler  # type: ignore[attr-defined]
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
