@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from saved_world import Contents
 from stored import samples, versions
-from taking import Taking, kinds
+from taking import PLAIN, Taking, kinds
 
 #: What an older version has written and this one no longer does, and the test that shows what becomes of it:
 #: ``"record g*.started.max_tries": "tests/skew/test_records.py"``.
@@ -40,6 +40,7 @@ def names_of(sample: dict[str, Any]) -> set[str]:
     found = set(names(_numbered(sample["state"]), "record"))
     found |= set(names(sample["xcom"], "xcom")) | set(names(sample["shown"], "shown"))
     found |= set(names(_numbered(sample["files"] or {}), "files"))
+    found |= set(names(_numbered(sample["copy"] or {}), "copy"))
     if "result" in sample:
         found |= set(names(sample["result"], "result"))
     if "trigger" in sample:
@@ -53,12 +54,16 @@ def _numbered(state: dict[str, Any]) -> dict[str, Any]:
     return {re.sub(r"\b(g?)\d+\b", r"\1*", key).replace("/", " "): value for key, value in state.items()}
 
 
-@pytest.mark.parametrize("kind", kinds())
-def test_no_name_is_gone(kind: str, tmp_path: Path) -> None:
-    """What today's code leaves in this kind of run has every name that the newest samples have."""
+@pytest.mark.parametrize(
+    ("kind", "copied"),
+    [*((kind, False) for kind in kinds()), *((kind, True) for kind in PLAIN)],
+)
+def test_no_name_is_gone(kind: str, copied: bool) -> None:
+    """What today's code leaves in this kind of run has every name that the newest samples have; on 3.4 in its copy, too."""
     stored = [one.plain for one in samples() if (one.kind, one.version) == (kind, versions()[-1])]
+    stored = [one for one in stored if (one["copy"] is not None) == copied]
     before = set().union(*(names_of(one) for one in stored if one["moment"] in ("deferred", "ended")))
-    taking = Taking(kind, kinds()[kind], Contents(), discard=False)
+    taking = Taking(kind, kinds()[kind], Contents(), discard=copied)
     taking.play_to_the_end()
     now = set().union(*(names_of(one) for one in taking.samples))
     gone = {one for one in before - now if one not in GONE}

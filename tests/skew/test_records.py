@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException
 from killed_runs import go_on
-from one_task import Killed, Task, dies_at_outcome, importing, once, write_profiles
+from one_task import AssetState, Killed, Task, dies_at_outcome, importing, once, write_profiles
 from stored import Sample, brought_back, chosen
+from taking import PLAIN
 
 from airflow_bulk.emulator.handle import Emulator
 
@@ -17,13 +18,28 @@ from airflow_bulk.emulator.handle import Emulator
 DONE_AGAIN = ("applies", "ensured_batches", "paused_batches")
 #: Kinds that a clear makes begin anew, so that all of it is there twice.
 CLEARED = ("imports", "batch_runs", "centrapay_batches", "delegated")
+#: Kinds that die every day; the others do in ``make test-slow``.
+EVERY_DAY = (*PLAIN, "records_of_a_function", "results", "seen")
 
 
-@pytest.mark.parametrize("sample", chosen("died"))
+@pytest.mark.parametrize("sample", chosen("died", EVERY_DAY))
 def test_a_record_is_gone_on_with(sample: Sample, tmp_path: Path) -> None:
     """A retry finds the task's state; on Airflow 3.4 it was cleared, and the copy is found."""
     with brought_back(sample, tmp_path) as (one, kind, plain):
         go_on(one, kind, clear=plain["copy"] is not None)
+
+
+@pytest.mark.parametrize(
+    "sample", [one for one in chosen("died", CLEARED) if one.values[0].plain["copy"] is None]
+)
+def test_a_record_of_airflow_3_3_is_gone_on_with_on_3_4(sample: Sample, tmp_path: Path) -> None:
+    """Package and Airflow are upgraded at once: the first try copies what the record holds, and then a clear loses nothing."""
+    with brought_back(sample, tmp_path) as (one, kind, plain):
+        one.asset_state = AssetState()
+        kind.heal()
+        one.run()
+        kind.check(plain["numbers"]["ended"] + 1)
+        assert one.asset_state.values
 
 
 @pytest.mark.parametrize("sample", chosen("ended", CLEARED))
