@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROWS = pytest.StashKey[list[Row]]()
 LAYOUT = "{:56} {:>7} {:>5} {:>8} {:>8} {:>4} {:>7} {:>6}"
+#: Of one connection, over all that use it.
+LIMITS = {"requests_per_minute": 60, "max_uploads": 2, "max_bytes_per_second": 1_000_000}
 DATAMARTS = [str(number) for number in range(3400, 3430)]
 
 
@@ -59,15 +61,17 @@ def platforms(fleet: DistributedStack) -> Iterator[dict[str, Emulator]]:
     with (
         Emulator.start(start_delay=1.5, run_seconds=0.5, datamart=DATAMARTS) as quick,
         Emulator.start(start_delay=3600.0, run_seconds=3600.0, datamart=DATAMARTS) as waiting,
+        Emulator.start(start_delay=20.0, run_seconds=20.0, datamart=DATAMARTS) as limited,
     ):
         add = fleet.api.add_connection
         for name, emulator in ("quick", quick), ("waiting", waiting):
             add(f"fleet_{name}", emulator.connection_json())
+        add("fleet_limited", limited.connection_json(**LIMITS))
         books = ExtractLoadEmulator(quick)
         add("fleet_source", books.connection_json("source", api="quickbooks", realm="1"))
         add("fleet_warehouse", books.connection_json("destination", api="activecell"))
         add("centrapay_default", CentrapayEmulator(quick).connection_json(account_id=ACCOUNT))
-        yield {"quick": quick, "waiting": waiting}
+        yield {"quick": quick, "waiting": waiting, "limited": limited}
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_bytes_of_an_import_leave_at_the_agreed_rate(
     limited(max_bytes_per_second=path.stat().st_size // 2)
     Task(importing(path, sending=SendingOptions(max_part_bytes=50_000, workers=2, settle=0))).run()
     spans = uploads(emulator)
-    # The first block has waited for its time before its request began.
+    # The head of a body leaves first, and then each block when its time has come.
     assert spans[-1][1] - spans[0][0] >= 1.5
 
 

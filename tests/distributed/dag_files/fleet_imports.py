@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -39,7 +40,7 @@ SHARED: dict[str, Any] = {
 }
 LINE = '{"operation":"UPSERT","compartment_id":"4100","user_account_id":"one","user_profile":{}}\n'
 
-for platform, deferrable in ("quick", False), ("quick", True), ("waiting", True):
+for platform, deferrable in itertools.product(("quick", "waiting", "limited"), (False, True)):
     mode = "deferred" if deferrable else "sync"
     connection = {"mediarithmics_conn_id": f"fleet_{platform}", "deferrable": deferrable}
     with DAG(
