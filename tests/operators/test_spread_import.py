@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from one_task import (
     DyingStore,
@@ -238,6 +238,20 @@ def test_a_plan_stays_what_it_was_while_the_source_does(emulator: Emulator, tmp_
     assert len(Spread(path, 5).plan()) == 5
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_plan_that_was_killed_at_its_record_is_made_again(
+    emulator: Emulator, tmp_path: Path, after: bool
+) -> None:
+    write_profiles(tmp_path / "p.ndjson", 600)
+    spread = Spread(tmp_path / "p.ndjson", 3)
+    expected = Spread(tmp_path / "p.ndjson", 3).plan()
+    with pytest.raises(Killed):
+        spread.plan(DyingStore(1, after=after))
+    # What was recorded holds; without it the DAG file says how many.
+    spread.spread = 5
+    assert (spread.plan() == expected) is after
+
+
 def test_a_plan_reads_nothing_and_asks_nobody(emulator: Emulator, tmp_path: Path) -> None:
     write_profiles(tmp_path / "p.ndjson", 600, (7,))
     handed = json.dumps(Spread(tmp_path / "p.ndjson").plan())
@@ -444,6 +458,28 @@ def test_default_args_reach_the_tasks(tmp_path: Path) -> None:
     group = {"number": 1, "of": 1, "stretches": []}
     made = dag.get_task("load.send").unmap({"group": group})  # type: ignore[union-attr]
     assert (made.mediarithmics_conn_id, made.max_failures) == ("another", "100%")
+
+
+def test_each_task_has_what_is_its_own() -> None:
+    given = {"document_type": "USER_PROFILE", "name": "profiles", "source": "p.ndjson"}
+    with DAG("d", schedule=None) as dag:
+        SpreadImportTaskGroup(
+            "load",
+            spread=2,
+            trigger_rule="all_done",
+            outlets=[Asset("loaded")],
+            pool="slow",
+            max_deletions=3,
+            **{**given, "allow_deletion": "USER_PROFILE"},
+        )
+    steps = ("plan", "check", "judge_check", "send", "judge")
+    tasks = {step: dag.get_task(f"load.{step}") for step in steps}
+    assert [one.trigger_rule.value for one in tasks.values()] == [
+        "all_done", "all_success", "none_failed", "all_success", "none_failed",
+    ]  # fmt: skip
+    assert [bool(one.outlets) for one in tasks.values()] == [False, False, False, True, False]
+    assert {step for step, one in tasks.items() if one.pool == "slow"} == {"plan", "check", "send"}
+    assert tasks["judge_check"].max_deletions == 3
 
 
 @pytest.mark.parametrize(
