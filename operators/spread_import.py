@@ -216,7 +216,9 @@ class SpreadImportTaskGroup(TaskGroup):
     :param default_args: of the group's tasks, over those of the DAG.
     :param tooltip: of the group.
     :param arguments: all others of ``ImportDocumentsOperator`` and of any task, but ``dry_run``, ``sample``, ``expect_fingerprint``,
-        ``on_source_change``, ``on_seen`` and ``wait_for_completion``. ``outlets`` are those of ``send``: an event for each import.
+        ``on_source_change``, ``on_seen`` and ``wait_for_completion``. Those of any task are for ``plan``, ``check`` and ``send``
+        (``outlets`` for ``send`` alone: an event for each import; ``trigger_rule`` for ``plan`` alone); what the two judging tasks are to have as well,
+        such as callbacks, stands in ``default_args``.
     :raises ArgumentError: an argument that has no meaning here.
     """
 
@@ -254,12 +256,14 @@ class SpreadImportTaskGroup(TaskGroup):
             self.output = self._make_tasks(count, given, arguments)
 
     def _make_tasks(self, count: int, limits: dict[str, Any], arguments: dict[str, Any]) -> XComArg:
+        # What comes before the group decides whether it begins; within it each task waits for the one before.
+        begins = {name: arguments.pop(name) for name in ("trigger_rule",) if name in arguments}
         before = {name: value for name, value in arguments.items() if name != "outlets"}
         on_empty = {name: value for name, value in limits.items() if name == "on_empty"}
-        plan = PlanSpreadOperator(task_id="plan", spread=count, **on_empty, **before)
-        unjudged = {"max_failures": "100%", "on_empty": "ok"}
+        plan = PlanSpreadOperator(task_id="plan", spread=count, **on_empty, **begins, **before)
+        inner = {"max_failures": "100%", "on_empty": "ok", "trigger_rule": TriggerRule.ALL_SUCCESS}
         check = self.importer.partial(
-            task_id="check", dry_run=True, **unjudged, **{**before, "deferrable": False}
+            task_id="check", dry_run=True, **inner, **{**before, "deferrable": False}
         ).expand(group=plan.output)
         judge_check = JudgeSpreadCheckOperator(
             task_id="judge_check",
@@ -269,7 +273,7 @@ class SpreadImportTaskGroup(TaskGroup):
             **limits,
             **{name: value for name, value in arguments.items() if name == "max_deletions"},
         )
-        send = self.importer.partial(task_id="send", **unjudged, **arguments).expand(group=judge_check.output)
+        send = self.importer.partial(task_id="send", **inner, **arguments).expand(group=judge_check.output)
         self.imports = send.output
         judge = JudgeSpreadOperator(
             task_id="judge",

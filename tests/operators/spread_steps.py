@@ -62,10 +62,12 @@ class Spread:
         one.make, one.task_id, one.map_index = make, f"load.{step}", index
         return one
 
-    def plan(self) -> list[dict[str, Any]]:
+    def plan(self, store: MemoryStore | None = None) -> list[dict[str, Any]]:
         """Cut the source."""
         options = {**self.arguments, "on_empty": self.on_empty}
-        one = self.task("plan", lambda: PlanSpreadOperator(task_id="plan", spread=self.spread, **options))
+        one = self.task(
+            "plan", lambda: PlanSpreadOperator(task_id="plan", spread=self.spread, **options), store=store
+        )
         self.groups = one.run()
         return self.groups
 

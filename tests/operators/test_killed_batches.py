@@ -23,6 +23,9 @@ ELSEWHERE = {
     "runs/extract_load/steps.py __call__: self._store.set('apply.writing', datetime.now(UTC).isoformat())": (
         "extract_load/test_stopped_applies.py"
     ),
+    "runs/upload/spread.py plan_groups: record.write('spread', {'fingerprint': fingerprint, 'count': count})": (
+        "operators/test_spread_import.py"
+    ),
     "runs/watching.py waiting_since: store.set(KEY, {'since': now, 'max_tries': max_tries})": "sensors/test_resuming.py",
     "runs/record.py reach: self._write_generation(self.generation, generation, self.handed_on)": "operators/test_lost_records.py",
     "runs/seen/ledger.py _write_index: self._store.delete(f'{self._prefix}.names.{left}')": "seen/test_nights.py",

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from one_task import (
     DyingStore,
     Killed,
     MemoryStore,
     dies_at_outcome,
-    killed_after,
     once,
     profile,
     write_profiles,
@@ -238,6 +237,20 @@ def test_a_plan_stays_what_it_was_while_the_source_does(emulator: Emulator, tmp_
     assert len(Spread(path, 5).plan()) == 5
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_plan_that_was_killed_at_its_record_is_made_again(
+    emulator: Emulator, tmp_path: Path, after: bool
+) -> None:
+    write_profiles(tmp_path / "p.ndjson", 600)
+    spread = Spread(tmp_path / "p.ndjson", 3)
+    expected = Spread(tmp_path / "p.ndjson", 3).plan()
+    with pytest.raises(Killed):
+        spread.plan(DyingStore(1, after=after))
+    # What was recorded holds; without it the DAG file says how many.
+    spread.spread = 5
+    assert (spread.plan() == expected) is after
+
+
 def test_a_plan_reads_nothing_and_asks_nobody(emulator: Emulator, tmp_path: Path) -> None:
     write_profiles(tmp_path / "p.ndjson", 600, (7,))
     handed = json.dumps(Spread(tmp_path / "p.ndjson").plan())
@@ -272,95 +285,6 @@ def test_one_compressed_file_cannot_be_spread(emulator: Emulator, tmp_path: Path
         AirflowException, match=r"one compressed file cannot be spread over 3 tasks.*spread=1"
     ):
         Spread(tmp_path / "p.ndjson.gz").plan()
-
-
-# Killed, stopped, cleared.
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("clears_discard", [False, True])
-def test_killed_at_each_write_of_one_task(
-    emulator: Emulator, tmp_path: Path, after: bool, clears_discard: bool
-) -> None:
-    lines = write_profiles(tmp_path / "p.ndjson", 400)
-    survived = False
-    for at in range(1, 60):
-        emulator.reset()
-        emulator.settings(start_delay=0, run_seconds=0)
-        spread = Spread(tmp_path / "p.ndjson", 2, clears_discard=clears_discard)
-        spread.before()
-        store = DyingStore(at, after=after)
-        one = spread.sender(1, store)
-        try:
-            one.run()
-            survived = True
-        except Killed:
-            if one.state == "success":  # Airflow knew of it: nobody tries it again
-                survived = True
-            elif clears_discard and at % 3 == 0:
-                one.clear()
-        spread.send(0)
-        if not survived:
-            spread.send(1)
-            assert spread.judge()["lines_accepted"] == 400, f"write {at}"
-        assert emulator.held() == once(lines), f"write {at}"
-        assert len(emulator.imports()) == 2, f"write {at}"
-        if survived:
-            break
-    assert survived
-    assert at > 10
-
-
-def test_stopped_cancels_what_this_task_has_begun_and_nothing_else(
-    emulator: Emulator, tmp_path: Path
-) -> None:
-    emulator.settings(start_delay=3600, run_seconds=3600)
-    write_profiles(tmp_path / "p.ndjson", 400)
-    spread = Spread(tmp_path / "p.ndjson", 2)
-    spread.before()
-    for index in (0, 1):
-        one = spread.sender(index, poll_interval=60)
-        with killed_after(3.0, lambda one=one: one.operator.on_kill()):
-            one.run()
-        begun = {made["name"].partition(" [")[0]: made["id"] for made in emulator.imports()}
-        mine = emulator.executions(begun[f"profiles ({index + 1} of 2)"])
-        assert {execution["status"] for execution in mine} == {"CANCELED"}
-        if not index:
-            # Another group's is not touched by the next stop.
-            emulator.settings(start_delay=0, run_seconds=0)
-            spread.send(0)
-            emulator.settings(start_delay=3600, run_seconds=3600)
-    first = emulator.executions(begun["profiles (1 of 2)"])
-    assert {execution["status"] for execution in first} == {"CANCELED", "SUCCEEDED"}
-
-
-@pytest.mark.parametrize(("on_clear", "times"), [("import_again", 2), ("keep", 1)])
-def test_a_clear_of_one_import_that_ended_well(
-    emulator: Emulator, tmp_path: Path, on_clear: str, times: int
-) -> None:
-    lines = write_profiles(tmp_path / "p.ndjson", 400)
-    spread = Spread(tmp_path / "p.ndjson", 2, on_clear=on_clear)
-    spread.run()
-    spread.sender(1).clear()
-    spread.send(1)
-    assert spread.judge()["lines_accepted"] == 400
-    held_now = emulator.held()
-    assert {held_now[line] for line in lines[:190]} == {1}
-    assert {held_now[line] for line in lines[210:]} == {times}
-
-
-def test_a_clear_of_the_whole_group_while_it_is_at_work_goes_on(emulator: Emulator, tmp_path: Path) -> None:
-    lines = write_profiles(tmp_path / "p.ndjson", 400)
-    spread = Spread(tmp_path / "p.ndjson", 2)
-    spread.before()
-    store = MemoryStore()
-    store.set = dies_at_outcome(store, 1)  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        spread.sender(1, store).run()
-    spread.clear()
-    assert spread.run()["lines_accepted"] == 400
-    assert emulator.held() == once(lines)
-    assert len(emulator.imports()) == 2
 
 
 # The judgement.
@@ -444,6 +368,28 @@ def test_default_args_reach_the_tasks(tmp_path: Path) -> None:
     group = {"number": 1, "of": 1, "stretches": []}
     made = dag.get_task("load.send").unmap({"group": group})  # type: ignore[union-attr]
     assert (made.mediarithmics_conn_id, made.max_failures) == ("another", "100%")
+
+
+def test_each_task_has_what_is_its_own() -> None:
+    given = {"document_type": "USER_PROFILE", "name": "profiles", "source": "p.ndjson"}
+    with DAG("d", schedule=None) as dag:
+        SpreadImportTaskGroup(
+            "load",
+            spread=2,
+            trigger_rule="all_done",
+            outlets=[Asset("loaded")],
+            pool="slow",
+            max_deletions=3,
+            **{**given, "allow_deletion": "USER_PROFILE"},
+        )
+    steps = ("plan", "check", "judge_check", "send", "judge")
+    tasks = {step: dag.get_task(f"load.{step}") for step in steps}
+    assert [one.trigger_rule.value for one in tasks.values()] == [
+        "all_done", "all_success", "none_failed", "all_success", "none_failed",
+    ]  # fmt: skip
+    assert [bool(one.outlets) for one in tasks.values()] == [False, False, False, True, False]
+    assert {step for step, one in tasks.items() if one.pool == "slow"} == {"plan", "check", "send"}
+    assert tasks["judge_check"].max_deletions == 3
 
 
 @pytest.mark.parametrize(

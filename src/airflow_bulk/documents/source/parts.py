@@ -44,12 +44,17 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown(self) -> str:
         """The file as a message names it, before the number of a line."""
-        return self.uri if self.knows_lines else f"{self.uri} from byte {self.begin} on"
+        return self.uri if self.knows_lines else shown_stretch(self.uri, self.begin)
 
     @property
     def mark(self) -> str:
         """Sixteen hexadecimal digits that change when the file does."""
         return xxhash.xxh3_64_hexdigest(f"{self.size}:{self.version}".encode())
+
+
+def shown_stretch(uri: str, begin: int) -> str:
+    """Name a stretch whose lines are counted from its beginning."""
+    return f"{uri} from byte {begin} on"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_bulk.documents.source.parts import shown_stretch
 from airflow_bulk.documents.source.spreading import FileStretch, gap_between, spread_files
 from airflow_bulk.documents.source_check import CheckTotals, FirstReject
 from airflow_bulk.judging import Tolerance, how_many, name_ids
@@ -169,7 +170,7 @@ def _number_lines(groups: Sequence[SpreadGroup], behind: Sequence[int]) -> list[
 def _first_rejects(group: SpreadGroup, result: Mapping[str, Any]) -> list[FirstReject]:
     """The first rejected lines of a group; those of its first stretch were counted from its beginning."""
     first = group.stretches[0]
-    unnumbered = f"{first.uri} from byte {first.begin} on"
+    unnumbered = shown_stretch(first.uri, first.begin)
     return [
         FirstReject(first.uri, line + first.first_line - 1, tuple(reasons))
         if uri == unnumbered
