@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse bench-page borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up test test-slow test-next test-next-all lint bench bench-parse bench-page bench-wait borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -60,6 +60,7 @@ help:
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 	@echo "make bench-page   what the page Bulk asks of Airflow's database, with 10,000 imports"
+	@echo "make bench-wait   what 1, 1,000 and 10,000 waiting triggers cost one event loop, connections and the platform"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
 demo: $(STAMP)
@@ -99,6 +100,9 @@ bench-parse: $(STAMP)
 
 bench-page: $(STAMP)
 	$(BIN)/python benchmarks/page.py $(BENCH_ARGS)
+
+bench-wait: $(STAMP)
+	$(BIN)/python benchmarks/wait.py $(BENCH_ARGS)
 
 # Where atheris has no wheel, nothing is installed, and the script says what it needs.
 FUZZ_SECONDS ?= 60
