@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-wait bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -63,6 +63,7 @@ help:
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
 	@echo "make bench-peer   the same import with split, curl, HttpOperator and HttpSensor, side by side on a real Airflow"
 	@echo "make bench-page   what the page Bulk asks of Airflow's database, with 10,000 imports"
+	@echo "make bench-wait   what 1, 1,000 and 10,000 waiting triggers cost one event loop, connections and the platform"
 	@echo "make bench-scale  how an import's cost grows: 1, 10, 50 GB with 1, 2, 4 senders; BENCH_ARGS=\"--sizes 1 10\" for less"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
@@ -115,6 +116,9 @@ bench-peer: $(STAMP)
 
 bench-page: $(STAMP)
 	$(BIN)/python benchmarks/page.py $(BENCH_ARGS)
+
+bench-wait: $(STAMP)
+	$(BIN)/python benchmarks/wait.py $(BENCH_ARGS)
 
 bench-scale: $(STAMP)
 	$(BIN)/python benchmarks/scale.py $(BENCH_ARGS)

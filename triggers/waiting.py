@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
@@ -22,12 +21,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import RemoteExecutions, UploadExecutions, newest_first
-from airflow_bulk.judging import Crowd, KeepWaiting, WaitingProgress, WaitingRules
+from airflow_bulk.judging import WaitingRules
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
-from airflow_bulk.triggers.looks import Look, Looks
+from airflow_bulk.triggers.looks import Looks
+from airflow_bulk.triggers.one_wait import OneWait
 from airflow_bulk.triggers.poller import shared_hooks
-from airflow_bulk.triggers.shown import ShownWaiting
 from airflow_bulk.triggers.stopped import why_not_stopped
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ log = logging.getLogger(__name__)
 #: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last poll, our message
 #: and the cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
-#: How many first lines a second tasks write that begin to wait at once; each is a message to another process.
-LINES_A_SECOND = 20.0
 #: Seconds for on_kill, of the framework's 30 (ARCHITECTURE.md section 6): Airflow is asked for the task's state, and what
 #: is left is for cancelling.
 ON_KILL_SECONDS = 25.0
@@ -176,7 +173,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             self.log.warning("%s", self._say_newer("Waiting without them"))
         try:
             await shared_hooks().load(type(self), self._load)
-            waiting = _OneWait(self)
+            waiting = OneWait(self._rules(), self._named(), self._counting, self.log, self.task_instance)
             watching = shared_hooks().watch(
                 self._connection(),
                 self._key(),
@@ -284,46 +281,6 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             "lines_accepted": verdict.totals.accepted,
             "lines_failed": verdict.totals.failed,
         }
-
-
-class _OneWait(Generic[S]):
-    """One trigger's wait: which polls concern it, and what it makes of them.
-
-    A poll concerns it when something has changed that counts for it, and when it is time for a verdict, a line in the log or
-    a word to the page. All others cost it nothing: ten thousand triggers may wait.
-    """
-
-    __slots__ = ("_named", "_progress", "_rules", "_tell_at", "_trigger", "_until", "shown")
-
-    def __init__(self, trigger: WaitingTrigger[S]) -> None:
-        self._trigger = trigger
-        self._rules = trigger._rules()
-        self._named = trigger._named()
-        self._progress = WaitingProgress(trigger.log)
-        self.shown = ShownWaiting(trigger.task_instance)
-        #: In seconds since 1970, and by the monotonic clock; the first look is always heeded.
-        self._until, self._tell_at = -math.inf, math.inf
-
-    def interval(self, look: Look[S]) -> float:
-        """Seconds until the next poll."""
-        return judging.next_poll(self._rules, time.time())
-
-    def heeds(self, look: Look[S]) -> bool:
-        """Whether a poll concerns this trigger."""
-        return look.concerns(self._named) or time.time() >= self._until or time.monotonic() >= self._tell_at
-
-    async def judge(self, look: Look[S]) -> judging.Verdict | None:
-        """Judge, and tell of a wait that goes on; None then."""
-        counting = self._trigger._counting(look.of(self._named))
-        verdict = judging.judge(counting, self._rules, time.time())
-        if not isinstance(verdict, KeepWaiting):
-            return verdict
-        crowd = Crowd(look.waiting, ShownWaiting.waiting / LINES_A_SECOND) if look.waiting > 1 else None
-        self._progress.tell(verdict.totals, verdict.why, verdict.unknown, crowd)
-        await self.shown.tell(counting, verdict)
-        self._until = verdict.until
-        self._tell_at = min(self._progress.again_at, self.shown.again_at)
-        return None
 
 
 class ExecutionsTrigger(WaitingTrigger[S]):

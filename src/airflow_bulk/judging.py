@@ -337,10 +337,6 @@ class Crowd(NamedTuple):
     waiting: int
     spread: float = 0.0
 
-    def __str__(self) -> str:
-        minutes = f"{TELL_EVERY / 60:.0f} minutes"
-        return f"{self.waiting} tasks wait for the same: the triggerer's log has each change, this one a line in {minutes}."
-
 
 class WaitingProgress:
     """Logs what is being waited for: a line a change, and one now and then that says it still waits.
@@ -375,7 +371,17 @@ class WaitingProgress:
             warn_of_unknown(self._log, unknown, self._unknown)
         if totals != self._last or now >= self.again_at:
             self._last, self._logged_at = totals, now
-            self._log.info("Waiting: %s. %s.%s", why, totals, "" if crowd is None else f" {crowd}")
+            if crowd is None:
+                self._log.info("Waiting: %s. %s.", why, totals)
+            else:
+                self._log.info(
+                    "Waiting: %s. %s. %d tasks wait for the same: the triggerer's log has each change, this one a line in"
+                    " %.0f minutes.",
+                    why,
+                    totals,
+                    crowd.waiting,
+                    TELL_EVERY / 60,
+                )
 
     @property
     def again_at(self) -> float:

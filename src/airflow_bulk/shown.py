@@ -83,6 +83,7 @@ class Pace:
     def forget(self) -> None:
         """The state could not be written: it is due again once the pause has passed."""
         self._last = None
+        self.again_at = time.monotonic() + self._every
 
 
 def waiting_state(seen: Sequence[RemoteSnapshot], verdict: KeepWaiting) -> dict[str, Any]:

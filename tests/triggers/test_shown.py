@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,9 +74,12 @@ async def test_a_write_that_fails_is_made_up_for(supervisor: Supervisor) -> None
     one = watching()
     supervisor.how = "fails"
     await told(one, "PENDING")
+    # Nobody need change for it: the trigger wakes for that.
+    assert math.isfinite(one.again_at)
     supervisor.how = "takes"
     await told(one, "PENDING")
     assert len(supervisor.set) == 1
+    assert math.isinf(one.again_at)
 
 
 async def test_a_write_that_never_ends_does_not_hold_up_the_wait(
@@ -94,6 +98,18 @@ async def test_all_that_wait_share_the_pace(supervisor: Supervisor) -> None:
         await told(one, "PENDING", "RUNNING")
     assert len(supervisor.set) == 1  # of 100 that wait, each one at most every 5 s
     assert ShownWaiting.waiting == 0
+
+
+async def test_the_first_words_of_a_crowd_are_spread(supervisor: Supervisor) -> None:
+    crowd = [ShownWaiting(TI) for _ in range(400)]
+    with contextlib.ExitStack() as all_that_wait:
+        for one in crowd:
+            all_that_wait.enter_context(one.counted())
+        for one in crowd:
+            await told(one, "PENDING")
+    # 400 tasks at 20 a second take 20 s; each of them wakes when its time has come.
+    assert len(supervisor.set) < 200
+    assert sum(math.isfinite(one.again_at) for one in crowd) == 400 - len(supervisor.set)
 
 
 async def test_without_a_task_nothing_is_told(supervisor: Supervisor) -> None:
