@@ -113,9 +113,11 @@ class PlatformHook(HttpHook):
     async def aprepare(self) -> None:
         """Read the connection without blocking the event loop; call before any asynchronous use."""
         if self._connection is None:
-            self._adopt(await self.aget_connection(self.conn_id))
-        if self._limits_connection is None and (conn_id := self.text("limits_conn_id")):
-            self._limits_connection = await self.aget_connection(conn_id)
+            connection = await self.aget_connection(self.conn_id)
+            # Before it is adopted: whoever finds it adopted asks no more, and must not read another one on the event loop.
+            if conn_id := str(connection.extra_dejson.get("limits_conn_id") or "").strip():
+                self._limits_connection = await self.aget_connection(conn_id)
+            self._adopt(connection)
 
     async def arenew(self, refused: Endpoint) -> bool:
         """Read the connection again after its credentials were refused.

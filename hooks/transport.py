@@ -117,6 +117,8 @@ class Transport:
         self._slots: asyncio.Semaphore | None = None
         #: Made once: a context of its own for each call would also mean a connection of its own.
         self._tls: tuple[bool | str, Any] | None = None
+        #: Chosen once, too: looking through the environment costs more than the rest of a call.
+        self._proxy: tuple[Endpoint, str | None] | None = None
 
     def send(
         self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None, into: Download | None = None
@@ -255,7 +257,7 @@ class Transport:
                     sock_read=timeout or endpoint.read_timeout,
                 ),
                 allow_redirects=False,
-                proxy=proxy_of(endpoint.base_url, endpoint.proxies),
+                proxy=self._proxy_of(endpoint),
                 ssl=await self._tls_of(endpoint),
             ) as answer:
                 return Reply(
@@ -263,6 +265,11 @@ class Transport:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unanswered(call, error, how_far_async(error), endpoint) from None
+
+    def _proxy_of(self, endpoint: Endpoint) -> str | None:
+        if self._proxy is None or self._proxy[0] is not endpoint:
+            self._proxy = endpoint, proxy_of(endpoint.base_url, endpoint.proxies)
+        return self._proxy[1]
 
     async def _tls_of(self, endpoint: Endpoint) -> Any:
         """What aiohttp takes for ``ssl``: the same certificates that ``requests`` would trust."""
