@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-page borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -61,7 +61,9 @@ help:
 	@echo "make borders 50 GB in 2,000 parts on a real Airflow, killed at 95 %; BORDERS_ARGS=\"--size 1000000000\" for less; LANE=next"
 	@echo "make release the files of a release, built from the last commit, checked and installed alone; publishes nothing"
 	@echo "make bench-parse  a batch of 1,000 jobs, side by side with the same DAG by hand"
+	@echo "make bench-peer   the same import with split, curl, HttpOperator and HttpSensor, side by side on a real Airflow"
 	@echo "make bench-page   what the page Bulk asks of Airflow's database, with 10,000 imports"
+	@echo "make bench-scale  how an import's cost grows: 1, 10, 50 GB with 1, 2, 4 senders; BENCH_ARGS=\"--sizes 1 10\" for less"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
 demo: $(STAMP)
@@ -109,8 +111,14 @@ borders: $(STAMP)
 bench-parse: $(STAMP)
 	$(BIN)/python benchmarks/parse_batch.py
 
+bench-peer: $(STAMP)
+	$(BIN)/python benchmarks/peer.py $(BENCH_ARGS)
+
 bench-page: $(STAMP)
 	$(BIN)/python benchmarks/page.py $(BENCH_ARGS)
+
+bench-scale: $(STAMP)
+	$(BIN)/python benchmarks/scale.py $(BENCH_ARGS)
 
 # Where atheris has no wheel, nothing is installed, and the script says what it needs.
 FUZZ_SECONDS ?= 60

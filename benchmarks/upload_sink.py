@@ -42,13 +42,33 @@ def _serve(sock: socket.socket, context: ssl.SSLContext | None) -> None:
 
 
 def _request(sock: socket.socket, buffer: bytearray) -> bool:
+    head = read_head(sock)
+    if head is None:
+        return False
+    lines, last = count_body(sock, *head, buffer)
+    answer = json.dumps({"lines": lines, "ends_line": last == b"\n"}).encode()
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+    return True
+
+
+def read_head(sock: socket.socket) -> tuple[bytes, bytes] | None:
+    """Read the head of a request, and what has come after it; None where the other side is gone."""
     head = b""
     while b"\r\n\r\n" not in head:
         more = sock.recv(65536)
         if not more:
-            return False
+            return None
         head += more
     head, _, rest = head.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def count_body(sock: socket.socket, head: bytes, rest: bytes, buffer: bytearray) -> tuple[int, bytes]:
+    """Read a body; return how many lines it has, and its last byte.
+
+    :param rest: what of it has come with the head.
+    :raises OSError: the other side is gone.
+    """
     head = head.lower()
     left = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(rest)
     if b"expect: 100-continue" in head:
@@ -61,21 +81,19 @@ def _request(sock: socket.socket, buffer: bytearray) -> bool:
         while left > 1 and not isinstance(sock, ssl.SSLSocket):  # straight from the socket into the pipe
             count = os.splice(sock.fileno(), pipe, min(left - 1, BUFFER))
             if not count:
-                return False
+                raise ConnectionResetError
             left -= count
         view = memoryview(buffer)
         while left:
             count = sock.recv_into(view, min(left, BUFFER))
             if not count:
-                return False
+                raise ConnectionResetError
             left -= count
             last = bytes(view[count - 1 : count])
             put(pipe, view[:count])
         counter.stdin.close()
         lines = int(counter.stdout.read())
-    answer = json.dumps({"lines": lines, "ends_line": last == b"\n"}).encode()
-    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
-    return True
+    return lines, last
 
 
 def put(pipe: int, data: bytes | memoryview) -> None:

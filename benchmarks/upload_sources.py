@@ -21,16 +21,19 @@ def make_sources(size: int) -> dict[str, int]:
     A source's lines name their people in one way, as an export of one system does; or in all three ways, mixed line
     by line; or in one way, and every hundredth line or so is bad.
     """
-    lines = {}
-    for name, (kinds, bad) in SOURCES.items():
-        piece = corpus(min(size, 50_000_000), kinds, bad=bad)
-        data = b"".join(piece)
-        times = max(1, round(size / len(data)))
-        with Path(name).open("wb") as file:
-            file.writelines(data for _ in range(times))
-        lines[name] = sum(b'"user_profile"' in line for line in piece) * times
+    lines = {name: write_source(Path(name), size, kinds, bad) for name, (kinds, bad) in SOURCES.items()}
     subprocess.run(["gzip", "-1", "-k", "source.ndjson"], check=True)
     return lines | {"source.ndjson.gz": lines["source.ndjson"]}
+
+
+def write_source(path: Path, size: int, kinds: tuple[str, ...] = KINDS[:1], bad: float = 0.0) -> int:
+    """Write lines of about so many bytes, a piece of them again and again; return how many good ones there are."""
+    piece = corpus(min(size, 50_000_000), kinds, bad=bad)
+    data = b"".join(piece)
+    times = max(1, round(size / len(data)))
+    with path.open("wb") as file:
+        file.writelines(data for _ in range(times))
+    return sum(b'"user_profile"' in line for line in piece) * times
 
 
 def make_certificate() -> None:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".demo"
 DAG_ID = "store_purchases"
 #: The examples that run on the emulator alone. The others need a PostgreSQL or an object store as well.
-EXAMPLES = ("accounting_refresh.py", "batch_around_import.py", "store_purchases.py")
+EXAMPLES = ("accounting_refresh.py", "batch_around_import.py", "spread_import.py", "store_purchases.py")
 #: What `make up` opens with, for the page Bulk.
 PAGE_DAG_ID, RUNNING_DAG_ID = "customer_imports", "customer_import_running"
 PAGE_ROUNDS = 3

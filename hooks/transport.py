@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -32,13 +33,14 @@ from airflow_bulk.platforms.errors import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     import aiohttp
     import requests
 
     from airflow_bulk.hooks.download import Download
-    from airflow_bulk.hooks.limits.rate import Departure, RateBudget
+    from airflow_bulk.hooks.limits.rate import RateBudget
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,6 +50,14 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 #: Tries of one call in all, and the cap of the wait between two (seconds).
 TRIES = 5
 LONGEST_WAIT = 30.0
+
+#: Seconds that a call which has little time waits to hear whether it may leave.
+ASKING_SECONDS = 1.0
+#: Calls under way at once on one event loop, and so connections: a thousand tasks that wait are one client to the platform.
+CALLS_AT_ONCE = 8
+#: Seconds that an idle connection of an event loop is kept: longer than the usual 30 s between two polls, shorter than the 60 s
+#: after which servers and balancers close theirs.
+KEEP_ALIVE = 55.0
 
 #: Anything shorter is a word and no secret; Airflow's own masks begin at the same length.
 SHORTEST_SECRET = 5
@@ -104,6 +114,7 @@ class Transport:
         self._session = session
         self._budget = budget
         self._client: aiohttp.ClientSession | None = None
+        self._slots: asyncio.Semaphore | None = None
         #: Made once: a context of its own for each call would also mean a connection of its own.
         self._tls: tuple[bool | str, Any] | None = None
 
@@ -122,11 +133,10 @@ class Transport:
         """
         for attempt in tenacity.Retrying(**_policy(tries)):
             with attempt:
-                try:
-                    wait = self._place(call, self._reserve(timeout))
-                except StoreUnreachable as error:
-                    wait = _unlimited(call, timeout, error)
-                if wait:
+                wait = self._wait(call, timeout)
+                while wait:
+                    time.sleep(wait)
+                    wait = self._wait_again(call, timeout)
                     time.sleep(wait)
                 reply = self._attempt(call, timeout, into)
                 self._silence(_asks_for_silence(call, reply, self.endpoint))
@@ -134,18 +144,23 @@ class Transport:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def asend(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
-        """Carry a call out on the event loop; the same promises as :meth:`send`."""
+        """Carry a call out on the event loop; the same promises as :meth:`send`.
+
+        :data:`CALLS_AT_ONCE` are under way at once, but for those with a ``timeout``: a trigger that is stopped has few
+        seconds, and does not queue behind the polls of others.
+        """
         import asyncio
 
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         async for attempt in tenacity.AsyncRetrying(**_policy(tries)):
             with attempt:
-                try:
-                    wait = self._place(call, await self._asking(self._reserve, timeout))
-                except StoreUnreachable as error:
-                    wait = _unlimited(call, timeout, error)
-                if wait:
-                    await asyncio.sleep(wait)
-                reply = await self._aattempt(call, timeout)
+                async with self._slots if timeout is None else nullcontext():
+                    wait = await self._asking(self._wait, call, timeout)
+                    while wait:
+                        await asyncio.sleep(wait)
+                        wait = await self._asking(self._wait_again, call, timeout)
+                    reply = await self._aattempt(call, timeout)
                 if (asked := _asks_for_silence(call, reply, self.endpoint)) is not None:
                     await self._asking(self._silence, asked)
                 return _settle(call, reply, self.endpoint)
@@ -157,20 +172,32 @@ class Transport:
 
         return await asyncio.to_thread(ask, *arguments) if self._budget.shared else ask(*arguments)
 
-    def _reserve(self, timeout: float | None) -> Departure:
-        patience = float("inf") if timeout is None else timeout
-        return self._budget.reserve(patience, min(patience, LONGEST_RETRY_AFTER))
-
-    @staticmethod
-    def _place(call: Call[Any], place: Departure) -> float:
-        """Return the seconds until a call's place in the connection's rate budget.
+    def _wait(self, call: Call[Any], timeout: float | None) -> float:
+        """Take a place in the connection's rate budget and return the seconds to wait for it.
 
         :raises TryLater: the platform asked to be left alone for longer than a call waits.
         """
+        try:
+            if timeout is None:
+                place = self._budget.reserve(longest_hold=LONGEST_RETRY_AFTER)
+            else:
+                place = self._budget.reserve_within(ASKING_SECONDS, min(timeout, LONGEST_RETRY_AFTER))
+        except StoreUnreachable as error:
+            return _unlimited(call, timeout, error)
         if place.taken:
             return place.wait
         why = f"no call may leave for another {place.wait:.0f} s, as the platform or the rate limit of the connection asks"
         raise TryLater(call.what, why, retry=say_retry(ASK_AGAIN, place.wait), retry_after=place.wait)
+
+    def _wait_again(self, call: Call[Any], timeout: float | None) -> float:
+        """The seconds to wait where the platform has asked to be left alone since the place was taken, else 0."""
+        if timeout is not None:
+            return 0.0  # it has no time to ask again
+        try:
+            held = self._budget.held
+        except StoreUnreachable as error:
+            return _unlimited(call, timeout, error)
+        return self._wait(call, timeout) if held else 0.0
 
     def _silence(self, seconds: float | None) -> None:
         """Hold the whole connection back, as the platform asked."""
@@ -211,7 +238,7 @@ class Transport:
         endpoint = self.endpoint
         if self._client is None or self._client.closed:
             # Without trust_env: aiohttp would take credentials from a netrc file, and proxies are chosen below.
-            self._client = aiohttp.ClientSession()
+            self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE))
             # It would repeat a call by itself, at once and uncounted; repeating is decided in one place.
             self._client._retry_connection = False
         try:

@@ -299,6 +299,28 @@ def test_progress_is_told_when_it_changes_and_an_unknown_status_once() -> None:
     assert "SULKING" in log.lines[-1] and "4 lines accepted" in log.lines[2]
 
 
+def test_one_of_a_crowd_tells_what_it_waits_for_and_leaves_the_changes_to_others() -> None:
+    log = Log()
+    progress = judging.WaitingProgress(log)
+    for count in range(3):
+        progress.tell(
+            judging.Totals(executions={"going": count}), "it goes on", ("SULKING",), judging.Crowd(7)
+        )
+    assert [line.split()[0] for line in log.lines] == ["warning", "info"]
+    assert "7 tasks wait for the same" in log.lines[1]
+    # Once the others have left, each change is told again.
+    progress.tell(judging.Totals(executions={"going": 9}), "it goes on", ())
+    assert "9 going" in log.lines[2] and "tasks wait" not in log.lines[2]
+
+
+def test_the_verdict_says_until_when_it_holds_by_itself() -> None:
+    rules = judging.WaitingRules(started=100.0, deadline=1000.0, quiet_for=50.0)
+    verdict = judge([], rules, 120.0)
+    assert isinstance(verdict, KeepWaiting) and verdict.until == 150.0
+    late = judge([RemoteSnapshot(id="1", remote_status=RemoteStatus.GOING, status="RUNNING")], rules, 160.0)
+    assert isinstance(late, KeepWaiting) and late.until == 1000.0
+
+
 def test_one_is_singular_everywhere() -> None:
     assert [judging.how_many(count, "line") for count in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
     assert judging.how_many(1, "batch", "batches") == "1 batch"

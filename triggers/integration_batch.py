@@ -245,7 +245,7 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
     async def polls(self) -> AsyncGenerator[_Poll, None]:
         """Poll for ever. Every error is logged and waited out: no retry would start a watcher that ended."""
         while True:
-            watching = shared_hooks().watch(
+            watching: AsyncGenerator[list[IntegrationBatchSnapshot], None] = shared_hooks().watch(
                 self.mediarithmics_conn_id,
                 ("watch", self.instance_id, self.reach_days),
                 self.hook,

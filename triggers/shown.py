@@ -30,6 +30,7 @@ class ShownWaiting:
 
     #: How many tasks wait in this triggerer.
     waiting = 0
+    __slots__ = ("_pace", "_ti")
 
     def __init__(self, task_instance: Any) -> None:
         self._ti = task_instance
@@ -43,6 +44,11 @@ class ShownWaiting:
             yield
         finally:
             ShownWaiting.waiting -= 1
+
+    @property
+    def again_at(self) -> float:
+        """When a state is to be written although nothing changes any more, by the monotonic clock."""
+        return self._pace.again_at
 
     async def tell(self, seen: Sequence[RemoteSnapshot], verdict: KeepWaiting) -> None:
         """Write what was seen, if it has changed and it is time; a value that cannot be written is left out."""

@@ -8,10 +8,12 @@ count.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -20,9 +22,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_bulk import judging
 from airflow_bulk.hooks.executions import RemoteExecutions, UploadExecutions, newest_first
-from airflow_bulk.judging import KeepWaiting, WaitingProgress, WaitingRules
+from airflow_bulk.judging import Crowd, KeepWaiting, WaitingProgress, WaitingRules
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
+from airflow_bulk.triggers.looks import Look, Looks
 from airflow_bulk.triggers.poller import shared_hooks
 from airflow_bulk.triggers.shown import ShownWaiting
 from airflow_bulk.triggers.stopped import why_not_stopped
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 #: Airflow's own timeout of a deferral comes this much later than our deadline: it would skip our last poll, our message
 #: and the cancel.
 DEFERRAL_SLACK = timedelta(minutes=30)
+#: How many first lines a second tasks write that begin to wait at once; each is a message to another process.
+LINES_A_SECOND = 20.0
 #: Seconds for on_kill, of the framework's 30 (ARCHITECTURE.md section 6): Airflow is asked for the task's state, and what
 #: is left is for cancelling.
 ON_KILL_SECONDS = 25.0
@@ -99,6 +104,8 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
     :param expected: how many executions must exist before the wait can end.
     :param quiet_for: seconds that must pass without a new execution before the wait can end.
     :param first: seconds until the first poll.
+    :param newer: arguments that only a newer version of this package knows, whose worker has deferred the task. The wait goes on
+        without them, and nothing is cancelled: they may say what must not be.
     """
 
     #: The arguments that a subclass adds, for :meth:`serialize`; each is an attribute of the same name.
@@ -113,6 +120,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         expected: int = 1,
         quiet_for: float = 0.0,
         first: float = 0.0,
+        **newer: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.started = started
@@ -121,6 +129,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         self.expected = expected
         self.quiet_for = quiet_for
         self.first = first
+        self.newer = newer
 
     def _arguments(self) -> tuple[str, ...]:
         shared = ("started", "deadline", "poll_interval", "expected", "quiet_for", "first")
@@ -130,7 +139,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         """Return the class path and arguments; no secret is among them."""
         kind = type(self)
         path = f"{kind.__module__}.{kind.__qualname__}"
-        return path, {name: getattr(self, name) for name in self._arguments()}
+        return path, {name: getattr(self, name) for name in self._arguments()} | self.newer
 
     @property
     @abstractmethod
@@ -163,28 +172,31 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait. After a restart of the triggerer this begins again, and nothing is lost."""
-        progress, shown = WaitingProgress(self.log), ShownWaiting(self.task_instance)
+        if self.newer:
+            self.log.warning("%s", self._say_newer("Waiting without them"))
         try:
+            await shared_hooks().load(type(self), self._load)
+            waiting = _OneWait(self)
             watching = shared_hooks().watch(
                 self._connection(),
                 self._key(),
                 self.hook,
                 self._poll,
                 self.first,
-                self._interval,
+                waiting.interval,
                 self.deadline,
+                waiting.heeds,
+                functools.partial(Looks, self.what),
             )
             event = None
-            with shown.counted():
-                async with aclosing(watching) as polls:
-                    async for found in polls:
-                        counting = self._counting(found)
-                        verdict = judging.judge(counting, self._rules(), time.time())
-                        if not isinstance(verdict, KeepWaiting):
+            with waiting.shown.counted():
+                async with aclosing(watching) as looks:
+                    async for look in looks:
+                        verdict = await waiting.judge(look)
+                        if verdict is not None:
                             event = TriggerEvent(self._event(verdict))
                             break
-                        progress.tell(verdict.totals, verdict.why, verdict.unknown)
-                        await shown.tell(counting, verdict)
+                        del look
             # The event is yielded outside the loop over the polls: by then the poller has no waiter of ours to close.
             if event is not None:
                 yield event
@@ -196,6 +208,13 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             self.log.exception("Waiting for %s failed.", self.what)
             yield TriggerEvent({"state": "error", "message": type(error).__name__})
 
+    def _load(self) -> None:
+        """Load what the first poll needs: it takes a quarter of a second, too long for the event loop."""
+        import aiohttp  # noqa: F401
+        from airflow.sdk import BaseXCom  # noqa: F401
+
+        self.hook()
+
     async def on_kill(self) -> None:
         """Stop the remote work if a person has stopped the task, and say why not if nobody has.
 
@@ -203,6 +222,9 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         trigger again every second or so, and ``on_kill`` with it (section 3.4): the stopping is a task of its own.
         """
         if not self._is_ours():
+            return
+        if self.newer:
+            self.log.warning("%s", self._say_newer(f"Nothing of {self.what} is stopped"))
             return
         stopping = asyncio.create_task(self._stop_if_stopped())
         _stopping.add(stopping)
@@ -212,6 +234,12 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 await asyncio.wait([stopping])
         if not stopping.cancelled():
             stopping.result()
+
+    def _say_newer(self, outcome: str) -> str:
+        return (
+            f"A newer version of this package has deferred the task, with arguments that this triggerer does not know: "
+            f"{', '.join(sorted(self.newer))}. {outcome}. Upgrade the package in the triggerer."
+        )
 
     async def _stop_if_stopped(self) -> None:
         until = time.monotonic() + ON_KILL_SECONDS
@@ -231,6 +259,10 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         :param seconds: how long this may take.
         """
 
+    def _named(self) -> Collection[str] | None:
+        """Ids of the executions that alone count; None where others may."""
+        return None
+
     def _rules(self) -> WaitingRules:
         return WaitingRules(
             started=self.started,
@@ -239,9 +271,6 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             expected=self.expected,
             quiet_for=self.quiet_for,
         )
-
-    def _interval(self, found: Sequence[S]) -> float:
-        return judging.next_poll(self._rules(), time.time())
 
     def _event(self, verdict: judging.Verdict) -> dict[str, Any]:
         going = sum(
@@ -257,6 +286,46 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         }
 
 
+class _OneWait(Generic[S]):
+    """One trigger's wait: which polls concern it, and what it makes of them.
+
+    A poll concerns it when something has changed that counts for it, and when it is time for a verdict, a line in the log or
+    a word to the page. All others cost it nothing: ten thousand triggers may wait.
+    """
+
+    __slots__ = ("_named", "_progress", "_rules", "_tell_at", "_trigger", "_until", "shown")
+
+    def __init__(self, trigger: WaitingTrigger[S]) -> None:
+        self._trigger = trigger
+        self._rules = trigger._rules()
+        self._named = trigger._named()
+        self._progress = WaitingProgress(trigger.log)
+        self.shown = ShownWaiting(trigger.task_instance)
+        #: In seconds since 1970, and by the monotonic clock; the first look is always heeded.
+        self._until, self._tell_at = -math.inf, math.inf
+
+    def interval(self, look: Look[S]) -> float:
+        """Seconds until the next poll."""
+        return judging.next_poll(self._rules, time.time())
+
+    def heeds(self, look: Look[S]) -> bool:
+        """Whether a poll concerns this trigger."""
+        return look.concerns(self._named) or time.time() >= self._until or time.monotonic() >= self._tell_at
+
+    async def judge(self, look: Look[S]) -> judging.Verdict | None:
+        """Judge, and tell of a wait that goes on; None then."""
+        counting = self._trigger._counting(look.of(self._named))
+        verdict = judging.judge(counting, self._rules, time.time())
+        if not isinstance(verdict, KeepWaiting):
+            return verdict
+        crowd = Crowd(look.waiting, ShownWaiting.waiting / LINES_A_SECOND) if look.waiting > 1 else None
+        self._progress.tell(verdict.totals, verdict.why, verdict.unknown, crowd)
+        await self.shown.tell(counting, verdict)
+        self._until = verdict.until
+        self._tell_at = min(self._progress.again_at, self.shown.again_at)
+        return None
+
+
 class ExecutionsTrigger(WaitingTrigger[S]):
     """Fires when the executions that count are over, or the deadline has passed; its event carries totals only.
 
@@ -270,6 +339,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
     :param quiet_for: seconds without a new execution before all are there.
     :param cancel_on_kill: cancel PENDING executions when a person stops the task.
     :param first: seconds until the first poll.
+    :param newer: as for :class:`WaitingTrigger`.
     """
 
     def __init__(
@@ -285,6 +355,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
         quiet_for: float = 0.0,
         cancel_on_kill: bool = False,
         first: float = 0.0,
+        **newer: Any,
     ) -> None:
         super().__init__(
             started=started,
@@ -293,6 +364,7 @@ class ExecutionsTrigger(WaitingTrigger[S]):
             expected=expected,
             quiet_for=quiet_for,
             first=first,
+            **newer,
         )
         self.conn_id = conn_id
         self.executions = list(executions) if executions is not None else None
@@ -329,6 +401,9 @@ class ExecutionsTrigger(WaitingTrigger[S]):
 
     def _connection(self) -> str:
         return self.conn_id
+
+    def _named(self) -> Collection[str] | None:
+        return self.executions
 
     async def _poll(self, hook: Any) -> list[S]:
         return await self._of(hook).asnapshots()

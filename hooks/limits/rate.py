@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import NamedTuple
 
-from airflow_bulk.hooks.limits.store import ProcessStore, Store, Value
+from airflow_bulk.hooks.limits.store import ProcessStore, Store, StoreUnreachable, Value
 
 #: No answer of a platform silences a connection for longer than this many seconds.
 LONGEST_HOLD = 3600.0
@@ -50,6 +51,32 @@ class RateBudget:
     def shared(self) -> bool:
         """Whether asking may take a moment: other processes share the budget."""
         return self._store.shared
+
+    def reserve_within(self, seconds: float, patience: float) -> Departure:
+        """:meth:`reserve` for those who have no time to wait for an answer, such as an ``on_kill``.
+
+        :param seconds: to wait for the shared budget's answer.
+        :param patience: seconds, for a place and for what the platform has asked for.
+        :raises StoreUnreachable: there is no answer by then.
+        """
+        if not self.shared:
+            return self.reserve(patience, patience)
+        answers: queue.SimpleQueue[Departure | StoreUnreachable] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self.reserve(patience, patience))
+            except StoreUnreachable as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, name="asks-limits", daemon=True).start()
+        try:
+            answer = answers.get(timeout=seconds)
+        except queue.Empty:
+            answer = StoreUnreachable(f"they gave no answer within {seconds:.0f} s")
+        if isinstance(answer, StoreUnreachable):
+            raise answer
+        return answer
 
     def reserve(self, patience: float = float("inf"), longest_hold: float = float("inf")) -> Departure:
         """Take a place for one request.

@@ -28,9 +28,9 @@ T = TypeVar("T")
 #: A value as a store keeps it. Times in it are seconds on the store's own clock.
 Value = dict[str, Any]
 #: Seconds that another process may hold the lock of a file: it needs microseconds, unless it stands still.
-LOCK_SECONDS = 10.0
-#: Seconds for one command of Redis, and for connecting.
-REDIS_SECONDS = 5.0
+LOCK_SECONDS = 5.0
+#: Seconds for one command of Redis, and for connecting; a connection that has broken is opened once more.
+REDIS_SECONDS = 3.0
 #: Seconds after which Redis forgets a value that nobody has changed.
 FORGOTTEN_AFTER = 86_400
 
@@ -158,6 +158,8 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError:
             raise StoreUnreachable(
                 "the package redis is not installed; the extra [redis] of this package brings it"
@@ -165,7 +167,10 @@ class RedisStore:
         self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
         try:
             self._redis = redis.Redis.from_url(
-                url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+                url,
+                socket_timeout=REDIS_SECONDS,
+                socket_connect_timeout=REDIS_SECONDS,
+                retry=Retry(NoBackoff(), 1),
             )
         except (ValueError, TypeError):  # their messages may quote the URL
             raise StoreUnreachable("the URL of Redis cannot be read") from None

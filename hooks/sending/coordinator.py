@@ -50,6 +50,11 @@ class SendCoordinator:
         """What a checked part leaves out."""
         return self._holes[index]
 
+    @property
+    def line_behind(self) -> int:
+        """Number of the line behind the parts that were checked, in the file in which the last of them ends."""
+        return self._order.line_behind
+
     def begin_pass(self, jobs: Pass, index: int, line_behind: int) -> None:
         """Expect the parts of a first pass from this index on, and in which line the part before it ends."""
         self._pass = jobs

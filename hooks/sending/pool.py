@@ -156,6 +156,11 @@ class SenderPool:
         self._working.begin_pass(after)
         return jobs
 
+    @property
+    def line_behind(self) -> int:
+        """Number of the line behind all that was checked, in the file in which that ends."""
+        return self._coordinator.line_behind
+
     def run(self, next_job: NextJob, gate: Gate) -> None:
         """Work until there are no more jobs.
 

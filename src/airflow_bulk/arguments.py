@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_bulk.documents.source.spreading import FileStretch
     from airflow_bulk.judging import Tolerance
 
 ABSENT = ("", "none", "null")
@@ -340,6 +341,7 @@ class UploadArguments:
     :param sample: so many lines of a dry run are told by a hash.
     :param verify: ``input_file``: read back the platform's copy of each part at the end; empty for nothing.
     :param seen: what to do with files that are known across runs; None imports every file.
+    :param stretches: of the source, where it is spread over several tasks: what this one sends; empty for all of it.
     :raises ArgumentError: lines are to be checked, and nothing says by which rules.
     """
 
@@ -368,6 +370,7 @@ class UploadArguments:
     sample: int = 0
     verify: str = ""
     seen: SeenOptions | None = None
+    stretches: tuple[FileStretch, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sending.check and not (self.line_check or self.document_type):

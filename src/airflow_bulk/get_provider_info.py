@@ -190,7 +190,13 @@ _INTEGRATIONS: list[dict[str, Any]] = [
 ]
 
 _OPERATORS = {
-    "mediarithmics": ["document_import", "document_import_steps", "integration_batch", "resend_lines"],
+    "mediarithmics": [
+        "document_import",
+        "document_import_steps",
+        "integration_batch",
+        "resend_lines",
+        "spread_import",
+    ],
     "Centrapay": ["centrapay_batch"],
     "Extract/load batches": [
         "extract_load",

@@ -7,13 +7,14 @@ they always agree on what is over and how many failures are tolerated.
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -130,12 +131,14 @@ class KeepWaiting:
     :param why: what is being waited for, in words.
     :param unknown: statuses that are not documented: the log warns once, and the task waits (mediarithmics.md
         section 4.2).
+    :param until: before this time, in seconds since 1970, the verdict on the same executions stays to wait.
     """
 
     seconds: float
     totals: Totals
     why: str
     unknown: tuple[str, ...] = ()
+    until: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -172,15 +175,17 @@ Verdict = KeepWaiting | Finished | FailedBecause | PastDeadline
 
 def add_up(seen: Sequence[RemoteSnapshot]) -> Totals:
     """Add up the platform's counts."""
-    return Totals(
-        executions=dict(Counter(str(one.remote_status) for one in seen)),
-        accepted=sum(one.accepted or 0 for one in seen),
-        failed=sum(one.failed or 0 for one in seen),
-        uncounted=sum(
+    executions: dict[str, int] = {}
+    accepted = failed = uncounted = 0
+    for one in seen:
+        state = one.remote_status.value
+        executions[state] = executions.get(state, 0) + 1
+        accepted += one.accepted or 0
+        failed += one.failed or 0
+        uncounted += (
             one.remote_status is RemoteStatus.SUCCEEDED and one.accepted is None and one.failed is None
-            for one in seen
-        ),
-    )
+        )
+    return Totals(executions=executions, accepted=accepted, failed=failed, uncounted=uncounted)
 
 
 def counting(
@@ -218,9 +223,10 @@ def judge(seen: Sequence[RemoteSnapshot], rules: WaitingRules, now: float) -> Ve
         return Finished(totals, tuple(one.id for one in seen if one.remote_status is RemoteStatus.CANCELED))
     if rules.deadline is not None and now >= rules.deadline:
         return past_deadline(seen)
-    seconds = next_poll(rules, now)
-    unknown = tuple(sorted({one.status for one in going if one.unknown}))
-    return KeepWaiting(seconds, totals, waiting_for, unknown)
+    deadline = math.inf if rules.deadline is None else rules.deadline
+    quiet = quiet_from(seen, rules)
+    until = min(deadline, quiet) if quiet > now else deadline
+    return KeepWaiting(next_poll(rules, now), totals, waiting_for, unknown_statuses(going), until)
 
 
 def past_deadline(seen: Sequence[RemoteSnapshot]) -> PastDeadline:
@@ -242,14 +248,23 @@ def _missing(
     if len(seen) < rules.expected:
         there = "is" if len(seen) == 1 else "are"
         return f"{len(seen)} of at least {how_many(rules.expected, 'execution')} {there} there"
-    if rules.quiet_for:
-        # An execution without a date may be as new as the wait. Without executions, the quiet begins with the wait.
-        newest = max(
-            (rules.started if one.created is None else one.created for one in seen), default=rules.started
-        )
-        if now < newest + rules.quiet_for:
-            return f"no new execution must come for {rules.quiet_for:g} s"
+    if now < quiet_from(seen, rules):
+        return f"no new execution must come for {rules.quiet_for:g} s"
     return ""
+
+
+def quiet_from(seen: Sequence[RemoteSnapshot], rules: WaitingRules) -> float:
+    """When no new execution will have come for long enough, in seconds since 1970, if none comes."""
+    if not rules.quiet_for:
+        return -math.inf
+    # An execution without a date may be as new as the wait. Without executions, the quiet begins with the wait.
+    created = (rules.started if one.created is None else one.created for one in seen)
+    return max(created, default=rules.started) + rules.quiet_for
+
+
+def unknown_statuses(seen: Iterable[RemoteSnapshot]) -> tuple[str, ...]:
+    """The statuses of those that are not over which are not documented."""
+    return tuple(sorted({one.status for one in seen if one.unknown and not one.remote_status.over}))
 
 
 def next_poll(rules: WaitingRules, now: float) -> float:
@@ -302,26 +317,67 @@ def estimate_seconds(done: int, total: int, elapsed: float) -> float:
     return math.inf if done <= 0 or elapsed <= 0 else (total - done) * elapsed / done
 
 
+def warn_of_unknown(log: Any, statuses: Collection[str], warned: set[str]) -> None:
+    """Warn once about each status that is not documented.
+
+    :param warned: those that were warned about; it grows.
+    """
+    for status in sorted(set(statuses) - warned):
+        log.warning("The platform reports a status that is not documented: %r. Waiting on.", status[:40])
+    warned.update(statuses)
+
+
+class Crowd(NamedTuple):
+    """Several tasks that wait for the same thing.
+
+    :param waiting: how many they are.
+    :param spread: seconds over which their first lines are spread.
+    """
+
+    waiting: int
+    spread: float = 0.0
+
+    def __str__(self) -> str:
+        minutes = f"{TELL_EVERY / 60:.0f} minutes"
+        return f"{self.waiting} tasks wait for the same: the triggerer's log has each change, this one a line in {minutes}."
+
+
 class WaitingProgress:
     """Logs what is being waited for: a line a change, and one now and then that says it still waits.
 
+    Where many wait for the same thing, whoever watches the thing tells each change, once for all of them: then this is only
+    the line now and then.
+
     :param log: the task's or the trigger's logger.
     """
+
+    __slots__ = ("_last", "_log", "_logged_at", "_unknown")
 
     def __init__(self, log: Any) -> None:
         self._log = log
         self._last: Totals | None = None
         self._logged_at = -math.inf
-        self._unknown: set[str] = set()
+        self._unknown: set[str] | None = None
 
-    def tell(self, totals: Totals, why: str, unknown: Sequence[str]) -> None:
-        """Log the totals; warn once about each status that is not documented."""
-        for status in sorted(set(unknown) - self._unknown):
-            self._log.warning(
-                "The platform reports a status that is not documented: %r. Waiting on.", status[:40]
-            )
-        self._unknown.update(unknown)
+    def tell(self, totals: Totals, why: str, unknown: Sequence[str], crowd: Crowd | None = None) -> None:
+        """Log the totals; warn once about each status that is not documented.
+
+        :param crowd: who else waits for the same thing; None where nobody does.
+        """
         now = time.monotonic()
-        if totals != self._last or now - self._logged_at >= TELL_EVERY:
+        if crowd is not None:
+            if self._last is None and self._logged_at == -math.inf:
+                self._logged_at = now - TELL_EVERY + random.uniform(0.0, crowd.spread)  # noqa: S311  (not a secret)
+            if now < self.again_at:
+                return
+        if unknown:
+            self._unknown = self._unknown or set()
+            warn_of_unknown(self._log, unknown, self._unknown)
+        if totals != self._last or now >= self.again_at:
             self._last, self._logged_at = totals, now
-            self._log.info("Waiting: %s. %s.", why, totals)
+            self._log.info("Waiting: %s. %s.%s", why, totals, "" if crowd is None else f" {crowd}")
+
+    @property
+    def again_at(self) -> float:
+        """When a line is due although nothing has changed, by the monotonic clock."""
+        return self._logged_at + TELL_EVERY

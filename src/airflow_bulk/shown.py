@@ -11,6 +11,8 @@ begins without them, since Airflow empties the XCom of a task then (airflow.md s
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -51,10 +53,14 @@ class Pace:
     :param every: seconds between two writes, at least.
     """
 
+    __slots__ = ("_every", "_last", "_written_at", "again_at")
+
     def __init__(self, every: float = EVERY) -> None:
         self._every = every
         self._last: Any = None
-        self._written_at = -float("inf")
+        self._written_at: float | None = None
+        #: When the state that was not due will be, by the monotonic clock; infinite where it is written.
+        self.again_at = math.inf
 
     def is_due(self, state: dict[str, Any], waiting: int = 1) -> bool:
         """Whether the state has changed, and enough time has passed; the state counts as written then.
@@ -64,9 +70,14 @@ class Pace:
         """
         now = time.monotonic()
         pause = max(self._every, waiting / WRITES_A_SECOND)
-        if state == self._last or now - self._written_at < pause:
+        if self._written_at is None:
+            # Of more tasks than may be written in the usual pause, the first states are spread over the whole pause.
+            spread = pause if waiting > self._every * WRITES_A_SECOND > 0 else 0.0
+            self._written_at = now - pause + random.uniform(0.0, spread)  # noqa: S311  (not a secret)
+        self.again_at = math.inf if state == self._last else self._written_at + pause
+        if now < self.again_at:
             return False
-        self._last, self._written_at = state, now
+        self._last, self._written_at, self.again_at = state, now, math.inf
         return True
 
     def forget(self) -> None:

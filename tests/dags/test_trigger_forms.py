@@ -17,6 +17,7 @@ SEEN_AT_ONCE = {
     "farmlands_accounts": {"folder", "customers", "account_id", "test"},
     "gdpr_deletion": {"source"},
     "nightly_with_approval": {"source", "bad_lines"},
+    "spread_import": {"folder"},
     "store_purchases": {"datamart", "dry_run", "deferrable"},
     "told_import": {"source"},
 }

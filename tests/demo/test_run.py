@@ -101,7 +101,7 @@ def test_airflow_finds_the_shown_examples_and_what_they_read(tmp_path: Path) -> 
     bag = DagBag(str(shown := examples(tmp_path)), bundle_path=shown)
     assert bag.import_errors == {}
     assert set(bag.dags) == {
-        "accounting_refresh", "batch_around_import", "batch_around_import_deferred", "store_purchases",
+        "accounting_refresh", "batch_around_import", "batch_around_import_deferred", "spread_import", "store_purchases",
         PAGE_DAG_ID, RUNNING_DAG_ID,
     }  # fmt: skip
     assert (shown / "data" / "cdnow_purchases.txt.gz").is_file()

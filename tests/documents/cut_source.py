@@ -16,6 +16,7 @@ from airflow_bulk.documents.source.cuts import Cutter, Layout, plan_parts
 from airflow_bulk.documents.source.files import find_files
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.documents.source.reader import Block, LineRules, SourceReader
+from airflow_bulk.documents.source.spreading import Group, take_stretches
 
 GOOD = b'{"operation":"DELETE","user_account_id":"%s"}'
 NDJSON = LineRules(document_type="USER_PROFILE")
@@ -24,12 +25,23 @@ CSV = LineRules(document_type="USER_SEGMENT", mime_type="TEXT_CSV")
 
 
 class Outcome:
-    """A source, cut and checked, with the bodies read back."""
+    """A source, cut and checked, with the bodies read back.
+
+    :param stretches: of the source; None for all of it.
+    """
 
     def __init__(
-        self, folder: Path, names: list[str], rules: LineRules, layout: Layout, planned: bool
+        self,
+        folder: Path,
+        names: list[str],
+        rules: LineRules,
+        layout: Layout,
+        planned: bool,
+        stretches: Group | None = None,
     ) -> None:
         found = find_files([str(folder / name) for name in names], mime_type=rules.mime_type)
+        if stretches is not None:
+            found = take_stretches(found, stretches)
         spill = Spill()
         self.rows: list[tuple[int, Row]] = []
         self.inspected: list[Inspected] = []

@@ -196,7 +196,7 @@ def play(named: Named, world: World, death: Death, *, clear: bool, clears_discar
             step(one)
     except Killed:
         if one.state != "success":
-            _go_on(one, kind, clear=clear)
+            go_on(one, kind, clear=clear)
             return True
         # Airflow knows of the success: there is no next try, and a clear would rightly do the work again.
         kind.check(one.ended)
@@ -249,7 +249,11 @@ def die_everywhere(
     assert died.count(False) <= (4 if kind.varies else 0)
 
 
-def _go_on(one: MortalTask, kind: Kind, *, clear: bool) -> None:
+def go_on(one: MortalTask, kind: Kind, *, clear: bool) -> None:
+    """Let the circumstances end, the next try go on, and check what the platform holds.
+
+    :param clear: a person clears the task before.
+    """
     kind.heal()
     if clear:
         one.clear()

@@ -67,6 +67,16 @@ def test_it_fires_when_everything_is_over(make: Make, fed: FedImport) -> None:
     assert fed.looks() > 2
 
 
+def test_it_waits_without_what_only_a_newer_version_knows(
+    make: Make, fed: FedImport, told: Callable[[], list[str]]
+) -> None:
+    fed.end_after(2, fed.upload(3))
+    (event,) = run_all(make(patience=["of a newer version"]))
+    assert (event["state"], event["lines_accepted"]) == ("over", 3)
+    (said,) = [one for one in told() if "newer version" in one]
+    assert "does not know: patience. Waiting without them. Upgrade" in said
+
+
 @pytest.mark.parametrize(("fate", "state"), [("failed", "failed"), ("lost", "failed"), (None, "over")])
 def test_its_event_says_how(make: Make, fed: FedImport, fate: str | None, state: str) -> None:
     fed.end(fed.upload(), fate)

@@ -173,3 +173,15 @@ def test_a_kill_tries_though_the_list_cannot_be_read(make: Make, kill: Kill, fed
     fed.emulator.fault("forbidden", method="GET", times=1)
     kill(make(cancel_on_kill=True, executions=[pending]))
     assert fed.status(pending) == "CANCELED"
+
+
+def test_with_arguments_of_a_newer_version_nothing_is_cancelled(
+    make: Make, kill: Kill, fed: FedImport, emulator: Emulator, told: Callable[[], list[str]]
+) -> None:
+    """A newer worker has deferred the task: what this triggerer cannot read may say what must not be cancelled."""
+    pending = fed.upload()
+    kill(make(cancel_on_kill=True, spared=["7"]))
+    assert fed.status(pending) == "PENDING"
+    assert actions(emulator) == []
+    (said,) = [one for one in told() if "newer version" in one]
+    assert "does not know: spared." in said and f"{fed.id} is stopped" in said

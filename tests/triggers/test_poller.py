@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -12,7 +13,7 @@ from virtual_time import run
 
 from airflow_bulk import judging
 from airflow_bulk.platforms.errors import Forbidden, TryLater, Unauthorized
-from airflow_bulk.triggers.poller import AFTER_ERROR, JITTER, Poller, SharedHooks
+from airflow_bulk.triggers.poller import AFTER_ERROR, JITTER, SLICE, Poller, SharedHooks
 
 HOUR = 3600.0
 
@@ -69,6 +70,61 @@ def test_a_thousand_waiters_cost_one_look_an_interval() -> None:
     assert run(main()) == [list(range(1, 11))] * 1000
     assert len(looks.at) == 10
     assert all(30 * (1 - JITTER) <= gap <= 30 * (1 + JITTER) + 0.1 for gap in looks.gaps)
+
+
+def test_answers_are_handed_on_in_slices() -> None:
+    """The loop serves others in between: what is counted are its turns, not seconds."""
+    served: Counter[int] = Counter()
+    turn = 0
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def count() -> None:
+            nonlocal turn
+            turn += 1
+            if served.total() < 1000:
+                loop.call_soon(count)
+
+        async def look() -> int:
+            loop.call_soon(count)
+            return 1
+
+        async def wait(poller: Poller[int]) -> None:
+            await take(poller.answers(1, every(30)), 1)
+            served[turn] += 1
+
+        poller: Poller[int] = Poller(look)
+        await asyncio.gather(*(wait(poller) for _ in range(1000)))
+
+    run(main())
+    assert served.total() == 1000
+    assert max(served.values()) <= SLICE
+
+
+def test_who_does_not_heed_an_answer_is_not_woken_and_still_looked_for() -> None:
+    looks = Looks()
+
+    async def main() -> list[int]:
+        poller: Poller[int] = Poller(looks)
+        return await take(poller.answers(0, every(10), heeds=lambda answer: answer % 4 == 0), 3)
+
+    assert run(main()) == [4, 8, 12]
+    assert len(looks.at) == 12
+    assert all(10 * (1 - JITTER) <= gap <= 10 * (1 + JITTER) + 0.1 for gap in looks.gaps)
+
+
+def test_who_cannot_say_what_it_heeds_gets_everything() -> None:
+    def heeds(answer: int) -> bool:
+        raise ValueError("a bug")
+
+    async def main() -> list[list[int]]:
+        poller: Poller[int] = Poller(Looks())
+        return await asyncio.gather(
+            take(poller.answers(0, every(10), heeds=heeds), 2), take(poller.answers(0, every(10)), 2)
+        )
+
+    assert run(main()) == [[1, 2], [1, 2]]
 
 
 def test_looks_are_close_at_first_and_far_apart_with_age() -> None:

@@ -32,7 +32,7 @@ def line_row(
     *,
     source: str,
     version: str,
-    line: int,
+    line: int | None,
     part: int,
     execution: str | None,
     reasons: Sequence[str],
@@ -45,7 +45,7 @@ def line_row(
     """A row about one line whose place in the source is known.
 
     :param version: what changes when the file does (:attr:`~airflow_bulk.documents.source.parts.SourceFile.mark`).
-    :param line: its number in the file, from 1.
+    :param line: its number in the file, from 1; None where it stands in a stretch whose lines are not numbered yet.
     :param part: 0-based number of the part in which it stands.
     :param length: its bytes, line end included.
     :param raw: its content, as it stands in the file; None where no content is wanted.

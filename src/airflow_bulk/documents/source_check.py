@@ -86,7 +86,8 @@ class PartOrder:
     ) -> None:
         self._files, self._rejects, self._take = files, rejects, take
         self._next = 0
-        self._line_behind = 1  # in the file in which the part before the next one ends
+        #: Number of the line behind the parts so far, in the file in which the last of them ends.
+        self.line_behind = 1
         self._rows: dict[int, list[Row]] = {}
         self._bytes: dict[int, int] = {}
         self._found: dict[int, Inspected] = {}
@@ -94,7 +95,7 @@ class PartOrder:
 
     def begin_pass(self, index: int, line_behind: int) -> None:
         """Expect this part next; say in which line the one before it ends."""
-        self._next, self._line_behind = index, line_behind
+        self._next, self.line_behind = index, line_behind
         self._rows.clear()
         self._bytes.clear()
         self._found.clear()
@@ -112,7 +113,7 @@ class PartOrder:
         if index in self._known:
             self._write(index, rows, self._known[index].line)
         elif index == self._next:
-            self._write(index, rows, self._line_behind)
+            self._write(index, rows, self.line_behind)
         else:
             self._rows.setdefault(index, []).extend(rows)
             self._bytes[index] = self.waiting(index) + sum(
@@ -128,28 +129,29 @@ class PartOrder:
             self._hand_on(self._found.pop(self._next))
 
     def _hand_on(self, found: Inspected) -> None:
-        before = self._line_behind
+        before = self.line_behind
         part = msgspec.structs.replace(found.part, line=found.first_line or before)
         first = [
             FirstReject(
-                self._files[row.file].record.uri, row.line + row.relative * before, tuple(row.reasons)
+                self._files[row.file].record.shown, row.line + row.relative * before, tuple(row.reasons)
             )
             for row in found.first
         ]
         self._take(part, CheckFindings(first, found.reasons, found.hints))
-        self._line_behind = found.last_line + found.relative * before
+        self.line_behind = found.last_line + found.relative * before
         self._next += 1
         self._bytes.pop(self._next, None)
-        self._write(self._next, self._rows.pop(self._next, []), self._line_behind)
+        self._write(self._next, self._rows.pop(self._next, []), self.line_behind)
 
     def _write(self, index: int, rows: list[Row], before: int) -> None:
         if self._rejects is None:
             return
         for row in rows:
+            record = self._files[row.file].record
             self._rejects.write(
-                source=self._files[row.file].record.uri,
-                version=self._files[row.file].record.mark,
-                line=row.line + row.relative * before,
+                source=record.uri,
+                version=record.mark,
+                line=row.line + row.relative * before if record.knows_lines else None,
                 part=index,
                 reasons=row.reasons,
                 offset=row.offset,
@@ -175,7 +177,7 @@ class RejectRows:
         *,
         source: str,
         version: str,
-        line: int,
+        line: int | None,
         part: int,
         reasons: Sequence[str],
         offset: int,

@@ -48,14 +48,23 @@ class RecordedPart(msgspec.Struct, kw_only=True):
 
     @classmethod
     def read(cls, plain: list[Any]) -> RecordedPart:
-        """Read a stored entry."""
-        *facts, state, executions, given_up = plain
-        return cls(
-            part=Part(**dict(zip(Part.__struct_fields__, facts, strict=True))),
-            state=PartState(state),
-            executions=list(executions),
-            given_up=given_up,
-        )
+        """Read a stored entry.
+
+        :raises ValueError: another version of this package has written it, as in the middle of an upgrade.
+        """
+        try:
+            *facts, state, executions, given_up = plain
+            return cls(
+                part=Part(**dict(zip(Part.__struct_fields__, facts, strict=True))),
+                state=PartState(state),
+                executions=list(executions),
+                given_up=given_up,
+            )
+        except ValueError as error:
+            raise ValueError(
+                "This task's record has parts that this version of the package cannot read: a worker with another version "
+                "has begun the task. Nothing more was sent; a retry on a worker with that version goes on from the record."
+            ) from error
 
 
 class RecordedParts:

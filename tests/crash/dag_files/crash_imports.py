@@ -12,6 +12,7 @@ from airflow_bulk.operators.document_import import (
     ImportDocumentsOperator,
     UploadDocumentsOperator,
 )
+from airflow_bulk.operators.spread_import import ImportSpreadOperator, SpreadImportTaskGroup
 
 
 class StoppingImport(stopping.Stopping, ImportDocumentsOperator):
@@ -26,6 +27,16 @@ class OrphanImport(StoppingImport):
 
 class StoppingUpload(stopping.Stopping, UploadDocumentsOperator):
     """An upload into an import given from outside."""
+
+
+class StoppingSpread(stopping.Stopping, ImportSpreadOperator):
+    """One group of a spread import."""
+
+
+class StoppingSpreadGroup(SpreadImportTaskGroup):
+    """A spread import."""
+
+    importer = StoppingSpread
 
 
 PARAMS: dict[str, Any] = {**stopping.PARAMS, "datamart_id": ""}
@@ -102,3 +113,25 @@ with DAG("crash_mapped_sources", schedule=None, params=PARAMS, max_active_runs=5
         mediarithmics_conn_id="crash_quick",
         **SHARED | {"retries": 0},
     ).expand(source=list_sources())
+
+
+def spread_dag(dag_id: str, conn_id: str, deferrable: bool = False) -> DAG:
+    """``lines.ndjson`` in the run's folder, spread over three tasks."""
+    with DAG(dag_id, schedule=None, params=PARAMS, max_active_runs=50, tags=["test"]) as dag:
+        StoppingSpreadGroup(
+            "load",
+            spread=3,
+            document_type="USER_PROFILE",
+            name="{{ run_id }}",
+            source="{{ params.folder }}/lines.ndjson",
+            rejects_path="{{ params.folder }}/rejects",
+            mediarithmics_conn_id=conn_id,
+            poll_interval=1.0,
+            deferrable=deferrable,
+            **SHARED,
+        )
+    return dag
+
+
+spread = spread_dag("crash_spread", "crash_quick")
+spread_deferred = spread_dag("crash_spread_deferred", "crash_waiting", deferrable=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -121,6 +123,30 @@ def test_a_call_waits_for_limits_that_cannot_be_asked(
     # Who stops something has seconds, and stops it.
     MediarithmicsHook("limited").send(call, timeout=5)
     assert len(bulk_emulator.requests()) == 1
+
+
+@pytest.mark.parametrize("way", ["send", "asend"])
+def test_who_has_seconds_does_not_wait_for_a_redis_that_is_silent(
+    bulk_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A Redis that takes connections and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("AIRFLOW_CONN_SILENT", f"redis://127.0.0.1:{port}/0")
+        value = connection(bulk_emulator, requests_per_minute=60, limits_conn_id="silent")
+        monkeypatch.setenv("AIRFLOW_CONN_LIMITED", value)
+        call = list_document_imports(bulk_emulator.datamart_id)
+        hook = MediarithmicsHook("limited")
+        if way == "send":
+            hook.send(call, timeout=2)
+        else:
+            asyncio.run(asked(hook, call))
+    assert len(bulk_emulator.requests()) == 1
+
+
+async def asked(hook: MediarithmicsHook, call: Any) -> None:
+    await hook.asend(call, timeout=2)
+    await hook.aclose()
 
 
 def test_a_missing_package_is_told_by_the_name_of_its_extra(

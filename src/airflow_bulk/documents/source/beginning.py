@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from airflow_bulk.documents.source.contents import Contents
+from airflow_bulk.documents.source.contents import FIRST_LOOK, Contents
 
 BOM = b"\xef\xbb\xbf"
-FIRST_LOOK = 64 << 10  # bytes: a header longer than this is none
 LONGEST_LOOK = 4 << 20  # bytes of one line that are held to see how it ends
 
 # How a text in another encoding begins, with a byte order mark or without (the first two characters of a command and of a

@@ -24,6 +24,9 @@ from airflow_bulk.documents.source.parts import (
     counted,
 )
 
+FIRST_LOOK = (
+    64 << 10
+)  # bytes at the beginning of a file that tell what it is: a header longer than this is none
 SKIP = 1 << 20  # bytes read and dropped at a time when a compressed file is wound forward
 PACKED_WINDOW = 8 << 20  # bytes a GET of a compressed object fetches: read once, front to back
 GZIP_BITE, GZIP_PIECE = 128 << 10, 256 << 10  # compressed bytes read, and plain bytes unpacked, at a time
@@ -111,7 +114,7 @@ class PlainContents:
 
     def readinto(self, view: memoryview, offset: int) -> int:
         """See :class:`Contents`."""
-        done, size = 0, min(len(view), self._record.size - offset)
+        done, size = 0, min(len(view), self._record.stop - offset)
         try:
             while done < size:
                 count = os.preadv(self._handle, [view[done:size]], self._start + offset + done)
@@ -125,7 +128,7 @@ class PlainContents:
     def read_at(self, size: int, offset: int) -> bytes:
         """Return up to so many stored bytes from an offset on."""
         try:
-            return os.pread(self._handle, min(size, self._record.size - offset), self._start + offset)
+            return os.pread(self._handle, min(size, self._record.stop - offset), self._start + offset)
         except OSError as error:
             raise broken(self._record, error, offset) from error
 
@@ -339,7 +342,7 @@ class RemoteContents:
 
     def read_at(self, size: int, offset: int) -> bytes:
         """Return up to so many bytes; fewer at the end of the object or of the window."""
-        if offset >= self._record.size:
+        if offset >= self._record.stop:
             return b""
         if not self._start <= offset < self._start + len(self._held):
             self._held = b""  # let the old window go before the next one comes
@@ -352,7 +355,9 @@ class RemoteContents:
         return self._held[offset - self._start : offset - self._start + size]
 
     def _fetch(self, offset: int) -> bytes:
-        stop = min(offset + self._window, self._record.size)
+        # Before a stretch only the beginning of its file is asked for.
+        window = FIRST_LOOK if offset < self._record.begin else self._window
+        stop = min(offset + window, self._record.stop)
         try:
             data: bytes = self._path.fs.cat_file(self._path.path, start=offset, end=stop)
         except FileNotFoundError as error:
@@ -379,6 +384,8 @@ class RemoteContents:
 def spool(files: Sequence[FoundFile], folder: str) -> tuple[list[FoundFile], IO[bytes]]:
     """Copy the remote files of a source, as they are stored, into one unlinked temporary file.
 
+    Of a stretch only its bytes and the beginning of its file are copied: the rest of that file is a gap in the copy.
+
     :param folder: where the temporary file lives; it needs room for all of them.
     :return: the files, the remote ones now at their copies, and the temporary file, to be closed at the end.
     """
@@ -391,11 +398,18 @@ def spool(files: Sequence[FoundFile], folder: str) -> tuple[list[FoundFile], IO[
             continue
         remote = RemoteContents(found.record, found.path, PACKED_WINDOW)
         result.append(found._replace(path=Spooled(copies.fileno(), end)))
-        offset = 0
-        while data := remote.read_at(PACKED_WINDOW, offset):
-            offset += len(data)
-            rest = memoryview(data)
-            while rest:  # a disk that is nearly full takes a piece only
-                rest = rest[copies.write(rest) :]
-        end += offset
+        for offset, stop in _stretches_to_copy(found.record):
+            while offset < stop and (data := remote.read_at(min(PACKED_WINDOW, stop - offset), offset)):
+                rest = memoryview(data)
+                while rest:  # a disk that is nearly full takes a piece only
+                    rest = rest[os.pwrite(copies.fileno(), rest, end + offset + len(data) - len(rest)) :]
+                offset += len(data)
+        end += found.record.stop
     return result, copies
+
+
+def _stretches_to_copy(record: SourceFile) -> list[tuple[int, int]]:
+    """Where what is read of a file begins and ends."""
+    if record.begin <= FIRST_LOOK:
+        return [(0, record.stop)]
+    return [(0, FIRST_LOOK), (record.begin, record.stop)]

@@ -117,7 +117,7 @@ class _Planner:
         """Return where the next line begins, at a position or in a later file."""
         while file < len(self._reader.files):
             offset = max(offset, self._reader.beginning(file).start)
-            if offset < self._reader.files[file].record.size:
+            if offset < self._reader.files[file].record.stop:
                 return file, offset
             file, offset = file + 1, 0
         return None
@@ -127,7 +127,7 @@ class _Planner:
         place, left = self.next_place(part.file, part.start), part.length
         while place and left:
             file, offset = place
-            step = min(left, self._reader.files[file].record.size - offset)
+            step = min(left, self._reader.files[file].record.stop - offset)
             place, left = self.next_place(file, offset + step), left - step
         return place
 
@@ -136,7 +136,7 @@ class _Planner:
         place: tuple[int, int] | None = (file, offset)
         while place and filling.goes_on_in(place[0]):
             file, offset = place
-            size = self._reader.files[file].record.size
+            size = self._reader.files[file].record.stop
             if size - offset <= filling.room:
                 filling.take(file, size - offset, self._last_byte(file, size) == b"\n")
                 place = self.next_place(file + 1, 0)

@@ -10,13 +10,16 @@ import xxhash
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the source, as it was when the source was resolved.
+    """One file of the source, or a stretch of one, as it was when the source was resolved.
 
     :param uri: the file as shown to people; never holds credentials.
     :param size: stored bytes (compressed bytes of a compressed file).
     :param version: what changes when the content changes: mtime in ns, or the object's etag.
     :param compression: ``""``, ``"gzip"`` or ``"zstd"``.
     :param local: a path of this machine's file system (else an object of a store).
+    :param begin: of a stretch of a plain file: offset of its first byte, which begins a line.
+    :param end: offset of the byte behind the stretch; None: it goes to the end of the file.
+    :param first_line: number in the file of the line at ``begin``; 0 while unknown. It is not asked where ``begin`` is 0.
     """
 
     uri: str
@@ -24,6 +27,24 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     compression: str = ""
     local: bool = True
+    begin: int = 0
+    end: int | None = None
+    first_line: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Offset behind the last byte that is read, of a file that is not compressed."""
+        return self.size if self.end is None else self.end
+
+    @property
+    def knows_lines(self) -> bool:
+        """Whether the numbers of its lines are known; else they are counted from the beginning of the stretch."""
+        return not self.begin or bool(self.first_line)
+
+    @property
+    def shown(self) -> str:
+        """The file as a message names it, before the number of a line."""
+        return self.uri if self.knows_lines else f"{self.uri} from byte {self.begin} on"
 
     @property
     def mark(self) -> str:

@@ -15,14 +15,13 @@ import msgspec
 from airflow_bulk.documents.lines.checking import LineChecker, looks_like
 from airflow_bulk.documents.source.beginning import (
     BOM,
-    FIRST_LOOK,
     TWO_OBJECTS,
     ends_in_cr,
     find_first_line,
     other_encoding,
     read_at,
 )
-from airflow_bulk.documents.source.contents import Contents, PlainContents, open_contents
+from airflow_bulk.documents.source.contents import FIRST_LOOK, Contents, PlainContents, open_contents
 from airflow_bulk.documents.source.files import UNSENT, FoundFile
 from airflow_bulk.documents.source.parts import SourceFile, SourceUnusable
 
@@ -59,9 +58,9 @@ class LineRules(msgspec.Struct, frozen=True, kw_only=True):
 class Beginning(NamedTuple):
     """Where the lines of a file begin.
 
-    :param start: offset of the first line's first byte, behind the BOM and the header.
+    :param start: offset of the first line's first byte, behind the BOM and the header; of a stretch, where it begins.
     :param header: the header line with its line end, as it is repeated in every part; empty without one.
-    :param line: number of the first line: 1, or 2 under a header.
+    :param line: number of the first line: 1, or 2 under a header; of a stretch whose lines are not known, 1.
     """
 
     start: int
@@ -75,13 +74,17 @@ def read_beginning(record: SourceFile, contents: Contents, rules: LineRules) -> 
     :raises SourceUnusable: it cannot be what it should be: a text in another encoding or with other line ends, a JSON
         array, a document over several lines, a CSV header that is missing or wrong.
     """
+    first_line = record.first_line or 1
+    if record.begin and rules.mime_type != "TEXT_CSV":
+        return Beginning(record.begin, b"", first_line)
     first = read_at(contents, 0, FIRST_LOOK)
     # Unchecked bytes go untouched, and may be of an encoding in which these three bytes are no BOM.
     bom = len(BOM) if rules.check and first.startswith(BOM) else 0
     if rules.check and (why := other_encoding(first)):
         raise _refused(record, why)
     if rules.mime_type == "TEXT_CSV":
-        return _behind_header(record, first, bom, rules)
+        found = _behind_header(record, first, bom, rules)
+        return found._replace(start=record.begin, line=first_line) if record.begin else found
     # Whether a line may be an array, or hold a CR, only the function of another platform knows.
     if rules.check and not rules.line_check:
         line = find_first_line(contents, first[bom:], bom)

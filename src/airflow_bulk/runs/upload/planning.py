@@ -20,13 +20,14 @@ from airflow_bulk.documents.source.cuts import Layout
 from airflow_bulk.documents.source.files import UNSENT, FoundFile, find_files
 from airflow_bulk.documents.source.parts import NothingFound, SourceChanged, SourceError, SourceUnusable
 from airflow_bulk.documents.source.reader import LineRules
+from airflow_bulk.documents.source.spreading import take_stretches
 from airflow_bulk.documents.source_check import CheckTotals, RejectFile
 from airflow_bulk.judging import how_many, share_of
 from airflow_bulk.runs.upload.progress import gigabytes
 
 if TYPE_CHECKING:
     from airflow_bulk.arguments import UploadArguments
-    from airflow_bulk.documents.source.parts import Part
+    from airflow_bulk.documents.source.parts import Part, SourceFile
     from airflow_bulk.hooks.sending.pool import SenderPool
     from airflow_bulk.hooks.sending.protocol import Gate
     from airflow_bulk.judging import Tolerance
@@ -58,6 +59,14 @@ class SourceArguments(Protocol):
     @property
     def rejects_content(self) -> str:
         """``line`` or ``position``."""
+
+
+class EmptyArguments(Protocol):
+    """What a source without a line is judged by."""
+
+    @property
+    def on_empty(self) -> str:
+        """``fail``, ``skip`` or ``ok``."""
 
 
 class SourcePlan(msgspec.Struct, kw_only=True):
@@ -113,14 +122,14 @@ def find_source(args: UploadArguments, *, may_be_empty: bool, local_hint: str = 
             local_hint=local_hint,
         )
     except NothingFound as error:
-        if not may_be_empty:
+        if not may_be_empty or args.stretches:
             raise SourceError(f"{error} {UNSENT}") from None
         nothing_to_send(args, str(error))
         return []
-    return files
+    return take_stretches(files, args.stretches) if args.stretches else files
 
 
-def nothing_to_send(args: UploadArguments, why: str) -> None:
+def nothing_to_send(args: EmptyArguments, why: str) -> None:
     """Do what ``on_empty`` says; returns only for ``"ok"``."""
     if args.on_empty == "skip":
         raise AirflowSkipException(f"{why} Nothing was sent (on_empty='skip').")
@@ -159,7 +168,7 @@ def open_path(uri: str) -> Any:
 
 def fingerprint(files: Sequence[FoundFile]) -> SourcePlan:
     """Begin a plan with what the files are now."""
-    each = [(one.record.uri, one.record.mark) for one in files]
+    each = [(one.record.uri, _mark(one.record)) for one in files]
     whole = xxhash.xxh3_128_hexdigest(msgspec.json.encode(each))
     named = each[:NAMED_FILES]
     while len(msgspec.json.encode(named)) > NAMED_BYTES:  # long keys; the record takes no value without end
@@ -167,11 +176,18 @@ def fingerprint(files: Sequence[FoundFile]) -> SourcePlan:
     return SourcePlan(fingerprint=whole, files=named, file_count=len(files))
 
 
+def _mark(record: SourceFile) -> str:
+    """What changes when a file does, or when it is spread over tasks in another way."""
+    if not record.begin and record.end is None:
+        return record.mark
+    return f"{record.mark}, bytes {record.begin} to {record.stop}"
+
+
 def bytes_to_read(files: Sequence[FoundFile], recorded: Sequence[Part]) -> int:
     """Bytes behind the recorded parts; 0 where only reading them tells, for a file is compressed."""
     if any(one.record.compression for one in files):
         return 0
-    return sum(one.record.size for one in files) - sum(part.length for part in recorded)
+    return sum(one.record.stop - one.record.begin for one in files) - sum(part.length for part in recorded)
 
 
 def still_the_same(args: UploadArguments, files: Sequence[FoundFile]) -> None:
@@ -194,9 +210,10 @@ def _what_was_sent(args: UploadArguments) -> str:
     return "Parts may have left before (overlap=True)." if args.sending.overlap else "Nothing was sent."
 
 
-def compare(recorded: SourcePlan, found: SourcePlan) -> None:
+def compare(recorded: SourcePlan, found: SourcePlan, *, spread: bool = False) -> None:
     """Refuse a source that changed between tries, naming both fingerprints.
 
+    :param spread: it is sent by several tasks; none of them can begin anew alone.
     :raises SourceChanged: naming a changed file where it is known.
     """
     if recorded.fingerprint == found.fingerprint:
@@ -206,6 +223,12 @@ def compare(recorded: SourcePlan, found: SourcePlan) -> None:
     gone_or_new = sorted(set(before) ^ {name for name, _ in found.files})
     named = [*(f"{name} changed" for name in changed), *(f"{name} came or went" for name in gone_or_new)]
     detail = "; ".join(named[:3]) or f"{how_many(recorded.file_count, 'file')} before, {found.file_count} now"
+    if spread:
+        raise SourceChanged(
+            f"The source changed, or was spread in another way, since an earlier try began to send it: fingerprint "
+            f"{recorded.fingerprint} before, {found.fingerprint} now ({detail}). Nothing more was sent. Put the files back as "
+            "they were, or import them as they are now in a new DAG run."
+        )
     raise SourceChanged(
         f"The source changed since an earlier try began to send it: fingerprint {recorded.fingerprint} before, "
         f"{found.fingerprint} now ({detail}). Nothing more was sent. Put the files back, or say "
@@ -334,9 +357,18 @@ def judge_plan(args: UploadArguments, plan: SourcePlan, found: CheckTotals) -> N
     :raises AirflowFailException: more rejected lines than ``max_failures``, or more deletions than allowed.
     """
     judge_checked(args, plan, found, _what_was_sent(args))
-    if args.max_deletions is not None and plan.lines_to_send > args.max_deletions:
+    refuse_deletions(plan, args.max_deletions)
+
+
+def refuse_deletions(plan: SourcePlan, max_deletions: int | None) -> None:
+    """Refuse to delete more than is allowed.
+
+    :param max_deletions: None for what does not delete.
+    :raises AirflowFailException: there are more.
+    """
+    if max_deletions is not None and plan.lines_to_send > max_deletions:
         raise AirflowFailException(
-            f"{how_many(plan.lines_to_send, 'deletion')}, more than max_deletions={args.max_deletions}. Nothing was sent; a "
+            f"{how_many(plan.lines_to_send, 'deletion')}, more than max_deletions={max_deletions}. Nothing was sent; a "
             "retry cannot help until the source or max_deletions is changed."
         )
 

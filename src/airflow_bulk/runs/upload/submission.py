@@ -30,6 +30,7 @@ from airflow_bulk.runs.upload import approval, planning
 from airflow_bulk.runs.upload.gate import UploadGate, target_of
 from airflow_bulk.runs.upload.planning import SourcePlan
 from airflow_bulk.runs.upload.shown import keep_findings, sending_state
+from airflow_bulk.runs.upload.spread import found_in_stretches
 from airflow_bulk.runs.upload.upload_source import UploadSource
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class UploadSubmission:
                 return False
             self._fingerprint = found.fingerprint
             if self.plan is not None:
-                planning.compare(self.plan, found)
+                planning.compare(self.plan, found, spread=bool(self.args.stretches))
         except SourceChanged:
             if self.args.on_source_change != "restart":
                 raise
@@ -406,6 +407,7 @@ class UploadSubmission:
         The record is not touched.
         """
         sample: list[SampledLine] = []
+        line_behind = 1
         files, found = self.source.find_dry()
         gate = self._gate(overlap=False)
         rejects = planning.reject_file(self.args, f"{self.file_name()}.dry")
@@ -416,6 +418,7 @@ class UploadSubmission:
                     gate.progress.checking(planning.bytes_to_read(files, ()))
                     planning.check_all_before_sending(pool, gate)
                     sample = approval.sample_of(pool, gate.all_parts(), self.args.sample)
+                    line_behind = pool.line_behind
                 planning.still_the_same(self.source.args, files)
             found.add_up(gate.all_parts())
             found.rejects_uri = rejects.finish() if rejects is not None else ""
@@ -428,7 +431,10 @@ class UploadSubmission:
             planning.nothing_to_send(self.args, "The source holds no line.")
         approval.refuse_unexpected(self.args, self.port.place, gate.all_parts())
         log.info("Dry run: nothing was sent, and no import was created.")
-        return found, approval.approvable(self.args, self.port.place, gate.all_parts(), sample)
+        approvable = approval.approvable(self.args, self.port.place, gate.all_parts(), sample)
+        if self.args.stretches:
+            approvable |= found_in_stretches(line_behind, gate.totals)
+        return found, approvable
 
     def sent(self) -> list[RecordedPart]:
         """Parts that have an execution."""

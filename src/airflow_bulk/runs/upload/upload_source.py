@@ -51,7 +51,7 @@ class UploadSource:
         files = self._look(plan)
         if self.seen is not None:
             files = self.seen.taken(files)
-        planning.compare(plan, self._fingerprint(files))
+        planning.compare(plan, self._fingerprint(files), spread=bool(self.args.stretches))
         return files
 
     def find_dry(self) -> tuple[list[FoundFile], SourcePlan]:
