@@ -51,7 +51,7 @@ help:
 	@echo "make up-distributed  Airflow on Celery stays up: two workers without a shared disk, two triggerers, two schedulers, a store"
 	@echo "make test    all tests but the slow ones"
 	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage, all crashes of an own platform"
-	@echo "make test-distributed  imports, kills and 200 waits on such an Airflow, and a table; SHORT=1: four tests of them; LANE=next"
+	@echo "make test-distributed  imports, kills and WAITS (200) waits on such an Airflow, and a table; SHORT=1: three tests of them; LANE=next"
 	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: all but the demo"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
@@ -86,8 +86,9 @@ test-slow:
 	@$(MAKE) --no-print-directory test PYTEST_ARGS="-m 'slow and not distributed'"
 
 SHORT :=
+WAITS ?= 200
 test-distributed: $(STAMP)
-	$(BIN)/python -m pytest $(or $(PYTEST_ARGS),tests/distributed -m "distributed$(if $(SHORT), and not slow)")
+	WAITS=$(WAITS) $(BIN)/python -m pytest $(or $(PYTEST_ARGS),tests/distributed -m "distributed$(if $(SHORT), and not slow)")
 
 test-next:
 	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \

@@ -47,11 +47,18 @@ class StackError(RuntimeError):
 
 
 class Place(NamedTuple):
-    """How and where a component is started: arguments of ``airflow``, more variables, and its working folder."""
+    """How and where a component is started.
+
+    :param arguments: of ``airflow``.
+    :param environment: more variables.
+    :param folder: its working folder.
+    :param left_alone: the signal that it gets when the process that started it dies.
+    """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
+    left_alone: int = signal.SIGTERM
 
 
 class TaskProcesses(NamedTuple):
@@ -79,15 +86,15 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
-def _end_with_parent() -> Callable[[], None] | None:
-    """What a child runs so that it gets SIGTERM when the thread that started it ends; None where the system has no such thing."""
+def _end_with_parent(number: int) -> Callable[[], None] | None:
+    """What a child runs so that it gets a signal when the thread that started it ends; None where the system has no such thing."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     pr_set_pdeathsig = 1
 
     def ask() -> None:
-        prctl(pr_set_pdeathsig, signal.SIGTERM)
+        prctl(pr_set_pdeathsig, number)
 
     return ask
 
@@ -264,7 +271,7 @@ class AirflowStack:
                 stderr=output,
                 start_new_session=True,
                 # One prctl call, in a process that has no threads of its own yet.
-                preexec_fn=_end_with_parent(),
+                preexec_fn=_end_with_parent(place.left_alone),
                 cwd=place.folder,
             ).result()
         self._processes[name] = process

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,8 @@ class DistributedStack(AirflowStack):
         environment.update({variable: str(folder) for variable, folder in own.items()})
         queues = f"default,{host_of(name)}"
         arguments = ("celery", "worker", "--celery-hostname", host_of(name), "--queues", queues)
-        return Place((*arguments, "--skip-serve-logs"), environment, folders["cwd"])
+        # SIGTERM asks a worker to wait for its tasks, and those wait for an Airflow that is gone.
+        return Place((*arguments, "--skip-serve-logs"), environment, folders["cwd"], signal.SIGKILL)
 
     def folder_of(self, worker: str) -> Path:
         """The folder that stands for a worker's disk."""

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
+
 LOCAL = "redis://127.0.0.1:6379/0"
 #: What a database of ours holds, so that nobody else takes it for empty, and so that only ours is emptied.
 OWNER_KEY = "airflow-bulk:owner"
@@ -55,7 +57,7 @@ def own_database(url: str) -> Iterator[str]:
     """
     import redis
 
-    owner = uuid.uuid4().hex
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
     try:
         number = next(found for found in DATABASES if _take(_numbered(url, found), owner))
     except StopIteration:
@@ -75,12 +77,22 @@ def _take(url: str, owner: str) -> bool:
     import redis
 
     with contextlib.closing(redis.Redis.from_url(url, socket_connect_timeout=5)) as client:
+        if _is_left_behind(client.get(OWNER_KEY)):
+            client.flushdb()
         if client.dbsize() or not client.set(OWNER_KEY, owner, nx=True):
             return False
         if client.dbsize() == 1:
             return True
         client.delete(OWNER_KEY)
         return False
+
+
+def _is_left_behind(owner: bytes | str | None) -> bool:
+    """Whether a database is ours from a process of this machine that was killed."""
+    text = owner.decode(errors="replace") if isinstance(owner, bytes) else owner or ""
+    host, _, rest = text.partition(":")
+    pid = rest.partition(":")[0]
+    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
 
 
 def _numbered(url: str, number: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,13 @@ def test_two_databases_are_never_the_same_and_what_others_hold_stays(tmp_path: P
             with redis.Redis.from_url(one) as client:
                 assert client.get("somebody-else-s") == b"value"
                 client.delete("somebody-else-s")
+                # One that a killed process has left behind is taken again.
+                ended = subprocess.Popen(["true"])
+                ended.wait()
+                client.set(redis_server.OWNER_KEY, f"{socket.gethostname()}:{ended.pid}:x")
+                client.lpush("default", "an old message")
+            with redis_server.own_database(server) as again, redis.Redis.from_url(again) as client:
+                assert (again, client.dbsize()) == (one, 1)
     except redis_server.NoRedis as error:
         pytest.skip(f"no Redis: {error}")
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from distributed_stack import DistributedStack
 
 STORE = "aws_fleet"
-#: Seconds for one case at most: 200 tasks that begin and end on two processors.
-LONG = 400.0
-PATIENCE = 60.0
+#: Seconds for one case at most: 200 tasks that begin and end on two busy processors.
+LONG = 2400.0
+PATIENCE = 240.0
 
 
 class Row(NamedTuple):

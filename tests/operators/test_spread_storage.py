@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from one_task import once, profile
-from s3_server import S3Server
 from spread_steps import Spread
 
 from airflow_bulk.arguments import SendingOptions
 from airflow_bulk.emulator.handle import Emulator
+from s3_server import S3Server
 
 HEADER = "operation,user_account_id,segment_id,expiration_duration\n"
 
