@@ -106,8 +106,10 @@ class PlatformHook(HttpHook):
     async def asend(self, call: Call[T], **options: Any) -> T:
         """Carry out a call on the event loop of a trigger."""
         await self.aprepare()
-        if self._transport is None:  # asked after the await: many triggers share one hook
-            self._transport = Transport(self.endpoint, None, self.budget)
+        if self._transport is None:
+            budget = await asyncio.to_thread(lambda: self.budget)  # it may load a client of Redis
+            if self._transport is None:  # asked after the await: many triggers share one hook
+                self._transport = Transport(self.endpoint, None, budget)
         return await self._transport.asend(call, **options)
 
     async def aprepare(self) -> None:
@@ -177,7 +179,7 @@ class PlatformHook(HttpHook):
     # The limits, which all who use the connection share.
 
     def budget_names(self) -> tuple[str, ...]:
-        """Return the names of the connection's limits: whoever has one of them in common shares them."""
+        """Return the names of the connection's limits; the first one is their name for all processes."""
         return (f"{self.conn_id} {self.endpoint.base_url}",)
 
     @property
@@ -187,12 +189,16 @@ class PlatformHook(HttpHook):
 
     @property
     def budget(self) -> RateBudget:
-        """The rate budget of the connection; without a limit it is this process's own.
+        """The rate budget of the connection; without any limit it is this process's own.
 
         :raises ConnectionFieldError: there is a limit, and no store to share it in.
         """
-        limit = self.requests_per_minute
-        return budget_for(self.budget_names(), limit, self._limits_store() if limit else None)
+        store = self._limits_store() if self.body_limits else None
+        return budget_for(self.budget_names(), self.requests_per_minute, store)
+
+    def silence(self, seconds: float) -> None:
+        """Hold the whole connection back, as the platform has asked in an answer to a body."""
+        self.prepare().silence(seconds)
 
     @property
     def body_limits(self) -> BodyLimits | None:
@@ -204,7 +210,6 @@ class PlatformHook(HttpHook):
         }
         if not any(limits.values()):
             return None
-        self._limits_store()
         return BodyLimits(address=self._limits_address, names=self.budget_names(), **limits)  # type: ignore[arg-type]
 
     def _limits_store(self) -> Store:

@@ -8,15 +8,18 @@ repeatable or was certainly not carried out, with capped exponential backoff, ji
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import tenacity
 
+from airflow_bulk.hooks.limits.rate import ON_THE_WAY
 from airflow_bulk.hooks.limits.store import StoreUnreachable
 from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
@@ -127,8 +130,8 @@ class Transport:
 
         :param call: the call.
         :param tries: attempts in all; 1 never repeats.
-        :param timeout: seconds to connect and without a byte, and at most to wait for a place in the rate budget;
-            None takes the connection's, and waits for a place as long as it takes.
+        :param timeout: seconds to connect and without a byte, and at most to wait for the end of a silence; such a
+            call leaves before those that wait for a place in the rate budget. None takes the connection's, and waits for a place as long as it takes.
         :param into: takes the body of a good answer as it comes; the call then reads an answer without one. A body that
             is cut short is asked for again from its beginning.
         :raises PlatformError: the platform refused, or could not be asked.
@@ -137,11 +140,11 @@ class Transport:
             with attempt:
                 wait = self._wait(call, timeout)
                 while wait:
+                    leaves = time.monotonic() + wait
                     time.sleep(wait)
-                    wait = self._wait_again(call, timeout)
-                    time.sleep(wait)
+                    wait = self._wait_again(call, timeout, leaves)
                 reply = self._attempt(call, timeout, into)
-                self._silence(_asks_for_silence(call, reply, self.endpoint))
+                self.silence(_asks_for_silence(call, reply, self.endpoint))
                 return _settle(call, reply, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
@@ -160,11 +163,12 @@ class Transport:
                 async with self._slots if timeout is None else nullcontext():
                     wait = await self._asking(self._wait, call, timeout)
                     while wait:
+                        leaves = time.monotonic() + wait
                         await asyncio.sleep(wait)
-                        wait = await self._asking(self._wait_again, call, timeout)
+                        wait = await self._asking(self._wait_again, call, timeout, leaves)
                     reply = await self._aattempt(call, timeout)
                 if (asked := _asks_for_silence(call, reply, self.endpoint)) is not None:
-                    await self._asking(self._silence, asked)
+                    await self._asking(self.silence, asked)
                 return _settle(call, reply, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
@@ -172,7 +176,10 @@ class Transport:
         """Ask the budget without holding up the event loop: a shared one may take a moment."""
         import asyncio
 
-        return await asyncio.to_thread(ask, *arguments) if self._budget.shared else ask(*arguments)
+        if not self._budget.shared:
+            return ask(*arguments)
+        # In threads of our own: those of the event loop look up host names for everybody.
+        return await asyncio.get_running_loop().run_in_executor(_askers(), ask, *arguments)
 
     def _wait(self, call: Call[Any], timeout: float | None) -> float:
         """Take a place in the connection's rate budget and return the seconds to wait for it.
@@ -183,7 +190,7 @@ class Transport:
             if timeout is None:
                 place = self._budget.reserve(longest_hold=LONGEST_RETRY_AFTER)
             else:
-                place = self._budget.reserve_within(ASKING_SECONDS, min(timeout, LONGEST_RETRY_AFTER))
+                place = self._budget.reserve_at_once(ASKING_SECONDS, min(timeout, LONGEST_RETRY_AFTER))
         except StoreUnreachable as error:
             return _unlimited(call, timeout, error)
         if place.taken:
@@ -191,18 +198,23 @@ class Transport:
         why = f"no call may leave for another {place.wait:.0f} s, as the platform or the rate limit of the connection asks"
         raise TryLater(call.what, why, retry=say_retry(ASK_AGAIN, place.wait), retry_after=place.wait)
 
-    def _wait_again(self, call: Call[Any], timeout: float | None) -> float:
-        """The seconds to wait where the platform has asked to be left alone since the place was taken, else 0."""
+    def _wait_again(self, call: Call[Any], timeout: float | None, leaves: float) -> float:
+        """The seconds to wait once more, else 0: the platform has asked to be left alone meanwhile, or we stood still.
+
+        :param leaves: when the call was to leave, by the monotonic clock.
+        """
         if timeout is not None:
             return 0.0  # it has no time to ask again
+        if time.monotonic() > leaves + ON_THE_WAY:
+            return self._wait(call, timeout)
         try:
             held = self._budget.held
         except StoreUnreachable as error:
             return _unlimited(call, timeout, error)
         return self._wait(call, timeout) if held else 0.0
 
-    def _silence(self, seconds: float | None) -> None:
-        """Hold the whole connection back, as the platform asked."""
+    def silence(self, seconds: float | None) -> None:
+        """Hold the whole connection back, as the platform asked; None does nothing."""
         if seconds is not None:
             try:
                 self._budget.retry_after(seconds)
@@ -328,6 +340,11 @@ def _policy(tries: int) -> dict[str, Any]:
         "retry_error_callback": out_of_tries,
         "before_sleep": tell,
     }
+
+
+@functools.cache
+def _askers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(4 * CALLS_AT_ONCE, thread_name_prefix="asks-limits")
 
 
 def _unlimited(call: Call[Any], timeout: float | None, error: StoreUnreachable) -> float:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +164,16 @@ def run_dag(airflow_db: None) -> Callable[..., Any]:
         return run(dag, **options)
 
     return run_in_process
+
+
+@pytest.fixture(autouse=True)
+def _limits_of_each_test() -> Iterator[None]:
+    """What a platform has asked for in one test holds nobody back in the next one, which may have the same platform."""
+    yield
+    if rate := sys.modules.get("airflow_bulk.hooks.limits.rate"):
+        rate._budgets.clear()
+    for folder in (_HOME / "tmp").glob("airflow-bulk-limits-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

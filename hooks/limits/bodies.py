@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from airflow_bulk.hooks.limits.rate import RateBudget, reserve_bytes
+from airflow_bulk.hooks.limits.rate import ON_THE_WAY, RateBudget, reserve_bytes
 from airflow_bulk.hooks.limits.store import Store, StoreAddress, StoreUnreachable, Value, open_store
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ RENEWAL = 8.0
 LOOK = 0.25
 #: Seconds that a part waits for a place before its task is asked again: its deadline may have passed.
 PATIENCE = 20.0
+#: Seconds for which a body that is on its way asks again where nobody answers: less than a server waits for a byte.
+ASKING = 15.0
 #: The longest Retry-After that a body waits for (seconds); beyond it the task fails, and its retry comes later.
 LONGEST_WAIT = 120.0
 #: Seconds of the whole rate that one block takes: of many senders each still sends something every few seconds.
@@ -39,6 +41,7 @@ class BodyLimits(msgspec.Struct, frozen=True, kw_only=True):
     :param requests_per_minute: the POST of a body is one of these requests, too; None: no limit.
     :param max_uploads: bodies on the wire at once, over all tasks; None: no limit.
     :param max_bytes_per_second: bytes of bodies in a second, over all tasks; None: no limit.
+    :param deadline: seconds since 1970 after which nothing waits any more.
     """
 
     address: StoreAddress
@@ -46,6 +49,7 @@ class BodyLimits(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: float | None = None
     max_uploads: int | None = None
     max_bytes_per_second: float | None = None
+    deadline: float = float("inf")
 
 
 class NoPlace(Exception):
@@ -80,7 +84,7 @@ class BodyTurns:
 
     def _wait_for(self, place: _BodyPlace) -> None:
         until, told = time.monotonic() + PATIENCE, False
-        while not self._stopped():
+        while not self._stopped() and not self._is_overdue():
             late = time.monotonic() > until
             try:
                 if place.take():
@@ -107,10 +111,17 @@ class BodyTurns:
         budget = RateBudget(
             self._limits.requests_per_minute, self._store, f"requests {self._limits.names[0]}"
         )
-        place = budget.reserve(longest_hold=LONGEST_WAIT)
-        if not place.taken:
-            raise NoPlace(f"no body may leave for another {place.wait:.0f} s, as the platform asks")
-        self._sleep(place.wait)
+        while True:
+            place = budget.reserve(longest_hold=LONGEST_WAIT)
+            if not place.taken:
+                why = f"no body may leave for another {place.wait:.0f} s, as the platform or the rate limit asks"
+                raise NoPlace(why)
+            leaves = time.monotonic() + place.wait
+            self._sleep(place.wait)
+            # The platform may have asked to be left alone meanwhile, and a process may have stood still.
+            is_late = time.monotonic() > leaves + ON_THE_WAY
+            if not place.wait or self._stopped() or not (is_late or budget.held):
+                return
 
     @property
     def block(self) -> int | None:
@@ -125,12 +136,26 @@ class BodyTurns:
         """
         if self._limits and self._store and self._limits.max_bytes_per_second:
             name = f"bytes {self._limits.names[0]}"
-            self._sleep(reserve_bytes(self._store, name, count, self._limits.max_bytes_per_second))
+            until = time.monotonic() + ASKING
+            while True:
+                try:
+                    wait = reserve_bytes(self._store, name, count, self._limits.max_bytes_per_second)
+                    break
+                except StoreUnreachable:
+                    if self._stopped() or time.monotonic() > until:
+                        raise
+                    time.sleep(LOOK)
+            self._sleep(wait)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopped() and (left := until - time.monotonic()) > 0:
+            if self._is_overdue():
+                raise NoPlace("the deadline of the task has passed while it waited for the limits")
             time.sleep(min(left, 0.5))
+
+    def _is_overdue(self) -> bool:
+        return self._limits is not None and time.time() >= self._limits.deadline
 
 
 class _BodyPlace:
@@ -153,6 +178,11 @@ class _BodyPlace:
 
         return self._store.change(self._name, take)
 
+    def _renew(self, now: float, value: Value) -> bool:
+        was_there = self._holder in value
+        value[self._holder] = now + LEASE
+        return was_there
+
     @contextmanager
     def renewed(self) -> Iterator[None]:
         """Renew the place until the body is over, and give it back then."""
@@ -161,9 +191,10 @@ class _BodyPlace:
         def renew() -> None:
             while not over.wait(RENEWAL):
                 try:
-                    self._store.change(
-                        self._name, lambda now, value: value.update({self._holder: now + LEASE})
-                    )
+                    if not self._store.change(self._name, self._renew):
+                        log.warning(
+                            "The place of a body was lost meanwhile: more bodies than allowed may be on their way."
+                        )
                 except StoreUnreachable as error:
                     log.warning("The place of a body is not renewed: %s.", error)
 

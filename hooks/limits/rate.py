@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import NamedTuple
 
 from airflow_bulk.hooks.limits.store import ProcessStore, Store, StoreUnreachable, Value
@@ -12,6 +13,10 @@ from airflow_bulk.hooks.limits.store import ProcessStore, Store, StoreUnreachabl
 LONGEST_HOLD = 3600.0
 #: Seconds that a request may be on its way longer than another one: so much closer may the two arrive than they left.
 ON_THE_WAY = 1.0
+#: A clock that goes back by more than this many seconds was set.
+CLOCK_STEP = 1.0
+#: Seconds for which those who have no time do not ask a store that gave no answer.
+NOT_ASKED = 10.0
 
 
 class Departure(NamedTuple):
@@ -46,26 +51,54 @@ class RateBudget:
         )
         self._store: Store = store or ProcessStore()
         self._name = name
+        self._not_asked_before = 0.0
 
     @property
     def shared(self) -> bool:
         """Whether asking may take a moment: other processes share the budget."""
         return self._store.shared
 
-    def reserve_within(self, seconds: float, patience: float) -> Departure:
-        """:meth:`reserve` for those who have no time to wait for an answer, such as an ``on_kill``.
+    def reserve(self, patience: float = float("inf"), longest_hold: float = float("inf")) -> Departure:
+        """Take a place for one request. Who would wait for more than an hour gets none.
+
+        :param patience: seconds; a longer wait takes no place, and the caller does not send then.
+        :param longest_hold: the same for a wait that the platform has asked for.
+        :raises StoreUnreachable: the shared budget cannot be asked.
+        """
+
+        def take(now: float, value: Value) -> Departure:
+            held, leaves = _hold(value, now), self._leaves(value, now)
+            wait = max(0.0, leaves - now, held)
+            taken = wait <= min(patience, LONGEST_HOLD) and held <= longest_hold
+            if taken:
+                value.update(free_at=leaves, at=now)
+            return Departure(wait, taken)
+
+        return self._store.change(self._name, take)
+
+    def reserve_at_once(self, seconds: float, patience: float) -> Departure:
+        """Take a place before all who wait: for an ``on_kill``, which has seconds. Those who wait leave that much later.
 
         :param seconds: to wait for the shared budget's answer.
-        :param patience: seconds, for a place and for what the platform has asked for.
-        :raises StoreUnreachable: there is no answer by then.
+        :param patience: seconds, for a silence that the platform has asked for.
+        :raises StoreUnreachable: there is no answer by then, or there was none a moment ago.
         """
+
+        def take(now: float, value: Value) -> Departure:
+            held = _hold(value, now)
+            if held <= patience:
+                value.update(free_at=self._leaves(value, now), at=now)
+            return Departure(held, held <= patience)
+
         if not self.shared:
-            return self.reserve(patience, patience)
+            return self._store.change(self._name, take)
+        if time.monotonic() < self._not_asked_before:
+            raise StoreUnreachable("they gave no answer a moment ago")
         answers: queue.SimpleQueue[Departure | StoreUnreachable] = queue.SimpleQueue()
 
         def ask() -> None:
             try:
-                answers.put(self.reserve(patience, patience))
+                answers.put(self._store.change(self._name, take))
             except StoreUnreachable as error:
                 answers.put(error)
 
@@ -75,28 +108,13 @@ class RateBudget:
         except queue.Empty:
             answer = StoreUnreachable(f"they gave no answer within {seconds:.0f} s")
         if isinstance(answer, StoreUnreachable):
+            self._not_asked_before = time.monotonic() + NOT_ASKED
             raise answer
         return answer
 
-    def reserve(self, patience: float = float("inf"), longest_hold: float = float("inf")) -> Departure:
-        """Take a place for one request.
-
-        :param patience: seconds; a longer wait takes no place, and the caller does not send then.
-        :param longest_hold: the same for a wait that the platform has asked for.
-        :raises StoreUnreachable: the shared budget cannot be asked.
-        """
-
-        def take(now: float, value: Value) -> Departure:
-            held = _hold(value, now)
-            earliest = max(now - self._burst - self._interval, now + held - self._interval)
-            leaves = _leaves(value, now, earliest, self._interval)
-            wait = max(0.0, leaves - now, held)
-            taken = wait <= patience and held <= longest_hold
-            if taken:
-                value["free_at"] = leaves
-            return Departure(wait, taken)
-
-        return self._store.change(self._name, take)
+    def _leaves(self, value: Value, now: float) -> float:
+        earliest = max(now - self._burst - self._interval, now + _hold(value, now) - self._interval)
+        return max(_free_at(value, now), earliest) + self._interval
 
     @property
     def held(self) -> float:
@@ -107,7 +125,8 @@ class RateBudget:
         """Hold every request of the connection back for some seconds, as the platform asked."""
 
         def hold(now: float, value: Value) -> None:
-            value["not_before"] = max(value.get("not_before", 0.0), now + min(seconds, LONGEST_HOLD))
+            until = now + max(_hold(value, now), min(seconds, LONGEST_HOLD))
+            value.update(not_before=until, at=now)
 
         self._store.change(self._name, hold)
 
@@ -119,26 +138,33 @@ def reserve_bytes(store: Store, name: str, count: int, bytes_per_second: float) 
     """
 
     def take(now: float, value: Value) -> float:
-        leaves = _leaves(value, now, now, count / bytes_per_second)
-        value["free_at"] = leaves
+        leaves = max(_free_at(value, now), now) + count / bytes_per_second
+        value.update(free_at=leaves, at=now)
         return leaves - now
 
     return store.change(name, take)
 
 
-def _leaves(value: Value, now: float, earliest: float, takes: float) -> float:
-    """When something may leave that takes so many seconds of the budget, and begins to take them no earlier than that."""
-    # A clock that went back would hold everything back for as long.
-    free_at: float = min(value.get("free_at", 0.0), now + LONGEST_HOLD)
-    return max(free_at, earliest) + takes
+def _free_at(value: Value, now: float) -> float:
+    _follow_clock(value, now)
+    free_at: float = value.get("free_at", 0.0)
+    return free_at
 
 
 def _hold(value: Value, now: float) -> float:
+    _follow_clock(value, now)
     not_before: float = value.get("not_before", 0.0)
     return min(max(0.0, not_before - now), LONGEST_HOLD)
 
 
-_budgets: dict[tuple[str, float | None], RateBudget] = {}
+def _follow_clock(value: Value, now: float) -> None:
+    """Where the clock has gone back since the value was written, so do its times: nobody waits until it is there again."""
+    back = value.get("at", now) - now
+    if back > CLOCK_STEP:
+        value.update({name: time_of - back for name, time_of in value.items()})
+
+
+_budgets: dict[tuple[str, float | None, Store | None], RateBudget] = {}
 _lock = threading.RLock()
 
 
@@ -151,7 +177,7 @@ def budget_for(
         process.
     """
     with _lock:
-        keys = [(name, requests_per_minute) for name in names]
+        keys = [(name, requests_per_minute, store) for name in names]
         budget = _budgets.get(keys[0]) or RateBudget(requests_per_minute, store, f"requests {names[0]}")
         _budgets.update(dict.fromkeys(keys, budget))
         return budget

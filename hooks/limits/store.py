@@ -6,6 +6,7 @@ A store does one thing: it changes a value of a few numbers while nobody else ca
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -106,9 +107,13 @@ class MachineStore:
             with self._locked(name) as file:
                 before = os.pread(file, 1 << 20, 0)
                 value: Value = json.loads(before or b"{}")
+                known = dict(value)
                 result = change(boot_time(), value)
-                # One write and never shorter than what is there: a process that is killed leaves the old value or the new one.
-                os.pwrite(file, json.dumps(value).encode().ljust(len(before)), 0)
+                if value != known:
+                    # One write and never shorter than what is there: a process that is killed leaves the old value or the new one.
+                    data = json.dumps(value).encode().ljust(len(before))
+                    if os.pwrite(file, data, 0) < len(data):
+                        raise OSError(errno.ENOSPC, "the disk is full")
                 return result
         except OSError as error:
             raise StoreUnreachable(
@@ -144,7 +149,9 @@ class MachineStore:
                     time.sleep(0.002)
             yield file
         finally:
-            os.close(file)  # and with it the lock
+            # Said, and not left to closing: a process that was forked meanwhile has the file open, too.
+            fcntl.flock(file, fcntl.LOCK_UN)
+            os.close(file)
 
 
 class RedisStore:
@@ -181,8 +188,12 @@ class RedisStore:
 
         def work(pipe: Any) -> Any:
             seconds, microseconds = pipe.time()
-            value: Value = json.loads(pipe.get(key) or b"{}")
+            value: Value = _read(pipe.get(key))
+            known = dict(value)
             result = change(seconds + microseconds / 1e6, value)
+            if value == known:
+                pipe.unwatch()  # a look overtakes nobody
+                return result
             pipe.multi()
             pipe.set(key, json.dumps(value), ex=FORGOTTEN_AFTER)
             return result
@@ -192,7 +203,21 @@ class RedisStore:
         except self._errors as error:
             kind = type(error).__name__
             raise StoreUnreachable(f"Redis, which holds the limits, gave no answer ({kind})") from None
+        except TypeError:  # an option that no connection of Redis has; seen at the first command
+            raise StoreUnreachable("the URL of Redis cannot be read") from None
         return cast(T, made)
+
+
+def _read(text: bytes | None) -> Value:
+    try:
+        value = json.loads(text or b"{}")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise StoreUnreachable(
+            "a value of the limits in Redis is not what was written there; delete airflow-bulk:limits:*"
+        )
+    return value
 
 
 def open_store(address: StoreAddress) -> Store:

@@ -110,6 +110,8 @@ class UploadConnection:
         except (OSError, http.client.HTTPException, NoPlace, StoreUnreachable) as error:
             self.close()
             why = "cut by request" if self._stopped else _why(error)
+            if isinstance(error, NoPlace) and not self._stopped:
+                raise SendingCut(str(error)) from error
             if self._complete:
                 raise AnswerLost(f"the whole body left, but no answer came ({why})") from error
             raise SendingCut(f"the body was cut before its end ({why})") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -238,12 +239,42 @@ def test_a_day_of_silence_is_kept_for_the_whole_connection(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_whoever_has_little_time_does_not_wait_for_its_place(
+def test_whoever_has_little_time_leaves_before_those_who_wait(
     bulk_emulator: Emulator, connected: Connected, way: Callable[..., Outcome]
 ) -> None:
-    # on_kill has seconds: a place in the budget that comes later is no place.
+    # on_kill has seconds, and what was stopped must not go on because others use up the rate.
     hook = connected.hook(requests_per_minute=1)
     assert by_send(hook, LIST).kind is None
-    late = way(type(hook)(hook.conn_id), LIST, timeout=2)
-    assert late.kind == "TryLater"
+    assert way(type(hook)(hook.conn_id), LIST, timeout=2).kind is None
+    assert len(bulk_emulator.requests()) == 2
+    # It has taken its place all the same: who comes next waits for both.
+    assert hook.budget.reserve(patience=1).wait > 100
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whoever_has_little_time_does_not_wait_for_the_end_of_a_silence(
+    bulk_emulator: Emulator, connected: Connected, way: Callable[..., Outcome]
+) -> None:
+    hook = connected.hook(requests_per_minute=60)
+    hook.budget.retry_after(100)
+    assert way(type(hook)(hook.conn_id), LIST, timeout=2).kind == "TryLater"
+    assert bulk_emulator.requests() == []
+
+
+def test_a_call_sleeps_once_for_a_silence_that_comes_while_it_waits(
+    bulk_emulator: Emulator, connected: Connected
+) -> None:
+    hook = connected.hook(requests_per_minute=60)
+    for _ in range(3):
+        hook.budget.reserve()
+    began = time.monotonic()
+    waiting = threading.Thread(target=hook.send, args=(LIST,))
+    waiting.start()
+    time.sleep(0.2)
+    hook.budget.retry_after(4)
+    ends = time.monotonic() + 4
+    waiting.join(60)
     assert len(bulk_emulator.requests()) == 1
+    assert time.monotonic() >= ends
+    # Another sleep would be as long as the first one again.
+    assert time.monotonic() - began < 2 * 4

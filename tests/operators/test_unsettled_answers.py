@@ -13,6 +13,7 @@ from one_task import ME, MemoryStore, importing, once, profile
 
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.hooks.limits import rate
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.hooks.sending.protocol import Answer
 from airflow_bulk.hooks.transport import without_credentials
@@ -81,6 +82,12 @@ def test_a_long_pause_is_left_to_airflow(emulator: Emulator, task: Any, tmp_path
     with pytest.raises(AirflowException, match=said) as raised:
         one.run()
     assert not isinstance(raised.value, AirflowFailException)
+    # Nothing of this process leaves meanwhile; a retry begins in another one, much later.
+    requests = len(emulator.requests())
+    with pytest.raises(AirflowException, match="no call may leave for another"):
+        one.run()
+    assert len(emulator.requests()) == requests
+    rate._budgets.clear()
     assert one.run()["lines_accepted"] == 10
     assert emulator.held() == once(lines)
 
@@ -103,6 +110,7 @@ def test_an_answer_that_quotes_the_token_is_not_repeated(
         recording=False,
         deadline=time.time() + 60,
         on_execution=lambda execution_id, owner: None,
+        silence=hook.silence,
     )
     gate.may_begin(part)
     gate.may_finish(part)

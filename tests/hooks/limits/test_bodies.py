@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from tests.hooks.sending.sink import Sink
 
 from airflow_bulk.hooks.limits import bodies
 from airflow_bulk.hooks.limits.bodies import BodyLimits, BodyTurns, NoPlace
-from airflow_bulk.hooks.limits.store import ProcessStore, StoreAddress
+from airflow_bulk.hooks.limits.rate import RateBudget
+from airflow_bulk.hooks.limits.store import ProcessStore, StoreAddress, open_store
 from airflow_bulk.platforms.errors import TryLater
 
 SCRIPT = Path(__file__).with_name("shared_script.py")
@@ -51,6 +53,7 @@ class Overlapping:
         self._seen: set[int] = set()
 
     def _begun(self, count: int) -> None:
+        time.sleep(0.02)  # so bodies meet unless they are kept from it
         with self._lock:
             if threading.get_ident() not in self._seen:
                 self._seen.add(threading.get_ident())
@@ -88,7 +91,7 @@ def test_no_more_bodies_at_once_than_agreed(sink: Sink, source: Path, tmp_path: 
         thread.join(120)
     assert [len(gate.answers) for gate in gates] == [len(gate.parts) for gate in gates]
     assert len(sink.taken) == 2 * len(gates[0].parts) > 10
-    assert overlapping.most == most
+    assert 0 < overlapping.most <= most
 
 
 def test_bytes_leave_at_the_agreed_rate(sink: Sink, source: Path, tmp_path: Path) -> None:
@@ -99,9 +102,9 @@ def test_bytes_leave_at_the_agreed_rate(sink: Sink, source: Path, tmp_path: Path
     with make_pool(source, workers=2) as pool:
         pool.run(pool.first_pass(), gate)
         pool.aim(target_of(sink, limits=limits))
-        begun = bodies.time.monotonic()
+        begun = time.monotonic()
         pool.run(jobs_of(gate.parts, check=False), gate)
-        took = bodies.time.monotonic() - begun
+        took = time.monotonic() - begun
     assert len(gate.answers) == len(gate.parts)
     assert took >= size / rate - 0.01
 
@@ -136,6 +139,80 @@ def test_a_place_lasts_as_long_as_it_is_renewed() -> None:
     now[0] += bodies.LEASE + 1
     assert other.take()
     assert not one.take()
+
+
+def test_a_place_that_was_lost_is_seen_when_it_is_renewed() -> None:
+    now = [1000.0]
+    store = ProcessStore(lambda: now[0])
+    one, other = (bodies._BodyPlace(store, "x", 1) for _ in range(2))
+    assert one.take()
+    assert store.change("x", one._renew)
+    now[0] += bodies.LEASE + 1
+    assert other.take()
+    assert not store.change("x", one._renew)
+
+
+def test_a_body_that_waits_for_its_turn_hears_of_a_silence(tmp_path: Path) -> None:
+    limits = limits_in(tmp_path / "limits", requests_per_minute=30)
+    budget = RateBudget(30, open_store(limits.address), f"requests {limits.names[0]}")
+    budget.reserve()
+    left: list[float] = []
+    turns = BodyTurns(limits, lambda: False)
+    waiting = threading.Thread(target=lambda: (turns.request(), left.append(time.monotonic())))
+    waiting.start()
+    time.sleep(0.3)
+    budget.retry_after(6)
+    ends = time.monotonic() + 6
+    waiting.join(60)
+    assert left[0] >= ends - 0.01
+
+
+def test_nothing_waits_past_the_deadline(tmp_path: Path) -> None:
+    limits = limits_in(
+        tmp_path / "limits",
+        max_uploads=1,
+        requests_per_minute=1,
+        max_bytes_per_second=1,
+        deadline=time.time() - 1,
+    )
+    turns = BodyTurns(limits, lambda: False)
+    with pytest.raises(NoPlace), turns.body():
+        pass
+    turns.request()
+    with pytest.raises(NoPlace, match="deadline"):
+        turns.request()
+    with pytest.raises(NoPlace, match="deadline"):
+        turns.bytes(100)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_that_is_away_for_a_moment_cuts_no_body(
+    sink: Sink, source: Path, tmp_path: Path, workers: int
+) -> None:
+    """Somebody else's folder stands in the place of the store while a body is on its way."""
+    folder, away = tmp_path / "limits", tmp_path / "away"
+    limits = limits_in(folder, max_bytes_per_second=source.stat().st_size / 4)
+    gate = Gate()
+
+    def interrupt() -> None:
+        sink.wait_for(lambda: sink.begun > 0)
+        for _ in range(3):
+            folder.rename(away)
+            folder.touch()
+            time.sleep(0.2)
+            folder.unlink()
+            away.rename(folder)
+            time.sleep(0.2)
+
+    with make_pool(source, workers=workers, limit=400_000) as pool:
+        pool.run(pool.first_pass(), gate)
+        pool.aim(target_of(sink, limits=limits))
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        pool.run(jobs_of(gate.parts, check=False), gate)
+        interrupting.join()
+    assert (sink.cut, gate.errors) == ([], [])
+    assert len(gate.answers) == len(gate.parts)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

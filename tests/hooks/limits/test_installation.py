@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_bulk.emulator.handle import Emulator
-from airflow_bulk.hooks.limits.sharing import address_of, installation_address
+from airflow_bulk.hooks.limits.sharing import address_of, broker_url, installation_address
 from airflow_bulk.hooks.limits.store import machine_address
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
@@ -197,3 +197,22 @@ def test_which_store_an_installation_shares(
     assert address.redis_url == redis
     assert redis or address == machine_address()
     assert ("limits_conn_id" in caplog.text) is told
+
+
+@pytest.mark.parametrize(
+    ("broker", "tls", "expected"),
+    [
+        ("redis://:p%40@b:1/2?visibility_timeout=7", {}, "redis://:p%40@b:1/2"),
+        ("rediss://b/0?ssl_cert_reqs=CERT_NONE", {}, "rediss://b/0?ssl_cert_reqs=none"),
+        ("rediss://b/0?ssl_cert_reqs=required", {}, "rediss://b/0?ssl_cert_reqs=required"),
+        ("redis://b/0", {"ssl_ca_certs": "/ca", "ssl_certfile": ""}, "rediss://b/0?ssl_ca_certs=%2Fca"),
+    ],
+)
+def test_celerys_broker_becomes_a_url_that_redis_takes(
+    broker: str, tls: dict[str, str], expected: str
+) -> None:
+    import redis
+
+    made = broker_url(broker, tls)
+    assert made == expected
+    redis.Redis.from_url(made).connection_pool.make_connection()

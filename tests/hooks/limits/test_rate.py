@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 def budget_on(clock: Clock, limit: int | None) -> RateBudget:
@@ -110,13 +117,38 @@ def test_no_answer_silences_a_connection_for_ever() -> None:
     assert budget.held == LONGEST_HOLD
 
 
-def test_a_clock_that_went_back_holds_nobody_for_ever() -> None:
+def test_a_clock_that_went_back_holds_nobody_back() -> None:
     clock = Clock()
     budget = budget_on(clock, 60)
     clock.now = 10.0**9
     budget.reserve()
+    waited = budget.reserve().wait
+    budget.retry_after(50)
     clock.now = 5000.0
-    assert budget.reserve().wait <= LONGEST_HOLD + 2
+    assert budget.held == pytest.approx(50)
+    clock.now += 50
+    assert budget.held == 0
+    assert budget.reserve().wait <= waited + 2
+
+
+def test_a_queue_of_more_than_an_hour_takes_no_more(clock: Clock) -> None:
+    budget = budget_on(clock, 1)
+    places = [budget.reserve() for _ in range(100)]
+    taken = [place.wait for place in places if place.taken]
+    assert 58 <= len(taken) <= 60
+    assert taken == sorted(taken)
+    assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(taken))
+    assert all(place.wait > LONGEST_HOLD for place in places if not place.taken)
+
+
+def test_who_has_no_time_takes_a_place_before_those_who_wait(clock: Clock) -> None:
+    budget = budget_on(clock, 60)
+    waits = [budget.reserve().wait for _ in range(10)]
+    assert budget.reserve_at_once(1.0, 2.0) == (0, True)
+    assert budget.reserve().wait >= waits[-1] + 2
+    budget.retry_after(3)
+    assert budget.reserve_at_once(1.0, 2.0) == (3, False)
+    assert budget.reserve_at_once(1.0, 5.0) == (3, True)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 10**6)), min_size=1, max_size=50))

@@ -141,3 +141,46 @@ def test_a_redis_that_is_gone_is_told_without_its_password(tmp_path: Path, name:
     with pytest.raises(StoreUnreachable, match="ConnectionError") as told:
         store.change(name, lambda now, value: None)
     assert "canary" not in str(told.value) + repr(told.value)
+
+
+def test_a_look_that_changes_nothing_overtakes_nobody(redis_url: str, name: str) -> None:
+    """A change is made again where another one came between; a look is none."""
+    store = open_store(StoreAddress(redis_url=redis_url))
+    store.change(name, lambda now, value: value.update(count=1))
+    made = []
+
+    def change(now: float, value: Value) -> None:
+        made.append(now)
+        store.change(name, lambda now, value: value.get("count"))
+        value.update(count=value["count"] + 1)
+
+    store.change(name, change)
+    assert len(made) == 1
+    assert counted(redis_url, name) == 2
+
+
+def test_a_value_in_redis_that_is_no_value_is_told(redis_url: str, name: str) -> None:
+    import redis
+
+    from airflow_bulk.hooks.limits.store import _file_name
+
+    key = f"airflow-bulk:limits:{_file_name(name)}"
+    client = redis.Redis.from_url(redis_url)
+    client.set(key, b"[", ex=60)
+    with pytest.raises(StoreUnreachable, match="not what was written there"):
+        open_store(StoreAddress(redis_url=redis_url)).change(name, lambda now, value: None)
+    client.delete(key)
+
+
+def test_a_forked_process_does_not_keep_the_lock(tmp_path: Path, name: str) -> None:
+    store = open_store(StoreAddress(folder=str(tmp_path / "limits")))
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def fork(now: float, value: Value) -> None:
+        command = [sys.executable, "-c", "input()"]
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False))
+
+    store.change(name, fork)
+    store.change(name, lambda now, value: value.update(count=1))
+    processes[0].communicate(b"\n")
+    assert counted(str(tmp_path / "limits"), name) == 1

@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source_check import CheckTotals
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
@@ -47,11 +49,14 @@ LONGEST_PAUSE = 30.0
 LEAST_READ_TIMEOUT = 120.0
 
 
-def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
-    """Where the bodies of an import go, with the connection's credentials, certificates and proxies."""
+def target_of(hook: PlatformHook, request: UploadRequest, deadline: float) -> Target:
+    """Where the bodies of an import go, with the connection's credentials, certificates, proxies and limits.
+
+    :param deadline: seconds since 1970 after which no body waits for the limits any more.
+    """
     from requests.utils import get_environ_proxies
 
-    endpoint = hook.endpoint
+    endpoint, limits = hook.endpoint, hook.body_limits
     url = endpoint.base_url + request.path
     return Target(
         url=url,
@@ -60,7 +65,7 @@ def target_of(hook: PlatformHook, request: UploadRequest) -> Target:
         read_timeout=max(endpoint.read_timeout, LEAST_READ_TIMEOUT),
         verify=endpoint.verify,
         proxies={**get_environ_proxies(url, no_proxy=None), **endpoint.proxies},
-        limits=hook.body_limits,
+        limits=limits and msgspec.structs.replace(limits, deadline=deadline),
     )
 
 
@@ -78,6 +83,7 @@ class UploadGate:
     :param recording: write each part as soon as it is checked (``overlap``, where it is sent at once).
     :param deadline: seconds since 1970 after which no part begins.
     :param on_execution: told the id of each execution, and its organisation, as soon as it is recorded.
+    :param silence: told for how many seconds the platform has asked to be left alone; all others of the connection then wait, too.
     :param progress: told how far the work has come; None tells the log.
     """
 
@@ -91,6 +97,7 @@ class UploadGate:
         recording: bool,
         deadline: float,
         on_execution: Callable[[str, str | None], None],
+        silence: Callable[[float], None],
         progress: SendingProgress | None = None,
     ) -> None:
         self.recorded = recorded
@@ -102,10 +109,12 @@ class UploadGate:
         self.progress = progress or SendingProgress()
         self._recording = recording
         self._on_execution = on_execution
+        self._silence = silence
         self._sendings: Counter[int] = Counter()
         self._deadline = deadline
         self._begun_after = 0
-        self._pause = 0.0
+        #: When the next sending may begin, by the monotonic clock.
+        self._resumes = 0.0
         #: An answer was lost, or a part came back: nothing more begins before :meth:`take_pause`.
         self.unreconciled = False
 
@@ -148,8 +157,8 @@ class UploadGate:
 
     def take_pause(self) -> float:
         """Seconds to wait before the next sending; asked once a round, when everything is reconciled."""
-        pause, self._pause, self.unreconciled = self._pause, 0.0, False
-        return pause
+        self.unreconciled = False
+        return max(0.0, self._resumes - time.monotonic())
 
     # The gate.
 
@@ -259,10 +268,13 @@ class UploadGate:
         tries = self._sendings[part.index]
         if tries >= SENDINGS or (error.retry_after or 0.0) > LONGEST_RETRY_AFTER:
             raise error
-        self._pause = max(self._pause, error.retry_after or 0.0, min(PAUSE * 2 ** (tries - 1), LONGEST_PAUSE))
+        pause = max(error.retry_after or 0.0, min(PAUSE * 2 ** (tries - 1), LONGEST_PAUSE))
+        self._resumes = max(self._resumes, time.monotonic() + pause)
 
     def _later(self, answer: Answer, part: Part, said: str) -> TryLater:
         asked = parse_retry_after(answer.headers.get("retry-after"))
+        if asked is not None:
+            self._silence(asked)
         return TryLater(
             self._of(part),
             f"the platform answered {answer.status}{said}{say_wait(answer.status, asked)}",

@@ -219,12 +219,21 @@ class UploadSubmission:
             credentials=self.hook.credentials,
             without_credentials=lambda reply: without_credentials(reply, self.hook.endpoint),
             recording=overlap,
-            deadline=self.started + self.args.timeout,
+            deadline=self._deadline,
             on_execution=self._note_execution,
+            silence=self.hook.silence,
             progress=self._progress,
         )
         gate.progress.show = lambda state: self.show_now(sending_state(self.recorded.entries, state))
         return gate
+
+    @property
+    def _deadline(self) -> float:
+        return self.started + self.args.timeout
+
+    def _aim(self, pool: SenderPool) -> None:
+        request = self.port.upload(str(self.import_id), self.args.mime_type)
+        pool.aim(target_of(self.hook, request, self._deadline))
 
     def _note_execution(self, execution_id: str, organisation_id: str | None) -> None:
         self.live.add(execution_id)
@@ -302,7 +311,7 @@ class UploadSubmission:
             self.record.write("plan", msgspec.to_builtins(found))
             self.plan = found
         self.reconcile()
-        pool.aim(target_of(self.hook, self.port.upload(str(self.import_id), self.args.mime_type)))
+        self._aim(pool)
         again = whole and known
         gate.begin_after(0 if again else known)
         after = self.recorded.entries[-1].part if known and not again else None
@@ -313,9 +322,8 @@ class UploadSubmission:
             pool.run(gate.unless_unreconciled(jobs), gate)
             if not gate.unreconciled:
                 return
-            pause = gate.take_pause()
             self.reconcile_committed()
-            time.sleep(pause)
+            time.sleep(gate.take_pause())
 
     def _find_import(self) -> None:
         """Create the import, or find the one an earlier try created; push its id at once."""
@@ -391,14 +399,12 @@ class UploadSubmission:
 
     def _send(self, pool: SenderPool, gate: UploadGate) -> None:
         """Send until every part is recorded: look first where an answer was lost, wait where asked to."""
-        pool.aim(target_of(self.hook, self.port.upload(str(self.import_id), self.args.mime_type)))
-        pause = gate.take_pause()
+        self._aim(pool)
         self.reconcile_committed()
         gate.progress.sending([one.part for one in gate.to_send()])
         while gate.to_send():
-            time.sleep(pause)
+            time.sleep(gate.take_pause())
             pool.run(gate.next_send(pool.needs_check), gate)
-            pause = gate.take_pause()
             self.reconcile_committed()
 
     def dry_run(self) -> tuple[SourcePlan, dict[str, Any]]:
