@@ -89,17 +89,29 @@ def test_a_platform_that_does_not_answer_does_not_hold_the_bell(
     assert all(one in caplog.text for one in ids)
 
 
-def test_a_rate_limit_does_not_hold_the_bell_either(
+def test_a_rate_limit_does_not_hold_the_bell_either(fed: FedImport, connected: Connected) -> None:
+    # One call a minute, and others wait for it: what was stopped is cancelled all the same, and proved.
+    hook = connected.hook(requests_per_minute=1)
+    executions = hook.executions(fed.id, fed.emulator.datamart_id)
+    ids = [fed.upload() for _ in range(3)]
+    for _ in range(5):
+        hook.budget.reserve()
+    assert executions.cancel_pending(ids, 20) == []
+    assert {fed.status(one) for one in ids} == {"CANCELED"}
+
+
+def test_a_silence_that_the_platform_asks_for_is_said_and_not_waited_for(
     fed: FedImport, connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # One call a minute: the second cancel has no place in time, and says so instead of waiting for it.
     caplog.set_level(logging.INFO)
-    executions = connected.hook(requests_per_minute=1).executions(fed.id, fed.emulator.datamart_id)
+    hook = connected.hook(requests_per_minute=60)
+    executions = hook.executions(fed.id, fed.emulator.datamart_id)
     ids = [fed.upload() for _ in range(3)]
+    hook.budget.retry_after(100)
     with pytest.raises(PlatformError):
         executions.cancel_pending(ids, 2)
     assert "no call may leave for another" in caplog.text
-    assert sorted(fed.status(one) for one in ids) == ["CANCELED", "PENDING", "PENDING"]
+    assert [fed.status(one) for one in ids] == ["PENDING"] * 3
 
 
 def test_a_server_that_takes_no_connection_does_not_hold_the_bell() -> None:
