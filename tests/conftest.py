@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     from airflow_stack import AirflowStack
 
-_HOME = Path(tempfile.mkdtemp(prefix="airflow-bulk-tests-"))
+# Beside each other, also those of the processes that share the tests: a browser's socket bears no long path.
+_TEMP_ROOT = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+_HOME = Path(tempfile.mkdtemp(prefix="airflow-bulk-tests-", dir=_TEMP_ROOT))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 # The limits that tasks share lie in the folder for temporary files: this run's own. What tests leave stays where pytest puts it.
-os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 (_HOME / "tmp").mkdir()
 os.environ["TMPDIR"] = tempfile.tempdir = str(_HOME / "tmp")
 

@@ -59,7 +59,7 @@ def test_no_minute_holds_more_than_agreed(limit: int, pauses: list[float], on_th
         assert sum(time < begin + 60 - 1e-6 for time in arrived[first:]) <= limit
 
 
-@pytest.mark.parametrize("limit", [1, 5, 59, 60, 61, 200, 6000])
+@pytest.mark.parametrize("limit", [1, 5, 59, 60, 61, 200, 600])
 def test_a_busy_minute_holds_nearly_all_of_it(limit: int) -> None:
     clock = Clock()
     left = departures(budget_on(clock, limit), clock, [0.0] * (2 * limit + 1))
