@@ -53,7 +53,7 @@ class BodyLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoPlace(Exception):
-    """A body may not leave within the time that a part waits; nothing of it was sent."""
+    """A body may not leave, or go on, within the time that a part waits: the platform cannot have taken it."""
 
 
 class BodyTurns:
@@ -132,6 +132,7 @@ class BodyTurns:
     def bytes(self, count: int) -> None:
         """Wait until so many bytes may leave.
 
+        :raises NoPlace: the deadline has passed meanwhile.
         :raises StoreUnreachable: nobody can be asked.
         """
         if self._limits and self._store and self._limits.max_bytes_per_second:
