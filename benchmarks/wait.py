@@ -70,13 +70,13 @@ def main() -> None:
     report(found)
 
 
-def prepare(state: Path) -> list[tuple[str, str]]:
-    """Fill an emulator; return (import, execution), import after import in turn."""
+def prepare(state: Path, count: int = IMPORTS, each: int = EXECUTIONS) -> list[tuple[str, str]]:
+    """Fill an emulator with imports of so many executions each; return (import, execution), import after import in turn."""
     far = STEP * (ROUNDS + 1)
     with Emulator.start(state, start_delay=far, run_seconds=far) as emulator, ThreadPoolExecutor(8) as pool:
-        imports = list(pool.map(lambda _: make_import(emulator), range(IMPORTS)))
+        imports = list(pool.map(lambda _: make_import(emulator), range(count)))
         found: list[tuple[str, str]] = []
-        for turn in range(EXECUTIONS):
+        for turn in range(each):
             starts = STEP * (turn % ROUNDS + 1)
             emulator.settings(start_delay=starts, run_seconds=far - starts)
             found += zip(imports, pool.map(lambda one: upload(emulator, one), imports), strict=True)

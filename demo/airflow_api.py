@@ -174,8 +174,14 @@ class AirflowApi:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """All task instances of a run (``task_id``, ``map_index``, ``state``, ``try_number``, ``pid``, ...)."""
-        answer = self.call("GET", f"{self._run(dag_id, run_id)}/taskInstances", params={"limit": 1000})
-        return list(answer["task_instances"])
+        found: list[dict[str, Any]] = []
+        while True:
+            # One answer holds no more than [api] maximum_page_limit of them, whatever is asked for.
+            page = {"limit": 100, "offset": len(found), "order_by": "id"}
+            answer = self.call("GET", f"{self._run(dag_id, run_id)}/taskInstances", params=page)
+            found += answer["task_instances"]
+            if not answer["task_instances"] or len(found) >= answer["total_entries"]:
+                return found
 
     def states(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str | None]:
         """State of each task instance of a run, by task id and map index."""

@@ -360,13 +360,21 @@ def _asks_for_silence(call: Call[Any], reply: Reply, endpoint: Endpoint) -> floa
     asked = parse_retry_after(reply.headers.get("retry-after"))
     if asked is None:
         return None
-    problem = call.problem(without_credentials(reply, endpoint))
+    problem = _problem(call, reply, endpoint)
     return asked if (problem.status if problem else reply.status) in PASSING else None
+
+
+def _problem(call: Call[Any], reply: Reply, endpoint: Endpoint) -> AnswerProblem | None:
+    """What a bad answer says, without our credentials; a good answer, which may be long, is not searched for them."""
+    problem = call.problem(reply)
+    if problem is None:
+        return None
+    return call.problem(without_credentials(reply, endpoint)) or AnswerProblem(problem.status, "")
 
 
 def _settle(call: Call[T], reply: Reply, endpoint: Endpoint) -> T:
     """Turn an answer into the record, or into the error it means."""
-    problem = call.problem(without_credentials(reply, endpoint))
+    problem = _problem(call, reply, endpoint)
     if problem is None and reply.status < 300:
         try:
             return call.parse(reply)

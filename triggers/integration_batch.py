@@ -21,7 +21,7 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
     cron_runs,
     run_report,
 )
-from airflow_bulk.triggers.poller import AFTER_ERROR, shared_hooks
+from airflow_bulk.triggers.poller import AFTER_ERROR, Answers, shared_hooks
 from airflow_bulk.triggers.waiting import ExecutionsTrigger
 
 #: Lists begin at the start of a day, so that all waiters of that day share each poll.
@@ -245,15 +245,15 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
     async def polls(self) -> AsyncGenerator[_Poll, None]:
         """Poll for ever. Every error is logged and waited out: no retry would start a watcher that ended."""
         while True:
-            watching: AsyncGenerator[list[IntegrationBatchSnapshot], None] = shared_hooks().watch(
-                self.mediarithmics_conn_id,
-                ("watch", self.instance_id, self.reach_days),
-                self.hook,
-                self._list,
-                0.0,
-                lambda found: self.poll_interval,
-            )
             try:
+                watching: Answers[list[IntegrationBatchSnapshot]] = await shared_hooks().watch(
+                    self.mediarithmics_conn_id,
+                    ("watch", self.instance_id, self.reach_days),
+                    self.hook,
+                    self._list,
+                    0.0,
+                    lambda found: self.poll_interval,
+                )
                 async with aclosing(watching) as found:
                     async for runs in found:
                         yield _Poll([one for one in runs if self._counts(one)])

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Self, TypeVar
 
 from airflow_bulk.platforms.errors import TryLater, Unauthorized
 
@@ -43,40 +43,98 @@ class _Failure:
 _NOTHING: Any = object()
 
 
-@dataclass(eq=False, slots=True)
-class _Waiter(Generic[T]):
-    """One trigger: when it wants the next poll and the latest one, which answers wake it, and the newest of these.
+class Answers(Generic[T]):
+    """What one trigger gets of a poller: an asynchronous iterator over the answers that concern it. Close it to stop waiting.
 
-    Times are those of the event loop. A trigger that is busy while several polls are answered misses all but the last answer.
+    A trigger that is busy while several polls are answered misses all but the last answer. Asking for the next one says that the
+    trigger has done with the one before. It is no generator: ten thousand wait, and each generator costs a kilobyte.
+
+    :param poller: polls for this trigger.
+    :param due: when it wants its first poll; times are those of the event loop.
+    :param latest: when it gets an answer or an error at the latest.
+    :param interval: given an answer, the seconds until its next poll.
+    :param heeds: whether an answer concerns it.
+    :param left: is awaited once the trigger has left.
     """
 
-    due: float
-    latest: float
-    interval: Callable[[T], float]
-    heeds: Callable[[T], bool]
-    #: In which its lines are logged.
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    answer: Any = _NOTHING
-    woken: asyncio.Future[None] | None = None
+    __slots__ = (
+        "_answer",
+        "_heard",
+        "_left",
+        "_poller",
+        "_woken",
+        "context",
+        "due",
+        "heeds",
+        "interval",
+        "latest",
+    )
 
-    async def next(self) -> T:
-        """The next answer; raises the error that came instead."""
-        if self.answer is _NOTHING:
-            self.woken = asyncio.get_running_loop().create_future()
-            await self.woken
-        answer, self.answer = self.answer, _NOTHING
+    def __init__(
+        self,
+        poller: Poller[T],
+        due: float,
+        latest: float,
+        interval: Callable[[T], float],
+        heeds: Callable[[T], bool],
+        left: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._poller = poller
+        self.due, self.latest = due, latest
+        self.interval, self.heeds = interval, heeds
+        self._left = left
+        #: In which its lines are logged.
+        self.context = contextvars.copy_context()
+        self._answer: Any = _NOTHING
+        #: The last answer, while the trigger is busy with it.
+        self._heard: Any = _NOTHING
+        self._woken: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        """The next answer.
+
+        :raises PlatformError: the error that came instead.
+        """
+        self._poller.expect(self, self._heard)
+        # The wait for the next one may be long, and an answer may be large.
+        self._heard = _NOTHING
+        if self._answer is _NOTHING:
+            self._woken = asyncio.get_running_loop().create_future()
+            await self._woken
+        answer, self._answer = self._answer, _NOTHING
         if isinstance(answer, _Failure):
             raise answer.error.with_traceback(answer.raised_at)
+        self._heard = answer
         taken: T = answer
         return taken
+
+    async def aclose(self) -> None:
+        """Leave. The last one who leaves ends the polls."""
+        self._poller.leave(self)
+        left, self._left = self._left, None
+        if left is not None:
+            await left()
 
     def hand(self, answer: T | _Failure) -> None:
         """Wake the trigger with an answer; no poll is due until it says when it wants the next one."""
         self.due = math.inf
-        if not isinstance(self.answer, _Failure):
-            self.answer = answer
-        if self.woken is not None and not self.woken.done():
-            self.woken.set_result(None)
+        if not isinstance(self._answer, _Failure):
+            self._answer = answer
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    def put_off(self, answer: T, spread: float, now: float) -> None:
+        """Say when the next poll is wanted, after this answer.
+
+        It is no later than the deadline; after the deadline the trigger's own interval counts.
+
+        :param spread: by which the interval is multiplied.
+        """
+        due = now + self.interval(answer) * spread
+        self.due = min(due, self.latest) if self.latest > now else due
 
 
 class Poller(Generic[T]):
@@ -91,8 +149,8 @@ class Poller(Generic[T]):
     ) -> None:
         self._poll = poll
         self._share = share
-        self._waiters: dict[_Waiter[T], None] = {}
-        self._changed = asyncio.Event()
+        self._waiters: dict[Answers[T], None] = {}
+        self._alarm: asyncio.Future[None] | None = None
         #: When the next poll is due while we sleep, by the event loop's clock; before, nobody need wake us.
         self._due = -math.inf
         self._spread = 1.0
@@ -103,65 +161,76 @@ class Poller(Generic[T]):
         """Whether no trigger waits."""
         return not self._waiters
 
-    async def answers(
+    def answers(
         self,
         first: float,
         interval: Callable[[T], float],
         deadline: float | None = None,
         heeds: Callable[[T], bool] | None = None,
-    ) -> AsyncGenerator[T, None]:
-        """Yield the answer of each poll, until the caller stops asking.
+        left: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answers[T]:
+        """Return what a trigger gets of the polls from now on: their answers, until it closes them.
 
-        :param first: seconds until this waiter's first poll.
-        :param interval: given an answer, the seconds until this waiter's next poll. The waiter also gets the answer of
-            an earlier poll that another waiter asked for.
-        :param deadline: seconds since 1970 at which this waiter gets an answer or an error at the latest.
-        :param heeds: whether an answer concerns this waiter; it does not get the others. None for all.
-        :raises PlatformError: an error that waiting cannot mend, or the platform cannot be asked at the deadline.
+        :param first: seconds until this trigger's first poll.
+        :param interval: given an answer, the seconds until this trigger's next poll. The trigger also gets the answer of
+            an earlier poll that another one asked for.
+        :param deadline: seconds since 1970 at which this trigger gets an answer or an error at the latest.
+        :param heeds: whether an answer concerns this trigger; it does not get the others. None for all.
+        :param left: is awaited once the trigger has left.
+        :raises PlatformError: (the answers) an error that waiting cannot mend, or the platform cannot be asked at the deadline.
+        """
+        now = asyncio.get_running_loop().time()
+        latest = math.inf if deadline is None else now + deadline - time.time()
+        waiter = Answers(self, now + first, latest, interval, heeds or _every_answer, left)
+        self._waiters[waiter] = None
+        return waiter
+
+    def expect(self, waiter: Answers[T], heard: Any) -> None:
+        """Poll when this trigger wants it next.
+
+        :param heard: the answer that it has done with.
         """
         loop = asyncio.get_running_loop()
-        latest = math.inf if deadline is None else loop.time() + deadline - time.time()
-        waiter: _Waiter[T] = _Waiter(loop.time() + first, latest, interval, heeds or _every_answer)
-        self._waiters[waiter] = None
-        self._wake_for(waiter)
+        if heard is not _NOTHING:
+            waiter.put_off(heard, self._spread, loop.time())
+        if waiter.due < self._due:
+            self._wake()
         if self._task is None or self._task.done():
             # In no trigger's context: what is logged for several does not belong into the log of one.
             self._task = loop.create_task(self._run(), context=contextvars.Context())
-        try:
-            while True:
-                answer = await waiter.next()
-                yield answer
-                waiter.due = self._next_due(waiter, answer, loop.time())
-                # The wait for the next one may be long, and an answer may be large.
-                del answer
-                self._wake_for(waiter)
-        finally:
-            del self._waiters[waiter]
-            if self.idle and self._task is not None:
-                self._task.cancel()
-                self._task = None
 
-    def _wake_for(self, waiter: _Waiter[T]) -> None:
-        if waiter.due < self._due:
-            self._changed.set()
+    def leave(self, waiter: Answers[T]) -> None:
+        """Poll no more for this trigger."""
+        self._waiters.pop(waiter, None)
+        if self.idle and self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiters:
-            self._changed.clear()
             self._due = min(waiter.due for waiter in self._waiters)
-            wait = self._due - loop.time()
-            if wait > 0:
-                # A waiter that is due earlier may arrive while we sleep.
-                try:
-                    await asyncio.wait_for(self._changed.wait(), wait)
-                except TimeoutError:
-                    if min((waiter.due for waiter in self._waiters), default=math.inf) > self._due:
-                        continue  # who was due has left
-                else:
-                    continue
-            self._due = -math.inf
-            await self._poll_once(loop)
+            if self._due > loop.time():
+                # A trigger that is due earlier may arrive meanwhile, and who is due may leave: so it is reckoned anew.
+                await self._sleep(loop)
+            else:
+                self._due = -math.inf
+                await self._poll_once(loop)
+
+    async def _sleep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until the next poll is due, or somebody is due earlier."""
+        self._alarm = loop.create_future()
+        timer = None if math.isinf(self._due) else loop.call_at(self._due, self._wake)
+        try:
+            await self._alarm
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._alarm = None
+
+    def _wake(self) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
 
     async def _poll_once(self, loop: asyncio.AbstractEventLoop) -> None:
         answer: Any
@@ -195,23 +264,15 @@ class Poller(Generic[T]):
                 if isinstance(answer, _Failure) or self._is_heeded(waiter, answer):
                     waiter.hand(answer)
                 else:
-                    waiter.due = self._next_due(waiter, answer, loop.time())
+                    waiter.put_off(answer, self._spread, loop.time())
             if number % SLICE == 0:
                 await asyncio.sleep(0)
 
-    def _is_heeded(self, waiter: _Waiter[T], answer: T) -> bool:
+    def _is_heeded(self, waiter: Answers[T], answer: T) -> bool:
         try:
             return waiter.heeds(answer)
         except Exception:  # noqa: BLE001  (here it would end the polls for all; the waiter itself meets it again)
             return True
-
-    def _next_due(self, waiter: _Waiter[T], answer: T, now: float) -> float:
-        """When a waiter wants the next poll, having had this answer.
-
-        It is no later than the deadline; after the deadline the waiter's own interval counts.
-        """
-        due = now + waiter.interval(answer) * self._spread
-        return min(due, waiter.latest) if waiter.latest > now else due
 
     def _put_off(self, error: TryLater, now: float) -> None:
         """Poll again later. A waiter whose deadline comes before that gets the error, now or at its deadline."""
@@ -288,8 +349,8 @@ class SharedHooks:
         deadline: float | None = None,
         heeds: Callable[[T], bool] | None = None,
         sharing: Callable[[], Callable[[Any, int], T]] | None = None,
-    ) -> AsyncGenerator[T, None]:
-        """Yield the answers of the one poller for this thing; close the generator to stop waiting.
+    ) -> Answers[T]:
+        """Return the answers of the one poller for this thing; close them to stop waiting.
 
         ``first``, ``interval``, ``deadline`` and ``heeds`` as for :meth:`Poller.answers`.
 
@@ -300,37 +361,41 @@ class SharedHooks:
         :param sharing: makes the ``share`` of a new :class:`Poller`.
         """
         key = (connection, what)
-
-        async def poll_with_hook() -> Any:
-            hook = self.hook(connection, make)
-            await hook.aprepare()
-            used = hook.endpoint
-            try:
-                return await poll(hook)
-            except Unauthorized:
-                # The token may have been renewed in the connection since the hook was made.
-                if not await hook.arenew(used):
-                    raise
-                return await poll(hook)
-
         poller = self._pollers.get(key)
         if poller is None:
-            poller = self._pollers[key] = Poller(poll_with_hook, sharing and sharing())
+            asking = functools.partial(self._poll, connection, make, poll)
+            poller = self._pollers[key] = Poller(asking, sharing and sharing())
         self._enter(connection)
+        answers = poller.answers(first, interval, deadline, heeds, functools.partial(self._left, key))
         try:
             # Read the connection now and not in on_kill: a triggerer's first look-up of a connection takes seconds,
             # and on_kill has few seconds.
             await self.hook(connection, make).aprepare()
-            async with aclosing(poller.answers(first, interval, deadline, heeds)) as answers:
-                async for answer in answers:
-                    yield answer
-                    del answer
+        except BaseException:
+            await answers.aclose()
+            raise
+        return answers
+
+    async def _poll(
+        self, connection: Hashable, make: Callable[[], Any], poll: Callable[[Any], Awaitable[Any]]
+    ) -> Any:
+        hook = self.hook(connection, make)
+        await hook.aprepare()
+        used = hook.endpoint
+        try:
+            return await poll(hook)
+        except Unauthorized:
+            # The token may have been renewed in the connection since the hook was made.
+            if not await hook.arenew(used):
+                raise
+            return await poll(hook)
+
+    async def _left(self, key: tuple[Hashable, Hashable]) -> None:
+        try:
+            await self._leave(key[0])
         finally:
-            try:
-                await self._leave(connection)
-            finally:
-                if poller.idle:
-                    self._pollers.pop(key, None)
+            if key in self._pollers and self._pollers[key].idle:
+                del self._pollers[key]
 
 
 _shared: dict[asyncio.AbstractEventLoop, SharedHooks] = {}
@@ -340,4 +405,7 @@ def shared_hooks() -> SharedHooks:
     """Return the running loop's hooks and pollers; those of closed loops are forgotten."""
     for loop in [one for one in _shared if one.is_closed()]:
         del _shared[loop]
-    return _shared.setdefault(asyncio.get_running_loop(), SharedHooks())
+    loop = asyncio.get_running_loop()
+    if loop not in _shared:
+        _shared[loop] = SharedHooks()
+    return _shared[loop]

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 from airflow_bulk.judging import KeepWaiting
 from airflow_bulk.platforms.status import RemoteSnapshot
@@ -36,14 +35,13 @@ class ShownWaiting:
         self._ti = task_instance
         self._pace = Pace()
 
-    @contextmanager
-    def counted(self) -> Iterator[None]:
+    def __enter__(self) -> Self:
         """Count this task among those that wait."""
         ShownWaiting.waiting += 1
-        try:
-            yield
-        finally:
-            ShownWaiting.waiting -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ShownWaiting.waiting -= 1
 
     @property
     def again_at(self) -> float:

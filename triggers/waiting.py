@@ -13,7 +13,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -174,7 +174,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         try:
             await shared_hooks().load(type(self), self._load)
             waiting = OneWait(self._rules(), self._named(), self._counting, self.log, self.task_instance)
-            watching = shared_hooks().watch(
+            looks = await shared_hooks().watch(
                 self._connection(),
                 self._key(),
                 self.hook,
@@ -185,18 +185,19 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 waiting.heeds,
                 functools.partial(Looks, self.what),
             )
-            event = None
-            with waiting.shown.counted():
-                async with aclosing(watching) as looks:
+            verdict = None
+            with waiting.shown:
+                try:
                     async for look in looks:
                         verdict = await waiting.judge(look)
-                        if verdict is not None:
-                            event = TriggerEvent(self._event(verdict))
-                            break
                         del look
+                        if verdict is not None:
+                            break
+                finally:
+                    await looks.aclose()
             # The event is yielded outside the loop over the polls: by then the poller has no waiter of ours to close.
-            if event is not None:
-                yield event
+            if verdict is not None:
+                yield TriggerEvent(self._event(verdict))
         except PlatformError as error:
             # The task polls, too: it meets the same error, and says what a retry will do.
             yield TriggerEvent({"state": "error", "message": str(error)})

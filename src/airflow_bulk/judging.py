@@ -104,7 +104,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WaitingRules:
     """The rules of the waiting.
 

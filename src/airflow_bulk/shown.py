@@ -36,8 +36,9 @@ NOW_KEY = "bulk_now"
 
 #: Seconds between two writes of one task's state now.
 EVERY = 10.0
-#: How many tasks' states one process writes in a second; each write is a DELETE and an INSERT of one row of Airflow's table.
-WRITES_A_SECOND = 20.0
+#: How many tasks' states one process writes in a second; each write is a DELETE and an INSERT of one row of Airflow's table, and
+#: keeps a process of the API server busy for 15 to 20 ms.
+WRITES_A_SECOND = 10.0
 #: Executions that are shown one by one; more are only counted, so that a value stays below 10 kB.
 SHOWN_ONE_BY_ONE = 100
 

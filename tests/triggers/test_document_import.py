@@ -215,7 +215,7 @@ def test_ten_thousand_executions_over_a_hundred_imports(monkeypatch: pytest.Monk
         everybody = asyncio.Barrier(1000)
 
         async def wait(import_id: str) -> int:
-            watching = shared.watch(
+            watching = await shared.watch(
                 "crowd",
                 import_id,
                 lambda: MediarithmicsHook("crowd"),

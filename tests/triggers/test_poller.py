@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -13,7 +13,7 @@ from virtual_time import run
 
 from airflow_bulk import judging
 from airflow_bulk.platforms.errors import Forbidden, TryLater, Unauthorized
-from airflow_bulk.triggers.poller import AFTER_ERROR, JITTER, SLICE, Poller, SharedHooks
+from airflow_bulk.triggers.poller import AFTER_ERROR, JITTER, SLICE, Answers, Poller, SharedHooks
 
 HOUR = 3600.0
 
@@ -45,9 +45,11 @@ class Looks:
         return [later - earlier for earlier, later in zip(self.at, self.at[1:], strict=False)]
 
 
-async def take(answers: AsyncGenerator[int, None], count: int) -> list[int]:
+async def take(answers: Answers[int] | Awaitable[Answers[int]], count: int) -> list[int]:
     """The first answers, then leave."""
     found: list[int] = []
+    if not isinstance(answers, Answers):
+        answers = await answers
     async with aclosing(answers):
         async for answer in answers:
             found.append(answer)

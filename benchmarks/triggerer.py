@@ -1,0 +1,174 @@
+"""A real triggerer with many deferred tasks: is its event loop ever held up, and how soon does it hear of an end?
+
+    python benchmarks/triggerer.py [--tasks 500]
+
+An Airflow with one triggerer on PostgreSQL runs that many sensors, each of which waits for one execution of an import; ten wait for
+the same import. Once all are deferred, the platform answers one call with 429 and ``Retry-After``, and later all executions end.
+Printed are Airflow's warnings that the async thread was blocked, the calls that left within the ``Retry-After``, the seconds from the
+end of the executions to the events (median, 99 of 100), and CPU and memory of the triggerer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / name) for name in ("demo", "tests/dags", "benchmarks")]
+
+from wait import INTERVAL, ROUNDS, STEP, prepare
+
+EACH_IMPORT = 10
+RETRY_AFTER = 40
+#: Seconds in which the answer that asks for silence reaches the triggerer.
+ON_THE_WAY = 0.5
+DAG_ID, SENSOR = "many_sensors", "wait"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=500)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="triggerer-") as name:
+        folder = Path(name)
+        executions = prepare(folder / "emulator", -(-options.tasks // EACH_IMPORT), EACH_IMPORT)
+        with stage(folder) as (stack, emulator):
+            report(Waiting(stack, emulator, folder, executions[: options.tasks]).measure())
+
+
+@contextlib.contextmanager
+def stage(folder: Path) -> Iterator[tuple[Any, Any]]:
+    """Start an Airflow, and the emulator over its prepared state."""
+    from airflow_bulk.emulator.handle import Emulator
+    from airflow_stack import AirflowStack
+    from postgres_server import LOCAL, airflow_database
+
+    with contextlib.ExitStack() as entered:
+        database = entered.enter_context(airflow_database(os.environ.get("POSTGRES_URL", LOCAL)))
+        emulator = entered.enter_context(Emulator.start(folder / "emulator"))
+        environment = {"AIRFLOW_CONN_MEDIARITHMICS_DEFAULT": emulator.connection_json()}
+        dags = {"waiting": ROOT / "benchmarks" / "waiting_dags"}
+        stack = entered.enter_context(AirflowStack(folder / "airflow", dags, environment, database=database))
+        stack.api.wait_for_dag(DAG_ID)
+        stack.api.unpause(DAG_ID)
+        yield stack, emulator
+
+
+class Waiting:
+    """The sensors from their first poll to their events.
+
+    :param executions: (import, execution) of each.
+    """
+
+    def __init__(self, stack: Any, emulator: Any, folder: Path, executions: list[tuple[str, str]]) -> None:
+        self.stack, self.emulator, self.folder, self.executions = stack, emulator, folder, executions
+        self.run_id = ""
+
+    def measure(self) -> dict[str, Any]:
+        """Play the story; return what it has shown."""
+        began = time.monotonic()
+        self._defer()
+        deferred = time.monotonic() - began
+        cpu, waiting = triggerer(self.stack)[0], time.monotonic()
+        time.sleep(4 * INTERVAL)
+        within = self._silence()
+        time.sleep(2 * INTERVAL)
+        ended = time.time()
+        self.emulator.clock.advance(STEP * (ROUNDS + 1))
+        used, memory = triggerer(self.stack)
+        while (used := triggerer(self.stack)[0]) and len(self._events()) < len(self.executions):
+            time.sleep(1)
+        seconds = time.monotonic() - waiting
+        state = self.stack.api.wait_for_run(DAG_ID, self.run_id, timeout=3600)
+        late = sorted(at - ended for at in self._events())
+        return {
+            "state of the run": state,
+            "deferred tasks": len(self.executions),
+            "s until all were deferred": deferred,
+            "interval, s": INTERVAL,
+            "warnings that the async thread was blocked, while they waited": self._blocked(),
+            f"calls that left within a Retry-After of {RETRY_AFTER} s": within,
+            "s from the end to the event, median": statistics.median(late),
+            "s from the end to the event, 99 of 100": late[int(0.99 * (len(late) - 1))],
+            "CPU of the triggerer a minute of waiting, s": (used - cpu) * 60 / seconds,
+            "memory of the triggerer, MB": memory / 1e6,
+        }
+
+    def _defer(self) -> None:
+        """Start the sensors; wait until a triggerer has polled for each."""
+        arguments = [{"import_id": one, "execution_ids": [execution]} for one, execution in self.executions]
+        path = self.folder / "executions.json"
+        path.write_text(json.dumps(arguments), encoding="utf-8")
+        api = self.stack.api
+        self.run_id = api.trigger(DAG_ID, conf={"executions": str(path)})
+
+        def all_deferred() -> bool | None:
+            tasks = [one for one in api.tasks(DAG_ID, self.run_id) if one["task_id"] == SENSOR]
+            waiting = [one for one in tasks if one["state"] == "deferred" and one["triggerer_job"]]
+            return len(waiting) == len(self.executions) or None
+
+        api.wait_for("all to be deferred", all_deferred, timeout=3600, pause=5)
+        time.sleep(2 * INTERVAL)
+
+    def _silence(self) -> int:
+        """Answer one poll with 429; return how many calls arrived before the time was over."""
+        self.emulator.clear_requests()
+        self.emulator.fault("rate_limited", retry_after=RETRY_AFTER, times=1)
+        time.sleep(RETRY_AFTER + 2 * INTERVAL)
+        calls = self.emulator.requests()
+        asked = next(one for one in calls if one["status"] == 429)
+        from_, until = asked["at"] + 1000 * ON_THE_WAY, asked["at"] + 1000 * RETRY_AFTER
+        if not any(one["at"] >= until for one in calls):
+            raise SystemExit("no call left after the Retry-After")
+        return sum(from_ <= one["at"] < until for one in calls)
+
+    def _events(self) -> list[float]:
+        """When each trigger fired, in seconds since 1970, as the tasks' logs have it."""
+        fired = []
+        for path in self.stack.home.glob(f"logs/dag_id={DAG_ID}/**/*"):
+            if path.is_file() and SENSOR in str(path):
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                    if "Trigger fired event" in line:
+                        fired.append(datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp())
+        return fired
+
+    def _blocked(self) -> int:
+        log = (self.stack.logs / "triggerer.log").read_text(encoding="utf-8", errors="replace")
+        return len(re.findall("async thread was blocked", log))
+
+
+def triggerer(stack: Any) -> tuple[float, int]:
+    """CPU seconds of the triggerer and its children so far, and the memory of the largest of these processes."""
+    cpu, memory = 0.0, 0
+    processes = list(stack.own_processes())
+    sessions = {os.getsid(one.pid) for one in processes if "triggerer" in one.cmdline()[:5]}
+    for one in processes:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(one.pid) in sessions:
+                cpu += sum(one.cpu_times()[:2])
+                memory = max(memory, one.memory_info().rss)
+    return cpu, memory
+
+
+def report(found: dict[str, Any]) -> None:
+    print(f"Airflow {version('apache-airflow-core')}, {os.cpu_count()} cores\n\n| | |\n| --- | --- |")
+    for name, value in found.items():
+        print(f"| {name} | {value:.2f} |" if isinstance(value, float) else f"| {name} | {value} |")
+
+
+if __name__ == "__main__":
+    main()
