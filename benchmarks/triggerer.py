@@ -5,7 +5,8 @@
 An Airflow with one triggerer on PostgreSQL runs that many sensors, each of which waits for one execution of an import; ten wait for
 the same import. Once all are deferred, the platform answers one call with 429 and ``Retry-After``, and later all executions end.
 Printed are Airflow's warnings that the async thread was blocked, the calls that left within the ``Retry-After``, the seconds from the
-end of the executions to the events (median, 99 of 100), and CPU and memory of the triggerer.
+end of the executions to the events (median, 99 of 100), and CPU and memory of the triggerer. While tasks begin, each of them a
+process, an event loop gets its turn late, whatever it does: as many of Airflow's own deferred DateTimeSensor show how often.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ sys.path[:0] = [str(ROOT / name) for name in ("demo", "tests/dags", "benchmarks"
 
 from wait import INTERVAL, ROUNDS, STEP, prepare
 
+BLOCKED = "warnings that the async thread was blocked"
 EACH_IMPORT = 10
 RETRY_AFTER = 40
 #: Seconds in which the answer that asks for silence reaches the triggerer.
 ON_THE_WAY = 0.5
-DAG_ID, SENSOR = "many_sensors", "wait"
+DAG_ID, CONTROL, SENSOR = "sensors", "control", "wait"
 
 
 def main() -> None:
@@ -47,7 +49,9 @@ def main() -> None:
         folder = Path(name)
         executions = prepare(folder / "emulator", -(-options.tasks // EACH_IMPORT), EACH_IMPORT)
         with stage(folder) as (stack, emulator):
-            report(Waiting(stack, emulator, folder, executions[: options.tasks]).measure())
+            waiting = Waiting(stack, emulator, folder, executions[: options.tasks])
+            found = waiting.measure()
+            report(found | {f"{BLOCKED}, while as many of Airflow's own began": waiting.control()})
 
 
 @contextlib.contextmanager
@@ -63,8 +67,9 @@ def stage(folder: Path) -> Iterator[tuple[Any, Any]]:
         environment = {"AIRFLOW_CONN_MEDIARITHMICS_DEFAULT": emulator.connection_json()}
         dags = {"waiting": ROOT / "benchmarks" / "waiting_dags"}
         stack = entered.enter_context(AirflowStack(folder / "airflow", dags, environment, database=database))
-        stack.api.wait_for_dag(DAG_ID)
-        stack.api.unpause(DAG_ID)
+        for dag_id in (DAG_ID, CONTROL):
+            stack.api.wait_for_dag(dag_id)
+            stack.api.unpause(dag_id)
         yield stack, emulator
 
 
@@ -76,53 +81,61 @@ class Waiting:
 
     def __init__(self, stack: Any, emulator: Any, folder: Path, executions: list[tuple[str, str]]) -> None:
         self.stack, self.emulator, self.folder, self.executions = stack, emulator, folder, executions
-        self.run_id = ""
 
     def measure(self) -> dict[str, Any]:
         """Play the story; return what it has shown."""
         began = time.monotonic()
-        self._defer()
-        deferred = time.monotonic() - began
+        path = self.folder / "executions.json"
+        arguments = [{"import_id": one, "execution_ids": [execution]} for one, execution in self.executions]
+        path.write_text(json.dumps(arguments), encoding="utf-8")
+        run_id = self._defer(DAG_ID, {"executions": str(path)})
+        deferred, blocked = time.monotonic() - began, self._blocked()
         cpu, waiting = triggerer(self.stack)[0], time.monotonic()
         time.sleep(4 * INTERVAL)
         within = self._silence()
         time.sleep(2 * INTERVAL)
         ended = time.time()
         self.emulator.clock.advance(STEP * (ROUNDS + 1))
-        used, memory = triggerer(self.stack)
+        memory = triggerer(self.stack)[1]
         while (used := triggerer(self.stack)[0]) and len(self._events()) < len(self.executions):
             time.sleep(1)
         seconds = time.monotonic() - waiting
-        state = self.stack.api.wait_for_run(DAG_ID, self.run_id, timeout=3600)
+        state = self.stack.api.wait_for_run(DAG_ID, run_id, timeout=3600)
         late = sorted(at - ended for at in self._events())
         return {
             "state of the run": state,
             "deferred tasks": len(self.executions),
             "s until all were deferred": deferred,
             "interval, s": INTERVAL,
-            "warnings that the async thread was blocked, while they waited": self._blocked(),
+            f"{BLOCKED}, while they waited and ended": self._blocked() - blocked,
             f"calls that left within a Retry-After of {RETRY_AFTER} s": within,
             "s from the end to the event, median": statistics.median(late),
             "s from the end to the event, 99 of 100": late[int(0.99 * (len(late) - 1))],
             "CPU of the triggerer a minute of waiting, s": (used - cpu) * 60 / seconds,
             "memory of the triggerer, MB": memory / 1e6,
+            f"{BLOCKED}, while they began": blocked,
         }
 
-    def _defer(self) -> None:
-        """Start the sensors; wait until a triggerer has polled for each."""
-        arguments = [{"import_id": one, "execution_ids": [execution]} for one, execution in self.executions]
-        path = self.folder / "executions.json"
-        path.write_text(json.dumps(arguments), encoding="utf-8")
+    def control(self) -> int:
+        """How often the async thread is blocked while as many of Airflow's own sensors begin to wait."""
+        before = self._blocked()
+        time_ = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        self._defer(CONTROL, {"count": str(len(self.executions)), "time": time_})
+        return self._blocked() - before
+
+    def _defer(self, dag_id: str, conf: dict[str, str]) -> str:
+        """Start the sensors; wait until a triggerer has all of them, and 20 s more. Return the id of the run."""
         api = self.stack.api
-        self.run_id = api.trigger(DAG_ID, conf={"executions": str(path)})
+        run_id: str = api.trigger(dag_id, conf=conf)
 
         def all_deferred() -> bool | None:
-            tasks = [one for one in api.tasks(DAG_ID, self.run_id) if one["task_id"] == SENSOR]
+            tasks = [one for one in api.tasks(dag_id, run_id) if one["task_id"] == SENSOR]
             waiting = [one for one in tasks if one["state"] == "deferred" and one["triggerer_job"]]
             return len(waiting) == len(self.executions) or None
 
         api.wait_for("all to be deferred", all_deferred, timeout=3600, pause=5)
         time.sleep(2 * INTERVAL)
+        return run_id
 
     def _silence(self) -> int:
         """Answer one poll with 429; return how many calls arrived before the time was over."""

@@ -1,4 +1,4 @@
-"""The DAG for ``benchmarks/triggerer.py``: many deferred sensors, each of which waits for one execution."""
+"""DAGs for ``benchmarks/triggerer.py``: many deferred sensors, each of which waits for one execution; and as many of Airflow's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.sensors.date_time import DateTimeSensor
 from airflow.sdk import DAG, task
 
 from airflow_bulk.sensors.document_import import DocumentImportSensor
@@ -19,7 +20,7 @@ def read_executions(path: str) -> list[dict[str, Any]]:
 
 
 with DAG(
-    "many_sensors",
+    "sensors",
     schedule=None,
     params={"executions": ""},
     max_active_tasks=2000,
@@ -31,3 +32,21 @@ with DAG(
         timeout=timedelta(hours=3),
         deferrable=True,
     ).expand_kwargs(read_executions("{{ params.executions }}"))
+
+
+@task
+def repeat_time(count: str, time: str) -> list[str]:
+    """The same time for each of the sensors that everything is compared with."""
+    return [time] * int(count)
+
+
+with DAG(
+    "control",
+    schedule=None,
+    params={"count": "0", "time": ""},
+    max_active_tasks=2000,
+    default_args={"retries": 0},
+):
+    DateTimeSensor.partial(task_id="wait", deferrable=True).expand(
+        target_time=repeat_time("{{ params.count }}", "{{ params.time }}")
+    )
