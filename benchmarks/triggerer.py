@@ -6,7 +6,7 @@ An Airflow with one triggerer on PostgreSQL runs that many sensors, each of whic
 the same import. Once all are deferred, the platform answers one call with 429 and ``Retry-After``, and later all executions end.
 Printed are Airflow's warnings that the async thread was blocked, the calls that left within the ``Retry-After``, the seconds from the
 end of the executions to the events (median, 99 of 100), and CPU and memory of the triggerer. While tasks begin, each of them a
-process, an event loop gets its turn late, whatever it does: as many of Airflow's own deferred DateTimeSensor show how often.
+process, an event loop gets its turn late, whatever it does: as many of Airflow's own DateTimeSensorAsync show how often.
 """
 
 from __future__ import annotations

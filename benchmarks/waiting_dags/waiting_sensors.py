@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.sensors.date_time import DateTimeSensor
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG, task
 
 from airflow_bulk.sensors.document_import import DocumentImportSensor
@@ -47,6 +47,6 @@ with DAG(
     max_active_tasks=2000,
     default_args={"retries": 0},
 ):
-    DateTimeSensor.partial(task_id="wait", deferrable=True).expand(
+    DateTimeSensorAsync.partial(task_id="wait").expand(
         target_time=repeat_time("{{ params.count }}", "{{ params.time }}")
     )
