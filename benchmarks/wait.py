@@ -7,8 +7,8 @@ of 10 s. In four rounds a quarter of the executions of every import begins, 10 s
 process logs and writes XCom as a triggerer does: JSON lines and messages over a pipe, which the parent reads and counts.
 
 Printed are medians: the worst lag of the event loop (how much later than asked for a sleep of 20 ms ended) and
-how much of it the process itself has worked (the rest is other processes' work), processor seconds
-from the first trigger to the last event, the largest resident set over that of one waiter, connections opened, list calls in
+how much of it the process itself has worked (the rest is other processes' work), processor seconds until all triggers wait, and
+from then to the last event, without those of the meter of the lag, which are told beside them, the largest resident set over that of one waiter, connections opened, list calls in
 10 s, log lines, and the seconds from the end of the executions to the events.
 """
 

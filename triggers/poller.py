@@ -50,7 +50,7 @@ class Answers(Generic[T]):
     trigger has done with the one before. It is no generator: ten thousand wait, and each generator costs a kilobyte.
 
     :param poller: polls for this trigger.
-    :param due: when it wants its first poll; times are those of the event loop.
+    :param due: when it wants its first poll, and gets its first answer at the earliest; times are those of the event loop.
     :param latest: when it gets an answer or an error at the latest.
     :param interval: given an answer, the seconds until its next poll.
     :param heeds: whether an answer concerns it.
@@ -59,6 +59,8 @@ class Answers(Generic[T]):
 
     __slots__ = (
         "_answer",
+        "_closed",
+        "_earliest",
         "_heard",
         "_left",
         "_poller",
@@ -81,6 +83,8 @@ class Answers(Generic[T]):
     ) -> None:
         self._poller = poller
         self.due, self.latest = due, latest
+        self._earliest = due
+        self._closed = False
         self.interval, self.heeds = interval, heeds
         self._left = left
         #: In which its lines are logged.
@@ -98,13 +102,21 @@ class Answers(Generic[T]):
 
         :raises PlatformError: the error that came instead.
         """
+        if self._closed:
+            raise StopAsyncIteration
         self._poller.expect(self, self._heard)
         # The wait for the next one may be long, and an answer may be large.
         self._heard = _NOTHING
+        loop = asyncio.get_running_loop()
         if self._answer is _NOTHING:
-            self._woken = asyncio.get_running_loop().create_future()
+            self._woken = loop.create_future()
             await self._woken
+        if self._earliest > loop.time():
+            # A poll for others has brought it. Whoever fired now might be ahead of its own worker's report (waiting.first_poll).
+            await asyncio.sleep(self._earliest - loop.time())
         answer, self._answer = self._answer, _NOTHING
+        if self._closed:
+            raise StopAsyncIteration
         if isinstance(answer, _Failure):
             raise answer.error.with_traceback(answer.raised_at)
         self._heard = answer
@@ -113,6 +125,9 @@ class Answers(Generic[T]):
 
     async def aclose(self) -> None:
         """Leave. The last one who leaves ends the polls."""
+        self._closed = True
+        self._answer = self._heard = _NOTHING
+        self._wake()
         self._poller.leave(self)
         left, self._left = self._left, None
         if left is not None:
@@ -123,6 +138,9 @@ class Answers(Generic[T]):
         self.due = math.inf
         if not isinstance(self._answer, _Failure):
             self._answer = answer
+        self._wake()
+
+    def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
@@ -171,9 +189,9 @@ class Poller(Generic[T]):
     ) -> Answers[T]:
         """Return what a trigger gets of the polls from now on: their answers, until it closes them.
 
-        :param first: seconds until this trigger's first poll.
-        :param interval: given an answer, the seconds until this trigger's next poll. The trigger also gets the answer of
-            an earlier poll that another one asked for.
+        :param first: seconds until this trigger's first poll, and before which it gets no answer.
+        :param interval: given an answer, the seconds until this trigger's next poll. The trigger also gets the answers of
+            polls that others asked for, once its first poll is due.
         :param deadline: seconds since 1970 at which this trigger gets an answer or an error at the latest.
         :param heeds: whether an answer concerns this trigger; it does not get the others. None for all.
         :param left: is awaited once the trigger has left.
@@ -260,19 +278,22 @@ class Poller(Generic[T]):
         # One for all who wait: of many, the shortest would count.
         self._spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (not a secret)
         for number, waiter in enumerate(list(self._waiters), 1):
-            if waiter in self._waiters:  # it may have left meanwhile
-                if isinstance(answer, _Failure) or self._is_heeded(waiter, answer):
-                    waiter.hand(answer)
-                else:
-                    waiter.put_off(answer, self._spread, loop.time())
+            if waiter in self._waiters and (  # it may have left meanwhile
+                isinstance(answer, _Failure) or not self._is_put_off(waiter, answer, loop.time())
+            ):
+                waiter.hand(answer)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
 
-    def _is_heeded(self, waiter: Answers[T], answer: T) -> bool:
+    def _is_put_off(self, waiter: Answers[T], answer: T, now: float) -> bool:
+        """Whether the answer does not concern the trigger; then its next poll is due after its interval."""
         try:
-            return waiter.heeds(answer)
+            if not waiter.heeds(answer):
+                waiter.put_off(answer, self._spread, now)
+                return True
         except Exception:  # noqa: BLE001  (here it would end the polls for all; the waiter itself meets it again)
-            return True
+            return False
+        return False
 
     def _put_off(self, error: TryLater, now: float) -> None:
         """Poll again later. A waiter whose deadline comes before that gets the error, now or at its deadline."""

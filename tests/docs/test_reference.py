@@ -30,6 +30,7 @@ INSIDES = {
     "triggers.looks.Look",
     "triggers.looks.Looks",
     "triggers.one_wait.OneWait",
+    "triggers.poller.Answers",
     "triggers.poller.Poller",
     "triggers.poller.SharedHooks",
     "triggers.shown.ShownWaiting",

@@ -174,10 +174,47 @@ def test_one_who_comes_later_wakes_the_poller() -> None:
         slow = asyncio.create_task(take(poller.answers(HOUR, every(HOUR)), 1))
         await asyncio.sleep(5)
         assert await take(poller.answers(1, every(1)), 1) == [1]
+        # The other's poll serves both, but nobody hears of it before its own first poll would have been due.
         assert await slow == [1]
+        assert asyncio.get_running_loop().time() == 1000 + HOUR
 
     run(main())
     assert looks.at == [1006.0]
+
+
+def test_who_has_left_hears_nothing() -> None:
+    looks = Looks()
+
+    async def main() -> None:
+        answers = Poller(looks).answers(0, every(10))
+        assert await anext(answers) == 1
+        waiting = asyncio.ensure_future(anext(answers))
+        await asyncio.sleep(1)
+        await answers.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+        with pytest.raises(StopAsyncIteration):
+            await anext(answers)
+
+    run(main())
+    assert len(looks.at) == 1
+
+
+def test_an_interval_that_cannot_be_reckoned_is_met_by_its_own_trigger() -> None:
+    looks = Looks()
+
+    def broken(_: int) -> float:
+        raise ValueError("no interval")
+
+    async def main() -> list[int]:
+        poller: Poller[int] = Poller(looks)
+        odd = asyncio.create_task(take(poller.answers(0, broken, heeds=lambda answer: False), 2))
+        even = await take(poller.answers(0, every(10)), 3)
+        with pytest.raises(ValueError, match="no interval"):
+            await odd
+        return even
+
+    assert run(main()) == [1, 2, 3]
 
 
 def test_nothing_is_looked_at_for_nobody() -> None:
