@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def main() -> None:
         with stage(folder) as (stack, emulator):
             waiting = Waiting(stack, emulator, folder, executions[: options.tasks])
             found = waiting.measure()
-            report(found | {f"{BLOCKED}, while as many of Airflow's own began": waiting.control()})
+            report(found | waiting.control())
 
 
 @contextlib.contextmanager
@@ -81,6 +81,8 @@ class Waiting:
 
     def __init__(self, stack: Any, emulator: Any, folder: Path, executions: list[tuple[str, str]]) -> None:
         self.stack, self.emulator, self.folder, self.executions = stack, emulator, folder, executions
+        #: Seconds until all were deferred.
+        self.deferred = 0.0
 
     def measure(self) -> dict[str, Any]:
         """Play the story; return what it has shown."""
@@ -89,7 +91,7 @@ class Waiting:
         arguments = [{"import_id": one, "execution_ids": [execution]} for one, execution in self.executions]
         path.write_text(json.dumps(arguments), encoding="utf-8")
         run_id = self._defer(DAG_ID, {"executions": str(path)})
-        deferred, blocked = time.monotonic() - began, self._blocked()
+        self.deferred, begun = time.monotonic() - began, self._blocked()
         cpu, waiting = triggerer(self.stack)[0], time.monotonic()
         time.sleep(4 * INTERVAL)
         within = self._silence()
@@ -97,31 +99,44 @@ class Waiting:
         ended = time.time()
         self.emulator.clock.advance(STEP * (ROUNDS + 1))
         memory = triggerer(self.stack)[1]
-        while (used := triggerer(self.stack)[0]) and len(self._events()) < len(self.executions):
-            time.sleep(1)
-        seconds = time.monotonic() - waiting
+        # Reading the logs of all tasks takes a core that the triggerer needs now.
+        time.sleep(3 * INTERVAL)
+        used = triggerer(self.stack)[0]
+        seconds, ended_too = time.monotonic() - waiting, self._blocked()
         state = self.stack.api.wait_for_run(DAG_ID, run_id, timeout=3600)
         late = sorted(at - ended for at in self._events())
+        if len(late) != len(self.executions):
+            raise SystemExit(f"{len(late)} events instead of {len(self.executions)}")
         return {
             "state of the run": state,
             "deferred tasks": len(self.executions),
-            "s until all were deferred": deferred,
+            "s until all were deferred": self.deferred,
             "interval, s": INTERVAL,
-            f"{BLOCKED}, while they waited and ended": self._blocked() - blocked,
             f"calls that left within a Retry-After of {RETRY_AFTER} s": within,
             "s from the end to the event, median": statistics.median(late),
             "s from the end to the event, 99 of 100": late[int(0.99 * (len(late) - 1))],
             "CPU of the triggerer a minute of waiting, s": (used - cpu) * 60 / seconds,
             "memory of the triggerer, MB": memory / 1e6,
-            f"{BLOCKED}, while they began": blocked,
+            f"{BLOCKED}, while they began": told(begun),
+            f"{BLOCKED}, while they waited and all ended at once": told(ended_too[len(begun) :]),
         }
 
-    def control(self) -> int:
-        """How often the async thread is blocked while as many of Airflow's own sensors begin to wait."""
+    def control(self) -> dict[str, str]:
+        """How often the async thread is blocked while as many of Airflow's own sensors begin to wait, and end at the same time."""
         before = self._blocked()
-        time_ = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-        self._defer(CONTROL, {"count": str(len(self.executions)), "time": time_})
-        return self._blocked() - before
+        seconds = self.deferred * 1.3 + 60
+        until = time.time() + seconds
+        at = datetime.fromtimestamp(until, UTC).isoformat()
+        self._defer(CONTROL, {"count": str(len(self.executions)), "time": at})
+        begun = self._blocked()
+        if time.time() > until - INTERVAL:
+            raise SystemExit("Airflow's own sensors were not all deferred before their time had come")
+        time.sleep(until + INTERVAL - time.time())
+        ended = self._blocked()
+        return {
+            f"{BLOCKED}, while as many of Airflow's own began": told(begun[len(before) :]),
+            f"{BLOCKED}, while Airflow's own waited and all ended at once": told(ended[len(begun) :]),
+        }
 
     def _defer(self, dag_id: str, conf: dict[str, str]) -> str:
         """Start the sensors; wait until a triggerer has all of them, and 20 s more. Return the id of the run."""
@@ -159,9 +174,15 @@ class Waiting:
                         fired.append(datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp())
         return fired
 
-    def _blocked(self) -> int:
+    def _blocked(self) -> list[float]:
+        """The seconds that each warning tells."""
         log = (self.stack.logs / "triggerer.log").read_text(encoding="utf-8", errors="replace")
-        return len(re.findall("async thread was blocked", log))
+        return [float(one) for one in re.findall(r"async thread was blocked for ([\d.]+) s", log)]
+
+
+def told(seconds: list[float]) -> str:
+    """How many warnings, and the longest time that one of them tells."""
+    return f"{len(seconds)}, the longest of {max(seconds):.2f} s" if seconds else "none"
 
 
 def triggerer(stack: Any) -> tuple[float, int]:
