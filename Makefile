@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-wait bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-wait bench-triggerer bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -64,6 +64,7 @@ help:
 	@echo "make bench-peer   the same import with split, curl, HttpOperator and HttpSensor, side by side on a real Airflow"
 	@echo "make bench-page   what the page Bulk asks of Airflow's database, with 10,000 imports"
 	@echo "make bench-wait   what 1, 1,000 and 10,000 waiting triggers cost one event loop, connections and the platform"
+	@echo "make bench-triggerer  500 deferred sensors in a real triggerer: is its loop held up, how soon does it hear of an end"
 	@echo "make bench-scale  how an import's cost grows: 1, 10, 50 GB with 1, 2, 4 senders; BENCH_ARGS=\"--sizes 1 10\" for less"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
@@ -120,6 +121,9 @@ bench-page: $(STAMP)
 
 bench-wait: $(STAMP)
 	$(BIN)/python benchmarks/wait.py $(BENCH_ARGS)
+
+bench-triggerer: $(STAMP)
+	$(BIN)/python benchmarks/triggerer.py $(BENCH_ARGS)
 
 bench-scale: $(STAMP)
 	$(BIN)/python benchmarks/scale.py $(BENCH_ARGS)
