@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from killed_runs import Death, Kind
-from more_kinds import SkewTask
+from more_kinds import SavedKind, SkewTask
 from saved_world import Contents, bring_back, from_text, new_world, time_of
 from taking import kinds
 
@@ -100,6 +100,8 @@ def brought_back(sample: Sample, folder: Path) -> Iterator[tuple[SkewTask, Kind,
         one.kind, one.run_id = kind, "run"
         plain = from_text(json.dumps(plain), world)
         bring_back(plain["world"], world, contents(sample.version))
+        if isinstance(kind, SavedKind):
+            kind.again()
         one.store.values = _texts(plain["state"])
         if one.asset_state is not None:
             one.asset_state.values = _texts(plain["copy"])

@@ -37,8 +37,15 @@ def test_a_record_of_airflow_3_3_is_gone_on_with_on_3_4(sample: Sample, tmp_path
     with brought_back(sample, tmp_path) as (one, kind, plain):
         one.asset_state = AssetState()
         kind.heal()
-        one.run()
-        kind.check(plain["numbers"]["ended"] + 1)
+        try:
+            one.run()
+        except AirflowException as error:
+            # The answer of a POST was lost, and the platform cannot tell what became of it: a person is asked, as ever.
+            if not kind.asks or kind.asks not in str(error):
+                raise
+            kind.asked()
+        else:
+            kind.check(plain["numbers"]["ended"] + 1)
         assert one.asset_state.values
 
 
