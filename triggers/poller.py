@@ -54,7 +54,6 @@ class Answers(Generic[T]):
     :param latest: when it gets an answer or an error at the latest.
     :param interval: given an answer, the seconds until its next poll.
     :param heeds: whether an answer concerns it.
-    :param left: is awaited once the trigger has left.
     """
 
     __slots__ = (
@@ -62,7 +61,6 @@ class Answers(Generic[T]):
         "_closed",
         "_earliest",
         "_heard",
-        "_left",
         "_poller",
         "_woken",
         "context",
@@ -79,14 +77,12 @@ class Answers(Generic[T]):
         latest: float,
         interval: Callable[[T], float],
         heeds: Callable[[T], bool],
-        left: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._poller = poller
         self.due, self.latest = due, latest
         self._earliest = due
         self._closed = False
         self.interval, self.heeds = interval, heeds
-        self._left = left
         #: In which its lines are logged.
         self.context = contextvars.copy_context()
         self._answer: Any = _NOTHING
@@ -125,13 +121,11 @@ class Answers(Generic[T]):
 
     async def aclose(self) -> None:
         """Leave. The last one who leaves ends the polls."""
-        self._closed = True
-        self._answer = self._heard = _NOTHING
-        self._wake()
-        self._poller.leave(self)
-        left, self._left = self._left, None
-        if left is not None:
-            await left()
+        if not self._closed:
+            self._closed = True
+            self._answer = self._heard = _NOTHING
+            self._wake()
+            await self._poller.leave(self)
 
     def hand(self, answer: T | _Failure) -> None:
         """Wake the trigger with an answer; no poll is due until it says when it wants the next one."""
@@ -160,13 +154,18 @@ class Poller(Generic[T]):
 
     :param poll: one poll: all calls that it needs, on the event loop.
     :param share: given what a poll has found and how many wait, makes the answer that all of them get.
+    :param left: is awaited after each trigger that has left.
     """
 
     def __init__(
-        self, poll: Callable[[], Awaitable[Any]], share: Callable[[Any, int], T] | None = None
+        self,
+        poll: Callable[[], Awaitable[Any]],
+        share: Callable[[Any, int], T] | None = None,
+        left: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._poll = poll
         self._share = share
+        self._left = left
         self._waiters: dict[Answers[T], None] = {}
         self._alarm: asyncio.Future[None] | None = None
         #: When the next poll is due while we sleep, by the event loop's clock; before, nobody need wake us.
@@ -185,7 +184,6 @@ class Poller(Generic[T]):
         interval: Callable[[T], float],
         deadline: float | None = None,
         heeds: Callable[[T], bool] | None = None,
-        left: Callable[[], Awaitable[None]] | None = None,
     ) -> Answers[T]:
         """Return what a trigger gets of the polls from now on: their answers, until it closes them.
 
@@ -194,12 +192,11 @@ class Poller(Generic[T]):
             polls that others asked for, once its first poll is due.
         :param deadline: seconds since 1970 at which this trigger gets an answer or an error at the latest.
         :param heeds: whether an answer concerns this trigger; it does not get the others. None for all.
-        :param left: is awaited once the trigger has left.
         :raises PlatformError: (the answers) an error that waiting cannot mend, or the platform cannot be asked at the deadline.
         """
         now = asyncio.get_running_loop().time()
         latest = math.inf if deadline is None else now + deadline - time.time()
-        waiter = Answers(self, now + first, latest, interval, heeds or _every_answer, left)
+        waiter = Answers(self, now + first, latest, interval, heeds or _every_answer)
         self._waiters[waiter] = None
         return waiter
 
@@ -217,12 +214,14 @@ class Poller(Generic[T]):
             # In no trigger's context: what is logged for several does not belong into the log of one.
             self._task = loop.create_task(self._run(), context=contextvars.Context())
 
-    def leave(self, waiter: Answers[T]) -> None:
+    async def leave(self, waiter: Answers[T]) -> None:
         """Poll no more for this trigger."""
         self._waiters.pop(waiter, None)
         if self.idle and self._task is not None:
             self._task.cancel()
             self._task = None
+        if self._left is not None:
+            await self._left()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -385,9 +384,10 @@ class SharedHooks:
         poller = self._pollers.get(key)
         if poller is None:
             asking = functools.partial(self._poll, connection, make, poll)
-            poller = self._pollers[key] = Poller(asking, sharing and sharing())
+            left = functools.partial(self._left, key)
+            poller = self._pollers[key] = Poller(asking, sharing and sharing(), left)
         self._enter(connection)
-        answers = poller.answers(first, interval, deadline, heeds, functools.partial(self._left, key))
+        answers = poller.answers(first, interval, deadline, heeds)
         try:
             # Read the connection now and not in on_kill: a triggerer's first look-up of a connection takes seconds,
             # and on_kill has few seconds.
