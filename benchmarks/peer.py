@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / name) for name in ("demo", "tests/dags", "benchmarks")]
 
 from process_memory import proportional
+from triggerer import triggerer
 
 PARTS = 10
 SIDES = {"peer": "split, curl, HttpOperator, HttpSensor", "ours": "ImportDocumentsOperator"}
@@ -163,15 +164,7 @@ class Stage:
             )
 
     def _triggerer_cpu(self) -> float:
-        """User and system seconds of the triggerer and its children."""
-        processes = list(self.stack.own_processes())
-        sessions = {os.getsid(one.pid) for one in processes if "triggerer" in one.cmdline()[:5]}
-        total = 0.0
-        for one in processes:
-            with contextlib.suppress(psutil.Error, ProcessLookupError):
-                if os.getsid(one.pid) in sessions:
-                    total += sum(one.cpu_times()[:2])
-        return total
+        return triggerer(self.stack)[0]
 
 
 def make_source(path: Path, size: int, *, bad: int = 0) -> Counter[str]:

@@ -287,12 +287,12 @@ class Poller(Generic[T]):
     def _is_put_off(self, waiter: Answers[T], answer: T, now: float) -> bool:
         """Whether the answer does not concern the trigger; then its next poll is due after its interval."""
         try:
-            if not waiter.heeds(answer):
-                waiter.put_off(answer, self._spread, now)
-                return True
+            if waiter.heeds(answer):
+                return False
+            waiter.put_off(answer, self._spread, now)
         except Exception:  # noqa: BLE001  (here it would end the polls for all; the waiter itself meets it again)
             return False
-        return False
+        return True
 
     def _put_off(self, error: TryLater, now: float) -> None:
         """Poll again later. A waiter whose deadline comes before that gets the error, now or at its deadline."""
