@@ -17,13 +17,14 @@ from airflow_bulk.judging import id_order, name_ids
 from airflow_bulk.platforms.call import CallSequence, arun_calls, run_calls
 from airflow_bulk.platforms.errors import Forbidden, PlatformError, Unauthorized
 from airflow_bulk.platforms.status import RemoteSnapshot, RemoteStatus
+from airflow_bulk.unblocked_log import UnblockedLog
 
 if TYPE_CHECKING:
     from airflow_bulk.hooks.platform_hook import PlatformHook
     from airflow_bulk.platforms.upload_port import UploadPort
 
 S = TypeVar("S", bound=RemoteSnapshot)
-log = logging.getLogger(__name__)
+log = UnblockedLog(logging.getLogger(__name__))
 
 #: Cancels under way at once: a platform is not to be flooded by a task that is stopped.
 AT_ONCE = 8

@@ -34,6 +34,7 @@ from airflow_bulk.platforms.errors import (
     TryLater,
     Unauthorized,
 )
+from airflow_bulk.unblocked_log import UnblockedLog
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from airflow_bulk.hooks.limits.rate import RateBudget
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+log = UnblockedLog(logging.getLogger(__name__))
 
 #: Answers that pass by themselves (mediarithmics.md section 1.6, centrapay.md section 7).
 PASSING = frozenset({429, 500, 502, 503, 504})

@@ -23,6 +23,7 @@ from airflow_bulk.platforms.mediarithmics.integration_batches import (
 )
 from airflow_bulk.triggers.poller import AFTER_ERROR, Answers, shared_hooks
 from airflow_bulk.triggers.waiting import ExecutionsTrigger
+from airflow_bulk.unblocked_log import UnblockedLog
 
 #: Lists begin at the start of a day, so that all waiters of that day share each poll.
 DAY = 86_400.0
@@ -205,6 +206,11 @@ class IntegrationBatchEventTrigger(BaseEventTrigger):
             "airflow_bulk.triggers.integration_batch.IntegrationBatchEventTrigger",
             {name: getattr(self, name) for name in names},
         )
+
+    @property
+    def log(self) -> Any:
+        """The trigger's logger."""
+        return UnblockedLog(super().log)
 
     def shared_stream_key(self) -> Hashable:
         """Return all arguments. Airflow says only to a shared stream when our events are stored."""

@@ -12,9 +12,10 @@ from typing import Generic, TypeVar
 
 from airflow_bulk.judging import Totals, add_up, how_many, unknown_statuses, warn_of_unknown
 from airflow_bulk.platforms.status import RemoteSnapshot
+from airflow_bulk.unblocked_log import UnblockedLog
 
 S = TypeVar("S", bound=RemoteSnapshot)
-log = logging.getLogger(__name__)
+log = UnblockedLog(logging.getLogger(__name__))
 
 
 class Look(Generic[S]):

@@ -18,9 +18,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, Self, TypeVar
 
 from airflow_bulk.platforms.errors import TryLater, Unauthorized
+from airflow_bulk.unblocked_log import UnblockedLog
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+log = UnblockedLog(logging.getLogger(__name__))
 
 #: Share by which an interval varies at random, so that pollers do not all poll at the same moment.
 JITTER = 0.1

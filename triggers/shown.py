@@ -14,8 +14,9 @@ from typing import Any, Self
 from airflow_bulk.judging import KeepWaiting
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.shown import NOW_KEY, Pace, waiting_state
+from airflow_bulk.unblocked_log import UnblockedLog
 
-log = logging.getLogger(__name__)
+log = UnblockedLog(logging.getLogger(__name__))
 
 #: Seconds for one write.
 WRITING_SECONDS = 10.0

@@ -28,6 +28,7 @@ from airflow_bulk.triggers.looks import Looks
 from airflow_bulk.triggers.one_wait import OneWait
 from airflow_bulk.triggers.poller import shared_hooks
 from airflow_bulk.triggers.stopped import why_not_stopped
+from airflow_bulk.unblocked_log import UnblockedLog, lines_written
 
 if TYPE_CHECKING:
     from airflow_bulk.platforms.upload_port import UploadPort
@@ -139,6 +140,11 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         return path, {name: getattr(self, name) for name in self._arguments()} | self.newer
 
     @property
+    def log(self) -> Any:
+        """The trigger's logger; its lines go to the log of the task."""
+        return UnblockedLog(super().log)
+
+    @property
     @abstractmethod
     def what(self) -> str:
         """Say in words what is watched, for messages."""
@@ -197,6 +203,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                     await looks.aclose()
             # The event is yielded outside the loop over the polls: by then the poller has no waiter of ours to close.
             if verdict is not None:
+                await lines_written()
                 yield TriggerEvent(self._event(verdict))
         except PlatformError as error:
             # The task polls, too: it meets the same error, and says what a retry will do.
@@ -204,6 +211,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
         except Exception as error:
             # For example a connection that does not exist. The error may quote anything: only the log gets its text.
             self.log.exception("Waiting for %s failed.", self.what)
+            await lines_written()
             yield TriggerEvent({"state": "error", "message": type(error).__name__})
 
     def _load(self) -> None:
@@ -223,6 +231,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             return
         if self.newer:
             self.log.warning("%s", self._say_newer(f"Nothing of {self.what} is stopped"))
+            await lines_written()
             return
         stopping = asyncio.create_task(self._stop_if_stopped())
         _stopping.add(stopping)
@@ -245,6 +254,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
             self.log.warning("Nothing of %s is stopped: %s.", self.what, reason)
         else:
             await self._stop(until - time.monotonic())
+        await lines_written()
 
     @abstractmethod
     def _is_ours(self) -> bool:

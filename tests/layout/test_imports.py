@@ -30,8 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "judging": PURE,
     # What the page shows of a run: written by triggers and runs, read by the plugin.
     "shown": {"judging", "platforms"},
-    "hooks": _JUDGING,
-    "triggers": {"hooks"} | _JUDGING,
+    # What hooks and triggers log with, since both run on event loops, too.
+    "unblocked_log": set(),
+    "hooks": {"unblocked_log"} | _JUDGING,
+    "triggers": {"hooks", "unblocked_log"} | _JUDGING,
     # An operator names its link in a class attribute; a link reads XCom and imports no operator.
     "links": {"hooks"} | _JUDGING,
     # How text from a template becomes a value: operators and sensors read it alike, and neither imports the other.
@@ -91,6 +93,7 @@ def breaches(room: str, names: set[str]) -> list[str]:
         "shown",
         "arguments",
         "window",
+        "unblocked_log",
         "emulator",
         "pytest_plugin",
         "get_provider_info",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
@@ -55,10 +57,8 @@ class TaskLog:
         self.lines: list[str] = []
         trigger._log = self
 
-    def info(self, text: str, *values: Any) -> None:
+    def log(self, level: int, text: str, *values: Any) -> None:
         self.lines.append(text % values)
-
-    warning = info
 
 
 def test_a_change_is_one_line_however_many_wait(
@@ -79,6 +79,45 @@ def test_a_change_is_one_line_however_many_wait(
     assert own and all(
         "10 tasks wait for the same: the triggerer's log has each change" in one for one in own
     )
+
+
+class UnreadPipe(logging.Handler):
+    """Writes a line only once the pipe is read: Airflow's supervisor does not read while it stores events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = threading.Event()
+        self.lines = 0
+        self.gave_up = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.gave_up |= not self.read.wait(10.0)
+        self.lines += 1
+
+
+def test_a_log_that_nobody_reads_holds_up_no_poll(
+    make: Make, fed: FedImport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    ids = [fed.upload() for _ in range(10)]
+    pipe = UnreadPipe()
+
+    async def story() -> Any:
+        waiting = [asyncio.create_task(fired(make(executions=[one], first=0.3))) for one in ids]
+        await looked(fed, 3)
+        for one in ids:
+            fed.end(one)
+        await looked(fed, 1)
+        # Only the loop lets the writer go on: polls that waited for a line would wait in vain.
+        pipe.read.set()
+        return await asyncio.gather(*waiting)
+
+    logging.getLogger("airflow_bulk").addHandler(pipe)
+    try:
+        assert asyncio.run(story()) == ["over"] * 10
+    finally:
+        logging.getLogger("airflow_bulk").removeHandler(pipe)
+    assert pipe.lines and not pipe.gave_up
 
 
 def test_who_waits_alone_tells_each_change_itself(

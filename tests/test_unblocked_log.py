@@ -1,0 +1,126 @@
+"""Log lines of a triggerer: a thread writes them, in their order, to the log of the task that said them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from airflow_bulk.unblocked_log import UnblockedLog, lines_written
+
+TASK: contextvars.ContextVar[str] = contextvars.ContextVar("task", default="none")
+#: Seconds after which a writer that nobody lets go on gives up, so that a test fails instead of hanging.
+PATIENCE = 10.0
+
+
+class FullPipe(logging.Handler):
+    """Writes only once the pipe is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = threading.Event()
+        self.records: list[tuple[str, str]] = []
+        self.gave_up = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.gave_up |= not self.read.wait(PATIENCE)
+        self.records.append((TASK.get(), record.getMessage()))
+
+
+@pytest.fixture
+def pipe() -> Iterator[FullPipe]:
+    handler, logger = FullPipe(), logging.getLogger("tests.unblocked")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def log(pipe: FullPipe) -> UnblockedLog:
+    return UnblockedLog(logging.getLogger("tests.unblocked"))
+
+
+def test_a_full_pipe_does_not_hold_up_the_loop(log: UnblockedLog, pipe: FullPipe) -> None:
+    async def says(task: str) -> None:
+        TASK.set(task)
+        for number in range(3):
+            log.info("line %d", number)
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        await asyncio.gather(says("a"), says("b"))
+        # Only the loop empties the pipe: a line that waited on the loop would wait in vain.
+        pipe.read.set()
+        await lines_written()
+
+    asyncio.run(story())
+    assert not pipe.gave_up
+    assert pipe.records == [(task, f"line {number}") for number in range(3) for task in "ab"]
+
+
+def test_without_a_loop_a_line_is_written_at_once_and_names_its_caller(
+    log: UnblockedLog, caplog: pytest.LogCaptureFixture, pipe: FullPipe
+) -> None:
+    pipe.read.set()
+    log.warning("%d lines", 3)
+    (record,) = caplog.records
+    assert (record.getMessage(), record.levelname, record.filename) == (
+        "3 lines",
+        "WARNING",
+        "test_unblocked_log.py",
+    )
+    assert record.funcName.startswith("test_without_a_loop")
+
+
+def test_an_exception_is_told_with_its_traceback(
+    log: UnblockedLog, caplog: pytest.LogCaptureFixture, pipe: FullPipe
+) -> None:
+    pipe.read.set()
+
+    async def story() -> None:
+        try:
+            raise LookupError("gone")
+        except LookupError:
+            log.exception("It failed.")
+        await lines_written()
+
+    asyncio.run(story())
+    assert "LookupError: gone" in caplog.text
+
+
+def test_it_takes_the_logger_that_airflow_gives_a_trigger() -> None:
+    written = io.StringIO()
+    logger: Any = structlog.wrap_logger(
+        structlog.PrintLogger(written),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    log = UnblockedLog(logger)
+
+    async def story() -> None:
+        with structlog.contextvars.bound_contextvars(task_id="wait"):
+            log.info("%s of %d", "some", 3)
+            log.debug("nothing of this")
+            try:
+                raise LookupError("gone")
+            except LookupError:
+                log.exception("It failed.")
+        await lines_written()
+
+    asyncio.run(story())
+    first, *others = written.getvalue().splitlines()
+    assert first == "event='some of 3' task_id='wait'"
+    assert "LookupError: gone" in "".join(others) and "nothing of this" not in written.getvalue()
