@@ -8,6 +8,7 @@ repeatable or was certainly not carried out, with capped exponential backoff, ji
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import json
 import logging
@@ -179,8 +180,10 @@ class Transport:
 
         if not self._budget.shared:
             return ask(*arguments)
-        # In threads of our own: those of the event loop look up host names for everybody.
-        return await asyncio.get_running_loop().run_in_executor(_askers(), ask, *arguments)
+        # In threads of our own: those of the event loop look up host names for everybody. With the context of the task, whose log
+        # hears of a store that cannot be reached.
+        asking = functools.partial(contextvars.copy_context().run, ask, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(_askers(), asking)
 
     def _wait(self, call: Call[Any], timeout: float | None) -> float:
         """Take a place in the connection's rate budget and return the seconds to wait for it.

@@ -207,6 +207,7 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
                 yield TriggerEvent(self._event(verdict))
         except PlatformError as error:
             # The task polls, too: it meets the same error, and says what a retry will do.
+            await lines_written()
             yield TriggerEvent({"state": "error", "message": str(error)})
         except Exception as error:
             # For example a connection that does not exist. The error may quote anything: only the log gets its text.
@@ -250,11 +251,13 @@ class WaitingTrigger(BaseTrigger, Generic[S]):
 
     async def _stop_if_stopped(self) -> None:
         until = time.monotonic() + ON_KILL_SECONDS
-        if reason := await why_not_stopped(self.task_instance):
-            self.log.warning("Nothing of %s is stopped: %s.", self.what, reason)
-        else:
-            await self._stop(until - time.monotonic())
-        await lines_written()
+        try:
+            if reason := await why_not_stopped(self.task_instance):
+                self.log.warning("Nothing of %s is stopped: %s.", self.what, reason)
+            else:
+                await self._stop(until - time.monotonic())
+        finally:
+            await lines_written()
 
     @abstractmethod
     def _is_ours(self) -> bool:
