@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import io
 import logging
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
+from unread_pipe import TASK, UnreadPipe
 
 from airflow_bulk.unblocked_log import UnblockedLog, lines_written
 
-TASK: contextvars.ContextVar[str] = contextvars.ContextVar("task", default="none")
-#: Seconds after which a writer that nobody lets go on gives up, so that a test fails instead of hanging.
-PATIENCE = 10.0
-
-
-class FullPipe(logging.Handler):
-    """Writes only once the pipe is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read = threading.Event()
-        self.records: list[tuple[str, str]] = []
-        self.gave_up = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.gave_up |= not self.read.wait(PATIENCE)
-        self.records.append((TASK.get(), record.getMessage()))
-
 
 @pytest.fixture
-def pipe() -> Iterator[FullPipe]:
-    handler, logger = FullPipe(), logging.getLogger("tests.unblocked")
+def pipe() -> Iterator[UnreadPipe]:
+    handler, logger = UnreadPipe(), logging.getLogger("tests.unblocked")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     yield handler
@@ -46,11 +27,11 @@ def pipe() -> Iterator[FullPipe]:
 
 
 @pytest.fixture
-def log(pipe: FullPipe) -> UnblockedLog:
+def log(pipe: UnreadPipe) -> UnblockedLog:
     return UnblockedLog(logging.getLogger("tests.unblocked"))
 
 
-def test_a_full_pipe_does_not_hold_up_the_loop(log: UnblockedLog, pipe: FullPipe) -> None:
+def test_a_full_pipe_does_not_hold_up_the_loop(log: UnblockedLog, pipe: UnreadPipe) -> None:
     async def says(task: str) -> None:
         TASK.set(task)
         for number in range(3):
@@ -65,11 +46,11 @@ def test_a_full_pipe_does_not_hold_up_the_loop(log: UnblockedLog, pipe: FullPipe
 
     asyncio.run(story())
     assert not pipe.gave_up
-    assert pipe.records == [(task, f"line {number}") for number in range(3) for task in "ab"]
+    assert pipe.lines == [(task, f"line {number}") for number in range(3) for task in "ab"]
 
 
 def test_without_a_loop_a_line_is_written_at_once_and_names_its_caller(
-    log: UnblockedLog, caplog: pytest.LogCaptureFixture, pipe: FullPipe
+    log: UnblockedLog, caplog: pytest.LogCaptureFixture, pipe: UnreadPipe
 ) -> None:
     pipe.read.set()
     log.warning("%d lines", 3)
@@ -96,7 +77,7 @@ async def on_a_loop(log: UnblockedLog) -> None:
 
 @pytest.mark.parametrize("loop", [True, False])
 def test_an_exception_is_told_with_its_traceback_and_its_place(
-    log: UnblockedLog, caplog: pytest.LogCaptureFixture, pipe: FullPipe, loop: bool
+    log: UnblockedLog, caplog: pytest.LogCaptureFixture, pipe: UnreadPipe, loop: bool
 ) -> None:
     pipe.read.set()
     asyncio.run(on_a_loop(log)) if loop else says_what_failed(log)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 from fed_import import FedImport
+from unread_pipe import UnreadPipe
 
 from airflow_bulk.emulator.handle import Emulator
 from airflow_bulk.hooks.transport import CALLS_AT_ONCE
@@ -79,20 +79,6 @@ def test_a_change_is_one_line_however_many_wait(
     assert own and all(
         "10 tasks wait for the same: the triggerer's log has each change" in one for one in own
     )
-
-
-class UnreadPipe(logging.Handler):
-    """Writes a line only once the pipe is read: Airflow's supervisor does not read while it stores events."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read = threading.Event()
-        self.lines = 0
-        self.gave_up = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.gave_up |= not self.read.wait(10.0)
-        self.lines += 1
 
 
 def test_a_log_that_nobody_reads_holds_up_no_poll(
