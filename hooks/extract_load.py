@@ -142,6 +142,14 @@ class ExtractLoadHook(BearerHook):
         return True, f"The server answers and holds {how_many(count, 'batch', 'batches')}."
 
 
+class EndpointHook(BearerHook):
+    """The connection of a source or a destination, type ``extract_load``."""
+
+    conn_name_attr = "conn_id"
+    conn_type = "extract_load"
+    hook_name = "Extract/load batches"
+
+
 def _masked(raw: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = api.masked(raw)
     return found

@@ -6,34 +6,34 @@ it is. Building one reads nothing, so a DAG file is parsed without any connectio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from airflow_bulk.extract_load.endpoints import Destination, Source, UnfilterableBound
+from airflow_bulk.extract_load.endpoints import DESTINATION_ID, Destination, Source
 from airflow_bulk.extract_load.mapping import Record
-from airflow_bulk.extract_load.times import read_time, to_text
-from airflow_bulk.hooks.extract_load import BearerHook
+from airflow_bulk.extract_load.readings import PageOfRecords, Pages, PagesMoved, RecordReading, read_pages
+from airflow_bulk.hooks.extract_load import EndpointHook
+from airflow_bulk.hooks.extract_load_bounds import bound_fields, time_in
+from airflow_bulk.hooks.extract_load_json import JsonSource, json_source_of
+from airflow_bulk.hooks.network import origin
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms import extract_load_endpoints as api
 from airflow_bulk.platforms.call import Call
 from airflow_bulk.platforms.errors import NotFound
+from airflow_bulk.platforms.paging import Ask, End, Paging
 
-_READS = 3  # a list that changes while its pages are read is read again so often
-
-
-class EndpointHook(BearerHook):
-    """The connection of a source or a destination, type ``extract_load``."""
-
-    conn_name_attr = "conn_id"
-    conn_type = "extract_load"
-    hook_name = "Extract/load batches"
-
-
-class SourceKeepsChanging(RuntimeError):
-    """A source changed so fast that no complete reading came about. A retry reads again."""
+__all__ = [
+    "ActiveCellDestination",
+    "EndpointHook",
+    "JsonSource",
+    "QuickBooksSource",
+    "destination_of",
+    "source_of",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class QuickBooksSource:
     :param page_size: rows of a page, 500 at most.
     :param since_field: the field that ``since`` filters, the time in the data [seen: the create time].
     :param updated_field: the field that ``updated_since`` filters.
+    :param id_field: the field that tells records apart.
+    :param read_twice: read a list of several pages again, and compare: no count shows that one record was deleted and another
+        one added meanwhile.
     """
 
     conn_id: str
@@ -53,6 +56,7 @@ class QuickBooksSource:
     since_field: str | None = "MetaData.CreateTime"
     updated_field: str | None = "MetaData.LastUpdatedTime"
     id_field: str = "Id"
+    read_twice: bool = True
 
     @cached_property
     def hook(self) -> EndpointHook:
@@ -61,101 +65,37 @@ class QuickBooksSource:
 
     def extract(
         self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
-    ) -> Iterator[Record]:
-        """Read all records of an object; a list that changes meanwhile is read again.
+    ) -> RecordReading:
+        """Read all records of an object, page after page as they are consumed.
 
-        A record deleted while its pages are read would shift another one out of sight, and an apply would then
-        take that one for deleted. So the count is asked before and after.
+        :raises PagesMoved: (while it is read) the list changed meanwhile.
         """
         realm = self.realm or self.hook.text("realm")
         if not realm:
             raise ConnectionFieldError(f"Connection {self.conn_id!r} has no realm (extra field realm).")
         bounds = bound_fields(self, name, since, updated_since)
-        for _ in range(_READS):
-            count = self.hook.send(api.quickbooks_count(realm, name, bounds))
-            found: dict[Any, Record] = {}
-            for start in range(1, count + 1, self.page_size):
-                page = self.hook.send(api.quickbooks_page(realm, name, bounds, start, self.page_size))
-                found.update(
-                    (record.get(self.id_field, (start, place)), record) for place, record in enumerate(page)
-                )
-            if len(found) == count == self.hook.send(api.quickbooks_count(realm, name, bounds)):
-                yield from found.values()
-                return
-        raise SourceKeepsChanging(
-            f"extract {name}: the source changed during each of {_READS} readings, so none was complete. A retry reads"
-            " again."
-        )
+        pages = functools.partial(self._pages, realm, name, bounds)
+        return read_pages(pages, self.id_field, twice=self.read_twice)
+
+    def _pages(self, realm: str, name: str, bounds: Mapping[str, datetime | None]) -> Pages:
+        """A page may have fewer rows than asked for; the count says when the last one has come."""
+        count = self.hook.send(api.quickbooks_count(realm, name, bounds))
+        start = 1
+        while start <= count:
+            page = self.hook.send(api.quickbooks_page(realm, name, bounds, start, self.page_size))
+            if not page:
+                break
+            yield PageOfRecords(page, count)
+            start += len(page)
+        if start != count + 1 or count != (
+            after := self.hook.send(api.quickbooks_count(realm, name, bounds))
+        ):
+            now = f"{start - 1} records came" if start != count + 1 else f"{after} after"
+            raise PagesMoved(f"the count was {count} before and {now}")
+        return f"a count of {count}"
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
         """Return the record's last update."""
-        return time_in(record, self.updated_field)
-
-
-@dataclass(frozen=True)
-class JsonSource:
-    """A source that lists records as JSON, page after page.
-
-    :param path: with ``{object}`` for the object's name.
-    :param records_key: where the records stand in the answer; ``None``: the answer is the array.
-    :param next_key: where the next page's number stands; ``None``: pages are asked for until one is short.
-    :param since_param: query parameter that filters by time in the data; ``None``: the source cannot.
-    :param updated_param: query parameter that filters by time of change; ``None``: the source cannot.
-    :param updated_field: the field with a record's time of change, for the watermark; dots reach inside.
-    """
-
-    conn_id: str
-    path: str = "/{object}"
-    records_key: str | None = "data"
-    next_key: str | None = "next_page"
-    page_param: str = "page"
-    size_param: str = "per_page"
-    page_size: int = api.PAGE_SIZE
-    since_param: str | None = "since"
-    updated_param: str | None = "updated_since"
-    grain_param: str = "grain"
-    updated_field: str | None = "updated_at"
-
-    @cached_property
-    def hook(self) -> EndpointHook:
-        """The hook, made when the first record is wanted."""
-        return EndpointHook(self.conn_id)
-
-    @property
-    def since_field(self) -> str | None:
-        """What filters by time in the data."""
-        return self.since_param
-
-    def extract(
-        self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
-    ) -> Iterator[Record]:
-        """Read all records of an object, page after page as they are consumed."""
-        if updated_since is not None and self.updated_param is None:
-            raise unfilterable(name, "updated_since", "updated_param")
-        if since is not None and self.since_param is None:
-            raise unfilterable(name, "since", "since_param")
-        bounds = {self.since_param: since, self.updated_param: updated_since}
-        query: dict[str, Any] = {
-            key: to_text(bound) for key, bound in bounds.items() if key and bound is not None
-        }
-        query |= {self.grain_param: grain, self.size_param: self.page_size}
-        page: Any = 1
-        while page is not None:
-            call = api.json_page(
-                self.path.format(object=name),
-                {**query, self.page_param: page},
-                self.records_key,
-                self.next_key,
-            )
-            answer = self.hook.send(call)
-            yield from answer.records
-            if answer.next != "":
-                page = answer.next
-            else:
-                page = page + 1 if len(answer.records) >= self.page_size else None
-
-    def changed_at(self, name: str, record: Record) -> datetime | None:
-        """Return the record's time of change."""
         return time_in(record, self.updated_field)
 
 
@@ -173,9 +113,18 @@ class ActiveCellDestination:
         """The hook, made when the first record is wanted."""
         return _ActiveCellHook(self.conn_id)
 
-    def snapshot(self, name: str) -> Iterator[Record]:
-        """Read all records of one object."""
-        yield from self._send(api.list_records(name))
+    def snapshot(self, name: str) -> RecordReading:
+        """Read all records of one object: one answer (section 2.2), or the pages that its ``Link`` header names [assumed]."""
+        return read_pages(functools.partial(self._pages, name), DESTINATION_ID, twice=True)
+
+    def _pages(self, name: str) -> Pages:
+        walk = _LINKED.walk(self.hook.endpoint.base_url + api.object_path(name), f"list the {name}")
+        then: Ask | End = walk.first()
+        while isinstance(then, Ask):
+            page = self._send(replace(api.list_records(name), url=then.url))
+            then = walk.after(page, page.total)
+            yield PageOfRecords(page.records, page.total)
+        return then.rests_on or "one answer that names no next page"
 
     def create(self, name: str, record: Record) -> Record:
         """Create a record."""
@@ -196,7 +145,12 @@ class ActiveCellDestination:
 
     def _send(self, call: Call[Any]) -> Any:
         token = (self.hook.connection.password or "").strip()
-        return self.hook.send(replace(call, query={"token": token}) if token else call)
+        elsewhere = call.url is not None and origin(call.url) != origin(self.hook.endpoint.base_url)
+        return self.hook.send(replace(call, query={"token": token}) if token and not elsewhere else call)
+
+
+#: A list of the destination, whose first answer holds all unless it says otherwise.
+_LINKED = Paging(style="link", next_key=None, param="", size_param=None, page_size=0)
 
 
 class _ActiveCellHook(EndpointHook):
@@ -219,9 +173,7 @@ def source_of(given: str | Source, **options: Any) -> Source:
     if kind == "quickbooks":
         return QuickBooksSource(given, **options)
     if kind == "json":
-        names = ("path", "records_key", "next_key", "since_param", "updated_param", "updated_field")
-        declared = {name: text for name in names if (text := hook.text(name))}
-        return JsonSource(given, **{**declared, **options})
+        return json_source_of(given, hook, options)
     raise ConnectionFieldError(
         f"Connection {given!r}: extra field api is {kind!r}; a source is quickbooks or json."
     )
@@ -237,44 +189,3 @@ def destination_of(given: str | Destination) -> Destination:
             f"Connection {given!r}: extra field api is {kind!r}; a destination is activecell."
         )
     return ActiveCellDestination(given)
-
-
-def bound_fields(
-    source: Any, name: str, since: datetime | None, updated_since: datetime | None
-) -> Mapping[str, datetime | None]:
-    """Return field -> bound of a source that names a field for each.
-
-    :raises UnfilterableBound: a bound was given without its field: never a silent full read.
-    """
-    bounds: dict[str, datetime | None] = {}
-    for bound, field, option in (
-        (since, source.since_field, "since_field"),
-        (updated_since, source.updated_field, "updated_field"),
-    ):
-        if bound is not None and not field:
-            raise unfilterable(
-                name, option.removesuffix("_field").replace("updated", "updated_since"), option
-            )
-        if field and bound is not None:
-            bounds[field] = max(bound, bounds[field]) if bounds.get(field) else bound  # type: ignore[type-var]
-    return bounds
-
-
-def unfilterable(name: str, bound: str, option: str) -> UnfilterableBound:
-    """The error for a bound that a source has no field for."""
-    return UnfilterableBound(
-        f"extract {name}: {bound} is set, but the source has no {option} to filter by, and reading everything instead"
-        f" would not be what was asked for. Name {option} at the source, or lift the bound with {bound}: null. Nothing was"
-        " read; a retry cannot help before that."
-    )
-
-
-def time_in(record: Record, field: str | None) -> datetime | None:
-    """Return the time in a field of a record; dots reach inside; ``None`` if there is none."""
-    value: Any = record
-    for step in (field or "").split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    try:
-        return read_time(value)
-    except ValueError:
-        return None

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_bulk.extract_load.mapping import Record
-from airflow_bulk.hooks.extract_load_endpoints import bound_fields, time_in
+from airflow_bulk.hooks.extract_load_bounds import bound_fields, time_in
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*){0,2}")
 

@@ -10,7 +10,8 @@ import enum
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 
 class HowFar(enum.Enum):
@@ -19,6 +20,34 @@ class HowFar(enum.Enum):
     UNTRUSTED = "the certificate of the server was refused, so nothing was sent"
     NOT_CONNECTED = "there was no connection, so nothing was sent"
     UNKNOWN = "it may have arrived"
+
+
+class Address(NamedTuple):
+    """Where a call goes.
+
+    :param url: whole, without the query of the call.
+    :param trusted: whether it is at the connection's own origin, and so gets its credentials.
+    """
+
+    url: str
+    trusted: bool
+
+
+def address_of(base_url: str, path: str, url: str | None) -> Address:
+    """Return where a call goes.
+
+    :param url: a whole URL in place of base URL and path, from an answer.
+    """
+    if url is None:
+        return Address(base_url + path, True)
+    return Address(url, origin(url) == origin(base_url))
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of a URL: what may see the same credentials."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def how_far(error: Exception) -> HowFar:

@@ -22,7 +22,15 @@ import tenacity
 
 from airflow_bulk.hooks.limits.rate import ON_THE_WAY
 from airflow_bulk.hooks.limits.store import StoreUnreachable
-from airflow_bulk.hooks.network import HowFar, how_far, how_far_async, proxy_of, tls_context
+from airflow_bulk.hooks.network import (
+    HowFar,
+    address_of,
+    how_far,
+    how_far_async,
+    origin,
+    proxy_of,
+    tls_context,
+)
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
@@ -231,10 +239,11 @@ class Transport:
         if self._session is None:
             raise RuntimeError("this transport was built for asend only")
         endpoint = self.endpoint
+        address = address_of(endpoint.base_url, call.path, call.url)
         try:
             answer = self._session.request(
                 call.method,
-                endpoint.base_url + call.path,
+                address.url,
                 params=call.parameters(),
                 json=call.json,
                 timeout=(_soonest(endpoint.connect_timeout, timeout), timeout or endpoint.read_timeout),
@@ -244,6 +253,8 @@ class Transport:
                 proxies=dict(endpoint.proxies),
                 stream=into is not None,
                 headers=None if into is None else into.headers,
+                # None: the session's. Elsewhere none at all, not even those of a netrc file or of the URL itself.
+                auth=None if address.trusted else _without_authentication,
             )
             body = answer.content if into is None else into.take(call, answer)
         except requests.RequestException as error:
@@ -254,6 +265,7 @@ class Transport:
         import aiohttp
 
         endpoint = self.endpoint
+        address = address_of(endpoint.base_url, call.path, call.url)
         if self._client is None or self._client.closed:
             # Without trust_env: aiohttp would take credentials from a netrc file, and proxies are chosen below.
             self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE))
@@ -262,11 +274,11 @@ class Transport:
         try:
             async with self._client.request(
                 call.method,
-                endpoint.base_url + call.path,
+                address.url,
                 params=call.parameters(),
                 json=call.json,
                 # On the call, so that renewed credentials need no new session.
-                headers=endpoint.headers,
+                headers=endpoint.headers if address.trusted else None,
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     sock_connect=_soonest(endpoint.connect_timeout, timeout),
@@ -307,6 +319,10 @@ class Transport:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+
+def _without_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _soonest(connect_timeout: float, timeout: float | None) -> float:
@@ -461,7 +477,8 @@ def _lost(
 
 def _unanswered(call: Call[Any], error: Exception, far: HowFar, endpoint: Endpoint) -> Exception:
     # Only the kind of the error: its text may hold the URL with its query.
-    why = f"no answer from {endpoint.base_url} ({type(error).__name__})"
+    where = endpoint.base_url if call.url is None else origin(call.url)
+    why = f"no answer from {where} ({type(error).__name__})"
     if far is HowFar.UNKNOWN:
         return _lost(call, why, None)
     if far is HowFar.NOT_CONNECTED:

@@ -140,6 +140,7 @@ def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, 
             for job in sorted(graph.extracts.values(), key=lambda job: job.index)
             if (missing := undeclared(job.object, job.grain)) is not None
         ]
+    problems += _unproven(graph, ends["source"], deletions)
     if isinstance(documents := ends["destination"], DocumentImportDestination):
         for job in sorted(graph.loads.values(), key=lambda job: job.index):
             if job.object in graph.read_only:
@@ -155,6 +156,24 @@ def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, 
             problems.append(Problem("option", message, kind="deletions"))
     if problems:
         raise BatchDefinitionError(problems, file)
+
+
+def _unproven(graph: BatchGraph, source: Any, deletions: Any) -> list[Problem]:
+    """Find the extracts whose readings never show that they are complete, where the definition wants deletions."""
+    unproven = getattr(source, "unproven", None)
+    if unproven is None or read_deletions(deletions).off:
+        return []
+    return [
+        Problem(
+            "unproven",
+            f"extract {job.object}: deletions={deletions} needs complete readings, but {why}",
+            (job.index,),
+            kind="source",
+            name=job.object,
+        )
+        for job in sorted(graph.extracts.values(), key=lambda job: job.index)
+        if (why := unproven(job.object)) is not None
+    ]
 
 
 def _endpoint(

@@ -33,6 +33,7 @@ FAILS_AT_ONCE = frozenset(
         "platforms.errors.Forbidden",
         "platforms.errors.NotFound",
         "platforms.errors.Refused",
+        "platforms.errors.WrongAnswer",
         "platforms.errors.WrongPort",
         "platforms.mediarithmics.cron.CronError",
         "platforms.mediarithmics.plugin_properties.PropertyError",

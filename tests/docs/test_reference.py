@@ -24,6 +24,7 @@ INSIDES = {
     "hooks.limits.store.StoreAddress",
     "hooks.limits.store.StoreUnreachable",
     "hooks.download.Download",
+    "hooks.network.Address",
     "hooks.network.HowFar",
     "hooks.transport.Endpoint",
     "hooks.transport.Transport",

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk.extract_load import LoadMapping
-from airflow_bulk.hooks.extract_load_endpoints import SourceKeepsChanging
+from airflow_bulk.extract_load.readings import SourceKeepsChanging
 from airflow_bulk.hooks.extract_load_sql import SqlSource
 from airflow_bulk.operators.extract_load import ApplyOperator, ExtractOperator
 from airflow_bulk.runs.extract_load.staging import write_records
@@ -26,7 +26,7 @@ def applying(extract_load, tmp_path):
         str(tmp_path), own_name("accounts", owner_of("d"), "r"), [{"Id": "1", "Name": "Till"}]
     )
     extract = {"node": "e", "object": "Account", "uri": staged, "records": 1}
-    extract |= {"since": None, "updated_since": None}
+    extract |= {"since": None, "updated_since": None, "rests_on": "a total of 1"}
 
     def make(**more):
         given = {"task_id": "apply", "destination": "el_destination", "object_name": "accounts"}

@@ -24,5 +24,5 @@ def test_a_record_stored_outside_the_scope_ends_the_apply_for_good(extract_load,
         extracts=[{"node": "e", "object": "Account", "uri": staged, "records": 1, **bounds}],
     )
     with pytest.raises(AirflowFailException, match=r"outside the mapping's own scope.*A retry is left out"):
-        apply.execute({"ti": SimpleNamespace(try_number=1)})
+        apply.execute({"ti": SimpleNamespace(try_number=1, dag_id="dag", run_id="run")})
     assert len(extract_load.destination("accounts")) == 1

@@ -67,11 +67,13 @@ class Feed:
     :param node: its logical name.
     :param records: how many records it has.
     :param bounded: it was limited by ``since`` or ``updated_since``.
+    :param rests_on: what shows that its reading is complete; ``None`` if nothing does.
     """
 
     node: str
     records: int
     bounded: bool
+    rests_on: str | None
 
 
 class TooManyDeletions(ValueError):
@@ -93,6 +95,10 @@ def refusal(limit: DeletionLimit, feeds: Sequence[Feed], unrequired: Sequence[st
         return f"{', '.join(bounded)} was limited by since or updated_since, so absence proves nothing"
     if empty := [feed.node for feed in feeds if not feed.records]:
         return f"{', '.join(empty)} brought no record at all"
+    if unproven := [feed.node for feed in feeds if feed.rests_on is None]:
+        return (
+            f"nothing shows that the reading of {', '.join(unproven)} is complete, so absence proves nothing"
+        )
     return None
 
 

@@ -56,6 +56,8 @@ class Call(Generic[T]):
     :param repeatable: whether the call may be sent again when it is not known whether it was carried out.
     :param when_lost: for a call that is not repeatable: what a retry does after a lost answer; empty means that the
         retry looks first.
+    :param url: a whole URL that an earlier answer has named, in place of base URL and path. At another origin than the base
+        URL's it gets no credentials.
     """
 
     method: str
@@ -67,6 +69,7 @@ class Call(Generic[T]):
     json: Any = field(default=None, repr=False)
     repeatable: bool = True
     when_lost: str = ""
+    url: str | None = field(default=None, repr=False)
 
     def then(self, read: Callable[[T], U]) -> Call[U]:
         """Return the same call with another result.

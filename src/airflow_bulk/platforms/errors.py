@@ -112,12 +112,16 @@ class TryLater(PlatformError):
         self.passing = passing
 
 
+class WrongAnswer(PlatformError):
+    """A good answer is not what was asked for: another type, or without a key that must be there. Its values are not told."""
+
+
 class FateUnknown(PlatformError):
     """A call that creates was sent, and it is not known whether it was carried out. Look before creating again."""
 
 
 #: Errors that neither waiting nor a retry can mend.
-LASTING = (Forbidden, NotFound, Refused)
+LASTING = (Forbidden, NotFound, Refused, WrongAnswer)
 
 
 class WrongPort(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -16,22 +16,14 @@ import msgspec
 from airflow_bulk.platforms.answers import json_reader
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.extract_load import problem
+from airflow_bulk.platforms.json_lists import JsonList, JsonPage
 
 Record = dict[str, Any]
 #: Rows of a QuickBooks query page (section 2.1 [seen]).
 PAGE_SIZE = 500
 _any, _one_record = json_reader(Any), json_reader(Record)
+_BARE_ARRAY = JsonList()
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-
-class PageOfJson(NamedTuple):
-    """One page of a plain JSON list.
-
-    :param next: the next page's number, ``None`` at the end, ``""`` when the answer does not say.
-    """
-
-    records: list[Record]
-    next: Any
 
 
 def count_query(name: str, bounds: Mapping[str, datetime | None]) -> str:
@@ -75,33 +67,16 @@ def quickbooks_page(
     )
 
 
-def json_page(
-    path: str, query: Mapping[str, Any], records_key: str | None, next_key: str | None
-) -> Call[PageOfJson]:
-    """Ask for one page of a plain JSON list.
-
-    :param records_key: where the records stand in the answer; ``None``: the answer is the array.
-    :param next_key: where the next page's number stands; ``None``: nowhere.
-    """
-
-    def parse(reply: Reply) -> PageOfJson:
-        answer = _json(reply)
-        if records_key is None:
-            return PageOfJson(_records(answer), "")
-        return PageOfJson(_records(answer[records_key]), answer.get(next_key) if next_key else "")
-
-    return Call("GET", path, f"read {path}", parse, problem, query=query)
-
-
 def object_path(name: str, record_id: object = None) -> str:
     """Return the path of a destination object: lower-cased in the URL (section 2.2 [seen])."""
     path = f"/api/v1/{quote(name.lower(), safe='')}"
     return f"{path}.json" if record_id is None else f"{path}/{quote(str(record_id), safe='')}.json"
 
 
-def list_records(name: str) -> Call[list[Record]]:
-    """GET all current objects of a type."""
-    return _exactly_200("GET", object_path(name), f"list the {name}", lambda reply: _records(_json(reply)))
+def list_records(name: str) -> Call[JsonPage]:
+    """GET all current objects of a type: a bare array."""
+    what = f"list the {name}"
+    return _exactly_200("GET", object_path(name), what, lambda reply: _BARE_ARRAY.page(reply, what))
 
 
 def create_record(name: str, record: Record) -> Call[Record]:

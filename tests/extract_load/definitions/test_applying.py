@@ -70,7 +70,9 @@ def apply(
     **more,
 ):
     limit = read_deletions(deletions)
-    refused = refused or refusal(limit, [Feed("extract:Account", len(records), bounded=False)], [])
+    refused = refused or refusal(
+        limit, [Feed("extract:Account", len(records), bounded=False, rests_on="a total")], []
+    )
     wanted = wanted_records(load, mapping, {"Account": records})
     plan = make_plan(load, mapping, wanted, warehouse.snapshot(load), tables or {}, deleting=refused is None)
     return carry_out(load, mapping, plan, warehouse, limit=limit, refused=refused, **more)
@@ -237,18 +239,23 @@ def test_deletions_over_the_limit_refuse_the_whole_apply(deletions):
     ("feeds", "unrequired", "reason"),
     [
         ([], [], "no extract feeds this load"),
-        ([Feed("extract:A", 5, True)], [], "extract:A was limited by since or updated_since"),
+        ([Feed("extract:A", 5, True, "a total of 5")], [], "extract:A was limited by since or updated_since"),
         (
-            [Feed("extract:A", 5, False), Feed("extract:B", 0, False)],
+            [Feed("extract:A", 5, False, "a total of 5"), Feed("extract:B", 0, False, "a total of 0")],
             [],
             "extract:B brought no record at all",
         ),
-        ([Feed("extract:A", 5, False)], ["B"], "B feeds this load but is not required by it"),
+        (
+            [Feed("extract:A", 5, False, None)],
+            [],
+            "nothing shows that the reading of extract:A is complete, so absence proves nothing",
+        ),
+        ([Feed("extract:A", 5, False, "a total of 5")], ["B"], "B feeds this load but is not required by it"),
     ],
 )
 def test_orphans_are_kept_where_absence_proves_nothing(feeds, unrequired, reason):
     assert reason in refusal(read_deletions("all"), feeds, unrequired)
-    assert refusal(read_deletions("all"), [Feed("extract:A", 5, False)], []) is None
+    assert refusal(read_deletions("all"), [Feed("extract:A", 5, False, "a total of 5")], []) is None
 
 
 def test_a_permit_that_is_refused_stops_before_the_next_write():

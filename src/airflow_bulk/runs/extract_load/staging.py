@@ -11,6 +11,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +52,7 @@ def write_records(staging: str, name: str, records: Iterable[Record]) -> tuple[s
     :param staging: folder: a path, or the URL of an object store as ``ObjectStoragePath`` takes it.
     :param name: of the file, as :func:`staged_name` makes one.
     :return: where they are, and how many.
+    :raises Exception: what reading the records raises; the file is then removed.
     """
     from airflow.sdk import ObjectStoragePath
 
@@ -58,19 +60,29 @@ def write_records(staging: str, name: str, records: Iterable[Record]) -> tuple[s
     path = folder / f"{name}.ndjson"
     if _is_local(folder):  # a folder of an object store is no thing of its own
         folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _open(path) as file:
+            return str(path), _write(file, records)
+    except Exception:
+        # Half a reading is of no use, and it holds personal data.
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _write(file: IO[bytes], records: Iterable[Record]) -> int:
     count = 0
     encode = msgspec.json.Encoder().encode
-    with _open(path) as file:
-        block = bytearray()
-        for record in records:
-            block += encode(record)
-            block += b"\n"
-            count += 1
-            if len(block) >= _BLOCK:
-                file.write(bytes(block))
-                block.clear()
-        file.write(bytes(block))
-    return str(path), count
+    block = bytearray()
+    for record in records:
+        block += encode(record)
+        block += b"\n"
+        count += 1
+        if len(block) >= _BLOCK:
+            file.write(bytes(block))
+            block.clear()
+    file.write(bytes(block))
+    return count
 
 
 def read_records(uri: str, what: str) -> Iterator[Record]:

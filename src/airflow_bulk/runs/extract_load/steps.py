@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -22,9 +22,10 @@ from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_del
 from airflow_bulk.extract_load.endpoints import Destination, Source, UnfilterableBound
 from airflow_bulk.extract_load.mapping import LoadMapping, Record, read_mapping
 from airflow_bulk.extract_load.planning import make_plan, reference_table
+from airflow_bulk.extract_load.readings import SourceKeepsChanging, read_again, rests_on
 from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
 from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
-from airflow_bulk.hooks.extract_load_endpoints import SourceKeepsChanging, destination_of, source_of
+from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
 from airflow_bulk.judging import how_many
 from airflow_bulk.runs.extract_load.staging import (
     StagedFileGone,
@@ -142,22 +143,65 @@ def extract(task: ExtractStep, context: Context) -> dict[str, Any]:
         updated_since = _bound(task, context, "updated_since", task.updated_since)
         source = source_of(task.source)
         seen = _LatestChange(source, task.object_name)
-        records = source.extract(task.object_name, since=since, updated_since=updated_since, grain=task.grain)
-        uri, count = write_records(task.staging, staged_name(task, context), seen.watch(records))
-        task.log.info("%s, since %s, updated since %s", how_many(count, "record"), since, updated_since)
-        if task.updated_since == WATERMARK and count and seen.latest is None:
+        bounds: dict[str, Any] = {"since": since, "updated_since": updated_since, "grain": task.grain}
+        found = _read_completely(
+            task,
+            context,
+            f"extract {task.node}",
+            lambda: source.extract(task.object_name, **bounds),
+            seen.watch,
+        )
+        task.log.info(
+            "%s, since %s, updated since %s", how_many(found["records"], "record"), since, updated_since
+        )
+        if task.updated_since == WATERMARK and found["records"] and seen.latest is None:
             task.log.warning("No record says when it was changed, so the watermark cannot move.")
         return {
             "node": task.node,
             "object": task.object_name,
             "grain": task.grain,
-            "uri": uri,
-            "records": count,
+            **found,
             "since": since and to_text(since),
             "updated_since": updated_since and to_text(updated_since),
             "latest_change": seen.latest and to_text(seen.latest),
             "started_at": to_text(started),
         }
+
+
+def _read_completely(
+    task: Step,
+    context: Context,
+    what: str,
+    read: Callable[[], Iterator[Record]],
+    watch: Callable[[Iterator[Record]], Iterator[Record]] = lambda records: records,
+    *,
+    unproven: str = "it leads to no deletion",
+) -> dict[str, Any]:
+    """Stage a complete reading, and return where it is, how many records it has, and what it rests on.
+
+    A list that changed while its pages were read is read again, into another file.
+
+    :param what: what is read, for errors and the log.
+    :param read: begins a reading.
+    :param watch: sees the records as they pass.
+    :param unproven: what follows where nothing shows that the reading is complete.
+    :raises SourceKeepsChanging: it changed each time.
+    """
+
+    def once() -> dict[str, Any]:
+        records = read()
+        uri, count = write_records(task.staging, staged_name(task, context), watch(records))
+        return {"uri": uri, "records": count, "rests_on": rests_on(records)}
+
+    def tell(why: str) -> None:
+        task.log.warning("%s: the list changed while its pages were read (%s). It is read again.", what, why)
+
+    found = read_again(once, what, tell)
+    if found["rests_on"] is None:
+        task.log.warning("%s: nothing shows that this reading is complete, so %s.", what, unproven)
+    else:
+        task.log.info("%s: the reading rests on %s.", what, found["rests_on"])
+    return found
 
 
 def _bound(task: ExtractStep, context: Context, field: str, value: Any) -> datetime | None:
@@ -177,6 +221,7 @@ class _LatestChange:
         self.latest: datetime | None = None
 
     def watch(self, records: Iterator[Record]) -> Iterator[Record]:
+        self.latest = None
         for record in records:
             changed = self._source.changed_at(self._name, record)
             if changed is not None and (self.latest is None or changed > self.latest):
@@ -188,9 +233,26 @@ def take_snapshot(task: SnapshotStep, context: Context) -> dict[str, Any]:
     """Read what the destination holds into a staging file and return the reference to it."""
     with _told():
         ended = _ended_runs(context, task.dag_id)  # before the reading: a run that ends meanwhile counts
-        records = destination_of(task.destination).snapshot(task.object_name)
-        uri, count = write_records(task.staging, staged_name(task, context), records)
-        return {"object": task.object_name, "uri": uri, "records": count, "ended_runs": ended}
+        destination = destination_of(task.destination)
+        return {
+            "object": task.object_name,
+            **_snapshot_taken(task, context, destination),
+            "ended_runs": ended,
+        }
+
+
+def _snapshot_taken(
+    task: SnapshotStep | ApplyStep, context: Context, destination: Destination
+) -> dict[str, Any]:
+    """Stage what the destination holds: one that is cut short would lead to creates of what exists already."""
+    what = f"snapshot {task.object_name}"
+    return _read_completely(
+        task,
+        context,
+        what,
+        lambda: destination.snapshot(task.object_name),
+        unproven="a record that it lacks is created again",
+    )
 
 
 def apply(task: ApplyStep, context: Context) -> dict[str, Any]:
@@ -211,10 +273,9 @@ def _passed_on(task: ApplyStep, context: Context) -> dict[str, Any]:
     """Write nothing: what the destination holds is the result (extract_load.md section 6.8)."""
     if task.snapshot is not None:
         found = _reference(context, task.snapshot)
-        uri, count = found["uri"], found["records"]
     else:
-        records = destination_of(task.destination).snapshot(task.object_name)
-        uri, count = write_records(task.staging, staged_name(task, context), records)
+        found = _snapshot_taken(task, context, destination_of(task.destination))
+    uri, count = found["uri"], found["records"]
     counts = Applied(unchanged=count).as_dict()
     return {"object": task.object_name, "uri": uri, "records": count, **counts, "read_only": True}
 
@@ -228,7 +289,9 @@ def _outcome(task: ApplyStep, context: Context) -> Outcome:
     for one in extracts:
         extracted[_name(one)] = chain(extracted.get(_name(one), ()), _read(one))
     feeds = [
-        Feed(one["node"], one["records"], bool(one["since"] or one["updated_since"])) for one in extracts
+        # One that an older version has read does not say what it rests on.
+        Feed(one["node"], one["records"], bool(one["since"] or one["updated_since"]), one.get("rests_on"))
+        for one in extracts
     ]
     refused = refusal(limit, feeds, task.unrequired)
     plan = make_plan(
@@ -294,7 +357,7 @@ def _current(task: ApplyStep, context: Context, destination: Destination) -> Ite
     if reason is not None:
         task.log.info("%s: the destination is read again, after %.1f s", reason, task.settle)
         time.sleep(task.settle)
-    return destination.snapshot(task.object_name)
+    return _read(_snapshot_taken(task, context, destination))
 
 
 def _other_runs(task: ApplyStep, context: Context, ended: int | None) -> str | None:

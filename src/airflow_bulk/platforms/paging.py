@@ -1,0 +1,228 @@
+"""How a list is given in pages: what is asked for first, and what after each answer, up to the end.
+
+A page that is shorter than asked for is not the end: a server may give fewer records than asked for. The end is what the
+answers say it is; or an empty page that was really asked for; or the total, once it is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from airflow_bulk.platforms.errors import WrongAnswer
+from airflow_bulk.platforms.json_lists import ABSENT, JsonPage, dig, type_of, wrong
+
+#: What each way of paging is, and the key that names its next page where the author names none.
+NEXT_KEYS: dict[str, str | None] = {
+    "number": "next_page",
+    "offset": None,
+    "cursor": "next_cursor",
+    "url": "next",
+    "link": None,
+    "key": None,
+    "none": None,
+}
+#: Those whose records cannot move from page to page: each page begins after a record, or there is one page.
+STEADY = ("key", "none")
+#: So many pages without a record, one after the other, and the list is taken for one without end.
+EMPTY_PAGES = 1000
+
+EMPTY_PAGE = "an empty page after the last record"
+LAST_PAGE = "a last page that names no next one"
+NO_MORE = "a last page that says that no more follow"
+
+
+class PagesRepeat(WrongAnswer):
+    """A list names a page again that was read before, so that reading it would never end."""
+
+
+class Ask(NamedTuple):
+    """What is asked for: parameters of the query, or a URL that an answer has named."""
+
+    query: Mapping[str, Any] = {}
+    url: str | None = None
+
+
+class End(NamedTuple):
+    """The list is at its end.
+
+    :param rests_on: what says so; ``None`` if nothing does.
+    """
+
+    rests_on: str | None
+
+
+@dataclass(frozen=True)
+class Paging:
+    """The options of a list that is given in pages; :class:`airflow_bulk.hooks.extract_load_json.JsonSource` explains them."""
+
+    style: str
+    next_key: str | None
+    param: str
+    size_param: str | None
+    page_size: int
+    first_page: int = 1
+    key_field: str = "id"
+    more_key: str | None = None
+    last_page_omits_next: bool = False
+
+    def walk(self, address: str, what: str) -> Walk:
+        """Begin to read the list.
+
+        :param address: the URL of the list, to which a next page may be relative.
+        :param what: the list in words, for errors.
+        """
+        return Walk(self, address, what)
+
+
+@dataclass
+class Walk:
+    """One reading, page after page."""
+
+    paging: Paging
+    address: str
+    what: str
+    _place: int = 0
+    _read: int = 0
+    _pages: int = 0
+    _empty: int = 0
+    _named: bool = False
+    _seen: set[Any] = field(default_factory=set)
+
+    def first(self) -> Ask:
+        """Return what is asked for first."""
+        style = self.paging.style
+        if style == "number":
+            self._place = self.paging.first_page
+            return self._ask(self._place)
+        return self._ask(0) if style == "offset" else self._ask(None)
+
+    def after(self, page: JsonPage, total: int | None) -> Ask | End:
+        """Return what is asked for after a page.
+
+        :param total: how many records the list has, if that is known.
+        :raises WrongAnswer: what names the next page is not there, or is no such thing.
+        :raises PagesRepeat: it names a page that was read before.
+        """
+        self._pages += 1
+        self._read += len(page.records)
+        self._empty = 0 if page.records else self._empty + 1
+        if self._empty > EMPTY_PAGES:
+            raise self._repeats(
+                f"{EMPTY_PAGES} pages one after the other hold no record, and each names a next one"
+            )
+        style = self.paging.style
+        if style == "none":
+            return End(None)
+        if page.more is False:
+            return End(NO_MORE)
+        if style == "link":
+            return self._linked(page)
+        if self.paging.next_key is not None:
+            return self._named_next(page)
+        return self._counted_on(page, total)
+
+    def _counted_on(self, page: JsonPage, total: int | None) -> Ask | End:
+        """Nothing names the next page, so it follows from this one."""
+        if not page.records:
+            if page.more:
+                raise self._repeats("a page without a record says that more follow")
+            return End(EMPTY_PAGE)
+        if total is not None and self._read >= total and page.more is None:
+            return End(None)  # the total is what it rests on
+        style = self.paging.style
+        if style == "key":
+            key = dig(page.records[-1], self.paging.key_field)
+            if key is ABSENT or isinstance(key, dict | list) or key in (None, ""):
+                raise wrong(
+                    self.what,
+                    f"the last record of page {self._pages} has no value in {self.paging.key_field}, after which the next page begins",
+                )
+            return self._once(key, self._ask(key))
+        self._place += 1 if style == "number" else len(page.records)
+        return self._ask(self._place)
+
+    def _named_next(self, page: JsonPage) -> Ask | End:
+        key, found = str(self.paging.next_key), page.next
+        if found is ABSENT:
+            if not self.paging.last_page_omits_next:
+                raise wrong(
+                    self.what,
+                    f"the answer has no key {key}, where the next page is named. An absent key is not taken for the last page:"
+                    " name next_key; or next_key=None, to read until a page is empty; or last_page_omits_next=True",
+                    page.answer,
+                    key,
+                )
+            return End(LAST_PAGE if self._named else None)
+        if found is None or found is False or found == "":
+            return End(LAST_PAGE)
+        self._named = True
+        if isinstance(found, bool) or not isinstance(found, int | str):
+            raise wrong(
+                self.what,
+                f"the key {key} holds {type_of(found)}, and a next page was looked for",
+                found,
+                None,
+            )
+        style = self.paging.style
+        if style == "url":
+            return self._follow(str(found))
+        if style == "cursor":
+            return self._once(found, self._ask(found))
+        return self._numbered(key, found)
+
+    def _numbered(self, key: str, found: int | str) -> Ask:
+        """The next page's number, or the offset where it begins; a URL is followed."""
+        if isinstance(found, str) and not (found.strip().isascii() and found.strip().isdigit()):
+            if found.startswith(("http://", "https://", "/", "?")):
+                return self._follow(found)
+            raise wrong(
+                self.what,
+                f'the key {key} holds text that is neither a number nor a URL. If it is a cursor, say paging="cursor" and name'
+                " the parameter that takes it (cursor_param)",
+            )
+        number = int(found)
+        if number <= self._place:
+            raise self._repeats(
+                f"the key {key} of page {self._pages} names a page that does not come after it"
+            )
+        self._place = number
+        return self._ask(number)
+
+    def _linked(self, page: JsonPage) -> Ask | End:
+        if page.links is None:
+            return End(LAST_PAGE if self._named else None)
+        if (target := page.links.get("next")) is None:
+            return End(LAST_PAGE)
+        self._named = True
+        return self._follow(target)
+
+    def _follow(self, target: str) -> Ask:
+        parts = urlsplit(urljoin(self.address, target.strip()))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise wrong(self.what, "what names the next page is no URL of http or https")
+        # Without a name and a password: what an answer says is no credential of ours.
+        url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+        self.address = url
+        return self._once(url, Ask(url=url))
+
+    def _once(self, token: Any, then: Ask) -> Ask:
+        """Read no page twice: *token* is what it is asked for with."""
+        if token in self._seen:
+            raise self._repeats(f"page {self._pages} names a page that was read before")
+        self._seen.add(token)
+        return then
+
+    def _ask(self, place: Any) -> Ask:
+        paging = self.paging
+        query = {} if place is None else {paging.param: place}
+        return Ask({**query, **({paging.size_param: paging.page_size} if paging.size_param else {})})
+
+    def _repeats(self, why: str) -> PagesRepeat:
+        return PagesRepeat(
+            self.what,
+            f"{why}, so that reading would never end",
+            retry="A retry cannot help: look at what the source answers, correct the source's options, and clear this task.",
+        )
