@@ -1,23 +1,20 @@
 """A SQL database as the source of a batch: a table or a query an object, read through Airflow's own database hooks.
 
-PostgreSQL (psycopg 2 and 3) gets a named, server-side cursor, so that memory stays flat, and a session in UTC.
-Any other driver gets its own plain cursor, read ``fetch_size`` rows at a time, in the session's own time zone: whether
-that cursor holds the whole result first is the driver's affair. mysqlclient does; with ``{"cursor": "sscursor"}`` in the
-extra of the MySQL connection Airflow's hook gives it one that leaves the rows at the server.
+A reading is one consistent snapshot on PostgreSQL, MySQL and MariaDB, and takes the memory of ``fetch_size`` rows; what other
+drivers give, and how a reading fails, says :mod:`airflow_bulk.hooks.sql_reading`.
 """
 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from airflow_bulk.extract_load.mapping import Record
 from airflow_bulk.hooks.extract_load_bounds import bound_fields, time_in
+from airflow_bulk.hooks.sql_reading import read_rows
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*){0,2}")
 
@@ -76,9 +73,11 @@ class SqlSource:
     def extract(
         self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
     ) -> Iterator[Record]:
-        """Read the rows of an object as they come.
+        """Read the rows of an object as they come, all as they stood when the first one is asked for.
 
         :raises UnfilterableBound: a bound without its column.
+        :raises QueryRefused: the database refused the statement. A retry cannot help.
+        :raises SqlReadingFailed: the reading came to no end, such as when the connection died. A retry reads again.
         :raises ValueError: the object, or its grain, is not declared.
         """
         if (missing := self.undeclared(name, grain)) is not None:
@@ -88,16 +87,9 @@ class SqlSource:
         bounds = bound_fields(declared, name, since, updated_since)
         hook = self._hook()
         statement, values = _statement(declared, grain, bounds, str(hook.placeholder))
-        with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
-            cursor.arraysize = self.fetch_size
-            cursor.execute(statement, values) if values else cursor.execute(statement)
-            rows = cursor.fetchmany(self.fetch_size)
-            columns = [column[0] for column in cursor.description]
-            while rows:
-                for row in rows:
-                    # A connection's extra may ask for rows as dicts.
-                    yield dict(row) if isinstance(row, Mapping) else dict(zip(columns, row, strict=True))
-                rows = cursor.fetchmany(self.fetch_size)
+        yield from read_rows(
+            hook, statement, values, name=name, conn_id=self.conn_id, fetch_size=self.fetch_size
+        )
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
         """Return the row's time of change; without a zone UTC is meant."""
@@ -127,12 +119,3 @@ def _statement(
     if values:
         statement += " WHERE " + " AND ".join(f"{column} >= {placeholder}" for column in bounds)
     return statement, values
-
-
-def _cursor(connection: Any) -> Any:
-    """Return a cursor that leaves the rows at the server (psycopg), or the driver's plain one."""
-    if not type(connection).__module__.startswith("psycopg"):
-        return connection.cursor()
-    with closing(connection.cursor()) as session:
-        session.execute("SET TIME ZONE 'UTC'")  # columns without a zone are compared as UTC
-    return connection.cursor(name=f"bulk_{uuid.uuid4().hex}")

@@ -30,6 +30,7 @@ FAILS_AT_ONCE = frozenset(
         "extract_load.problems.BatchDefinitionError",
         "extract_load.transforming.MappingFailed",
         "hooks.platform_hook.ConnectionFieldError",
+        "hooks.sql_reading.QueryRefused",
         "platforms.errors.Forbidden",
         "platforms.errors.NotFound",
         "platforms.errors.Refused",

@@ -123,6 +123,16 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "select *, MetaData.CreateTime from",
         "SELECT * FROM",
         "SET TIME ZONE 'UTC'",
+        "SET time_zone = '+00:00",
+        "REPEATABLE READ",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        "SAVEPOINT bulk_asks",
+        "ROLLBACK TO SAVEPOINT bulk_asks",
+        (
+            "SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'"
+            " AND c.relkind IN ('r', 'm') AND c.relfilenode <> 0 AND c.relfilenode <> pg_relation_filenode(c.oid) LIMIT 1"
+        ),
         "Response error",
         "trailing characters",
         "JSON is malformed",

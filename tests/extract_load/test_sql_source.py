@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -39,15 +40,17 @@ def test_rows_come_in_pages_of_the_fetch_size(customers):
 
 
 def test_the_server_makes_no_more_rows_than_were_fetched(database):
-    """A client-side cursor would take the whole result with the first row."""
-    database.execute("CREATE SEQUENCE made")
-    query = "SELECT nextval('made') AS name FROM generate_series(1, 50)"
+    """A client-side cursor would take the whole result with the first row. Each row that is made takes a lock."""
+    key = random.randrange(1 << 31)
+    query = f"SELECT g AS name, pg_advisory_xact_lock_shared({key}, g) FROM generate_series(1, 50) g"
     source = SqlSource("el_postgres", {"numbers": SqlObject(query=query)}, fetch_size=7)
     with closing(source.extract("numbers", since=None, updated_since=None, grain=None)) as rows:
         for number, made in [(1, 7), (7, 7), (8, 14)]:
             while next(rows)["name"] < number:
                 pass
-            database.execute("SELECT last_value FROM made")
+            database.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", [key]
+            )
             assert database.fetchone() == (made,)
         database.execute("SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction'")
         assert any('FROM "bulk_' in query for (query,) in database.fetchall())

@@ -26,6 +26,7 @@ from airflow_bulk.extract_load.readings import SourceKeepsChanging, read_again, 
 from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
 from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
 from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
+from airflow_bulk.hooks.sql_reading import QueryRefused, SqlReadingFailed
 from airflow_bulk.judging import how_many
 from airflow_bulk.runs.extract_load.staging import (
     StagedFileGone,
@@ -116,7 +117,7 @@ class ApplyDocumentsStep(Step, Protocol):
 
 
 _PERMIT_SECONDS = 1.0
-_FOR_GOOD = (OutsideScope, TooManyDeletions, UnfilterableBound, StagedFileGone)
+_FOR_GOOD = (OutsideScope, QueryRefused, TooManyDeletions, UnfilterableBound, StagedFileGone)
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def _told() -> Iterator[None]:
     with as_airflow_errors():
         try:
             yield
-        except SourceKeepsChanging as error:
+        except (SourceKeepsChanging, SqlReadingFailed) as error:
             raise TryFailed(error) from None
         except MappingFailed as error:
             raise AirflowFailException(
