@@ -7,12 +7,13 @@ drivers give, and how a reading fails, says :mod:`airflow_bulk.hooks.sql_reading
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from airflow_bulk.extract_load.mapping import Record
+from airflow_bulk.extract_load.readings import RecordReading
 from airflow_bulk.hooks.extract_load_bounds import bound_fields, time_in
 from airflow_bulk.hooks.sql_reading import read_rows
 
@@ -72,7 +73,7 @@ class SqlSource:
 
     def extract(
         self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
-    ) -> Iterator[Record]:
+    ) -> RecordReading:
         """Read the rows of an object as they come, all as they stood when the first one is asked for.
 
         :raises UnfilterableBound: a bound without its column.
@@ -87,9 +88,8 @@ class SqlSource:
         bounds = bound_fields(declared, name, since, updated_since)
         hook = self._hook()
         statement, values = _statement(declared, grain, bounds, str(hook.placeholder))
-        yield from read_rows(
-            hook, statement, values, name=name, conn_id=self.conn_id, fetch_size=self.fetch_size
-        )
+        rows = read_rows(hook, statement, values, name=name, conn_id=self.conn_id, fetch_size=self.fetch_size)
+        return RecordReading(rows, "the end of the query's result")
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
         """Return the row's time of change; without a zone UTC is meant."""
