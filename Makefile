@@ -2,7 +2,7 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-wait bench-triggerer bench-scale borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-wait bench-triggerer bench-scale bench-load borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -66,6 +66,7 @@ help:
 	@echo "make bench-wait   what 1, 1,000 and 10,000 waiting triggers cost one event loop, connections and the platform"
 	@echo "make bench-triggerer  500 deferred sensors in a real triggerer: is its loop held up, how soon does it hear of an end"
 	@echo "make bench-scale  how an import's cost grows: 1, 10, 50 GB with 1, 2, 4 senders; BENCH_ARGS=\"--sizes 1 10\" for less"
+	@echo "make bench-load   a load job of 10,000 to 1,000,000 records, side by side with pandas and PostgreSQL's MERGE; BENCH_ARGS"
 	@echo "make docs    this documentation as a site, in site/; make docs-serve shows it on 127.0.0.1, DOCS_PORT (8000)"
 
 demo: $(STAMP)
@@ -128,6 +129,11 @@ bench-triggerer: $(STAMP)
 bench-scale: $(STAMP)
 	$(BIN)/python benchmarks/scale.py $(BENCH_ARGS)
 
+# pandas is a peer and no dependency: it has an environment of its own.
+bench-load: $(STAMP)
+	@$(MAKE) --no-print-directory VENV=.venv-pandas WANTED='--group pandas' .venv-pandas/.installed
+	$(BIN)/python benchmarks/load.py $(BENCH_ARGS)
+
 # Where atheris has no wheel, nothing is installed, and the script says what it needs.
 FUZZ_SECONDS ?= 60
 fuzz: $(STAMP)
@@ -184,11 +190,11 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 
 # Written for all platforms and for Python 3.11 to 3.14 at once; names and versions only, no address.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra emulator --extra s3 --extra redis \
-	--group dev --group docs --group release --no-header --no-annotate --no-emit-index-url --quiet
+	--group dev --group docs --group release --group pandas --no-header --no-annotate --no-emit-index-url --quiet
 
 constraints: | $(BIN)/uv
 	$(COMPILE) --output-file constraints.txt
 	echo "apache-airflow==$(AIRFLOW_NEXT)" | $(COMPILE) --constraints - --output-file constraints-next.txt
 
 clean:
-	rm -rf .venv .venv-next .venv-docs .demo build dist site
+	rm -rf .venv .venv-next .venv-docs .venv-pandas .demo build dist site

@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -151,7 +152,7 @@ def check(
 
 
 def machine(options: argparse.Namespace, url: str) -> str:
-    """The date, the machine, and what ran on it."""
+    """The date, the machine, what ran on it, and the command."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     parts = [
         f"{datetime.now(UTC):%d %B %Y}",
@@ -168,7 +169,8 @@ def machine(options: argparse.Namespace, url: str) -> str:
 
         with contextlib.closing(psycopg2.connect(url)) as connection:
             parts.append(f"PostgreSQL {connection.get_parameter_status('server_version').split()[0]}")
-    return ", ".join(parts)
+    command = shlex.join(["benchmarks/load.py", *sys.argv[1:]])
+    return f"{', '.join(parts)}; `{command}`"
 
 
 def report(runs: list[dict[str, Any]]) -> int:
@@ -191,6 +193,8 @@ def report(runs: list[dict[str, Any]]) -> int:
         memory = f"{max(run['memory'] for run in found) / 1e6:.0f}"
         if servers := [run["server"] for run in found if run["server"]]:
             memory += f", and {max(servers) / 1e6:.0f} of the server's process"
+        elif side == SQL:
+            memory += "; the server is not on this machine, and its memory and processor are not in this row"
         print(
             f"| {' | '.join([*cells, f'{whole:.2f}', f'{processor:.2f}', f'{whole / size * 1e6:.1f}', memory])} |"
         )

@@ -36,13 +36,13 @@ NOTES = (
     'Pays by "direct debit" at the end of the month, and wants the invoice on paper. Ask for C:\\orders\\new before the next '
     "delivery;\tthe gate is closed from noon on.\nWas called twice about the open balance, and has promised to pay. "
 ) * 2
-_MIXED = 0xFFFFFFFFFFFFFFFF
+_ALL_BITS = 0xFFFFFFFFFFFFFFFF
 
 
 def numbers_of(number: int) -> int:
     """64 bits that look random and follow from the number of a record."""
-    mixed = (number + 1) * 0x9E3779B97F4A7C15 & _MIXED
-    return (mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9 & _MIXED
+    mixed = (number + 1) * 0x9E3779B97F4A7C15 & _ALL_BITS
+    return (mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9 & _ALL_BITS
 
 
 def key_of(number: int) -> str:

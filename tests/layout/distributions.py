@@ -15,7 +15,18 @@ import venv
 import zipfile
 from pathlib import Path
 
-_LEFT = {".git", ".venv", ".venv-next", ".venv-docs", ".demo", "build", "dist", "site", ".hypothesis"}
+_LEFT = {
+    ".git",
+    ".venv",
+    ".venv-next",
+    ".venv-docs",
+    ".venv-pandas",
+    ".demo",
+    "build",
+    "dist",
+    "site",
+    ".hypothesis",
+}
 
 
 def left_by_tools(name: str) -> bool:
