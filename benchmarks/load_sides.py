@@ -96,7 +96,9 @@ class FileSource:
         self._file, self._decode = file, decode
 
     def extract(self, name: str, **bounds: Any) -> Iterator[dict[str, Any]]:
-        return read(self._file, self._decode)
+        from airflow_bulk.extract_load.readings import RecordReading
+
+        return RecordReading(read(self._file, self._decode), "the end of the file")
 
     def changed_at(self, name: str, record: dict[str, Any]) -> datetime:
         return datetime.fromisoformat(record["MetaData"]["LastUpdatedTime"])
