@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paged_reading import CONN, connection, read, things
 from paged_server import (
     Answer,
     PagedServer,
@@ -22,37 +22,10 @@ from paged_server import (
     serving,
 )
 
-from airflow_bulk.extract_load.readings import READS, SourceKeepsChanging, read_again
+from airflow_bulk.extract_load.readings import READS, SourceKeepsChanging
 from airflow_bulk.hooks.extract_load_endpoints import JsonSource
 from airflow_bulk.platforms.errors import PlatformError, TryLater, WrongAnswer
 from airflow_bulk.platforms.paging import PagesRepeat
-
-CONN = "AIRFLOW_CONN_PAGED"
-
-
-def things(count: int) -> Records:
-    return [{"id": number, "name": f"n{number}"} for number in range(1, count + 1)]
-
-
-def connection(server: PagedServer, **extra: Any) -> str:
-    return json.dumps(
-        {"conn_type": "extract_load", "host": server.url, "password": "se-cret-token", "extra": extra}
-    )
-
-
-def read(
-    server: PagedServer, monkeypatch: pytest.MonkeyPatch, **options: Any
-) -> tuple[list[int], str | None]:
-    """Read as a step does; the ids, and what the reading rests on."""
-    monkeypatch.setenv(CONN, connection(server))
-    source = JsonSource("paged", "/things", **{"page_size": 100, **options})
-
-    def once() -> tuple[list[int], str | None]:
-        reading = source.extract("things", since=None, updated_since=None, grain=None)
-        return [record["id"] for record in reading], reading.rests_on
-
-    return read_again(once, "extract things")
-
 
 ALL = list(range(1, 251))
 
