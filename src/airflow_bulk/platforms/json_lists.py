@@ -7,7 +7,6 @@ a value.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,11 +24,6 @@ ABSENT: Any = object()
 #: Names of keys that a message tells, and the most characters of one.
 _NAMES, _NAME_LENGTH = 20, 40
 _any = json_reader(Any)
-# RFC 8288: <target>; param=value; param="value", <target> ...
-_LINK = re.compile(
-    r"<([^<>]*)>((?:\s*;\s*[^\s=;,]+(?:\s*=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*))?)*)\s*(?:,|$)"
-)
-_LINK_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))", re.IGNORECASE)
 
 
 class JsonPage(NamedTuple):
@@ -39,7 +33,7 @@ class JsonPage(NamedTuple):
     :param total: how many the whole list has; ``None`` where the answer need not say it.
     :param next: what stands where the next page is named; :data:`ABSENT` if nothing does.
     :param more: whether it says that more follow; ``None`` where it need not say it.
-    :param links: of the ``Link`` header: relation -> URL as written; ``None`` without the header.
+    :param link: the header ``Link``; ``None`` without it.
     :param answer: the whole answer, to tell the names of its keys.
     """
 
@@ -47,7 +41,7 @@ class JsonPage(NamedTuple):
     total: int | None = None
     next: Any = None
     more: bool | None = None
-    links: Mapping[str, str] | None = None
+    link: str | None = None
     answer: Any = None
 
 
@@ -84,7 +78,7 @@ class JsonList:
             self._total(answer, reply, what),
             dig(answer, self.next_key) if self.next_key else None,
             self._more(answer, what),
-            read_links(reply.headers.get("link")),
+            reply.headers.get("link"),
             answer,
         )
 
@@ -223,18 +217,6 @@ def number_of(found: Any, place: str, what: str) -> int:
     if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
         return found
     raise wrong(what, f"{place} holds {type_of(found)}, and a number from 0 up was looked for")
-
-
-def read_links(header: str | None) -> dict[str, str] | None:
-    """Read a ``Link`` header (RFC 8288): relation -> URL as written; ``None`` without the header."""
-    if header is None:
-        return None
-    links: dict[str, str] = {}
-    for target, parameters in _LINK.findall(header):
-        found = _LINK_REL.search(parameters)
-        for relation in (found[1] or found[2]).lower().split() if found else ():
-            links.setdefault(relation, target.strip())
-    return links
 
 
 def wrong(what: str, why: str, answer: Any = None, key: str | None = None) -> WrongAnswer:

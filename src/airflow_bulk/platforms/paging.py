@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from airflow_bulk.platforms.errors import WrongAnswer
 from airflow_bulk.platforms.json_lists import ABSENT, JsonPage, dig, type_of, wrong
+from airflow_bulk.platforms.link_header import OF_PAGES, read_links
 
 #: What each way of paging is, and the key that names its next page where the author names none.
 NEXT_KEYS: dict[str, str | None] = {
@@ -192,12 +193,15 @@ class Walk:
         return self._ask(number)
 
     def _linked(self, page: JsonPage) -> Ask | End:
-        if page.links is None:
-            return End(LAST_PAGE if self._named else None)
-        if (target := page.links.get("next")) is None:
-            return End(LAST_PAGE)
-        self._named = True
-        return self._follow(target)
+        try:
+            links = read_links(page.link or "")
+        except ValueError as error:
+            raise wrong(self.what, f"the header Link of page {self._pages} cannot be read: {error}") from None
+        if (target := links.get("next")) is not None:
+            self._named = True
+            return self._follow(target)
+        # Links of other things (a style sheet, a help page) do not say that this page is the last.
+        return End(LAST_PAGE if self._named or not OF_PAGES.isdisjoint(links) else None)
 
     def _follow(self, target: str) -> Ask:
         parts = urlsplit(urljoin(self.address, target.strip()))
