@@ -11,7 +11,14 @@ from functools import cached_property
 from typing import Any
 
 from airflow_bulk.extract_load.mapping import Record
-from airflow_bulk.extract_load.readings import PageOfRecords, Pages, PagesMoved, RecordReading, read_pages
+from airflow_bulk.extract_load.readings import (
+    PageOfRecords,
+    Pages,
+    PagesMoved,
+    RecordReading,
+    if_it_grows,
+    read_pages,
+)
 from airflow_bulk.extract_load.times import to_text
 from airflow_bulk.hooks.extract_load import EndpointHook
 from airflow_bulk.hooks.extract_load_bounds import time_in, unfilterable
@@ -149,7 +156,11 @@ class JsonSource:
         """Return the record's time of change."""
         return time_in(record, self.updated_field)
 
-    def _pages(self, name: str, filters: Mapping[str, Any]) -> Pages:
+    def _pages(self, name: str, filters: Mapping[str, Any], size: int | None = None) -> Pages:
+        """Read the list.
+
+        :param size: how many records of a page the server gives, where that is known.
+        """
         path = self.path.format(object=name)
         listed = JsonList(
             self.records_key and self.records_key.format(object=name),
@@ -160,9 +171,10 @@ class JsonSource:
             self.error_keys,
         )
         counted = self._count(name, filters)
-        walk = self._paging().walk(self.hook.endpoint.base_url + path, f"read {path}")
+        walk = self._paging(size).walk(self.hook.endpoint.base_url + path, f"read {path}")
         then: Ask | End = walk.first()
         number = 0
+        held: list[PageOfRecords] = []
         while isinstance(then, Ask):
             number += 1
             self._tell_elsewhere(then)
@@ -174,9 +186,21 @@ class JsonSource:
             then = walk.after(
                 page, total
             )  # before the records are passed on: a page that comes again is told as such
-            yield PageOfRecords(page.records, total)
+            if walk.capped:
+                size = walk.paging.page_size
+                self.hook.log.info(
+                    "The server gives %d records of a page where %d are asked for. %s is read from its beginning in pages of %d."
+                    " page_size=%d saves that.",
+                    *(size, self.page_size, path, size, size),
+                )
+                return (yield from self._pages(name, filters, size))
+            held.append(PageOfRecords(page.records, total))
+            if not walk.undecided:
+                yield from held
+                held.clear()
+        yield from held
         if counted is not None and (after := self._count(name, filters)) != counted:
-            raise PagesMoved(f"the count was {counted} before and {after} after")
+            raise PagesMoved(f"the count was {counted} before and {after} after{if_it_grows(counted, after)}")
         return then.rests_on
 
     def _count(self, name: str, filters: Mapping[str, Any]) -> int | None:
@@ -185,17 +209,18 @@ class JsonSource:
         path = self.count_path.format(object=name)
         return self.hook.send(ask_total(path, f"read {path}", self.count_key, query=filters))
 
-    def _paging(self) -> Paging:
+    def _paging(self, size: int | None) -> Paging:
         return Paging(
             self.paging,
             next_key_of(self),
             str(getattr(self, _PARAMS.get(self.paging, "page_param"))),
             self.size_param if self.paging != "none" else None,
-            self.page_size,
+            size or self.page_size,
             self.first_page,
             self.id_field or "id",
             self.more_key,
             self.last_page_omits_next,
+            size_known=size is not None,
         )
 
     def _tell_elsewhere(self, then: Ask) -> None:

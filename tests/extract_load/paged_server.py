@@ -61,7 +61,7 @@ class PagedServer:
             return None
         if number in self.changes:
             self.changes[number](self.records)
-            self.versions.append([record["id"] for record in self.records])
+            self.versions.append([record.get("id") for record in self.records])
         fault = self.faults.get(number)
         if isinstance(fault, int):
             return Answer({"error": "fault"}, fault)

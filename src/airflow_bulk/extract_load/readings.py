@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 #: A list that changes while its pages are read is read so often.
 READS = 3
+#: So many pages one after the other that hold what earlier ones held, and no page is taken for another one. Lines of a report
+#: without an id may well be equal; a source that does not take the parameter of the page gives the first page for ever.
+PAGES_ALIKE = 100
 #: The fields that hold a record's id where the source names none.
 ID_FIELDS = ("id", "Id")
 
@@ -129,6 +132,12 @@ def read_again(read: Callable[[], T], what: str, tell: Callable[[str], None] = l
     )
 
 
+def if_it_grows(before: int | None, after: int | None) -> str:
+    """Return what to do about a total that has become larger: on a busy list it does so during each reading."""
+    grown = before is not None and after is not None and after > before
+    return " (if records are only added at the end of the list, leave the total out)" if grown else ""
+
+
 def _checked(
     pages: Callable[[], Pages], id_field: str | None, twice: bool
 ) -> Generator[Record, None, str | None]:
@@ -143,11 +152,13 @@ class _Listed:
     """What one reading has listed so far: 8 bytes a record in order, and a set to find one that comes again."""
 
     def __init__(self, id_field: str | None) -> None:
-        self._paths = [tuple(name.split(".")) for name in ((id_field,) if id_field else ID_FIELDS)]
+        self._names = [(name, tuple(name.split("."))) for name in ((id_field,) if id_field else ID_FIELDS)]
         self._encode = msgspec.json.Encoder().encode
         self._prints = array("Q")
         self._ids: set[int] = set()
         self._total: int | None = None
+        self._pages: set[int] = set()
+        self._alike = 0
         self.pages = 0
 
     def passed_on(self, pages: Pages) -> Generator[Record, None, str | None]:
@@ -193,20 +204,33 @@ class _Listed:
         if self.pages == 1:
             self._total = page.total
         elif page.total != self._total:
-            raise PagesMoved(f"the total was {self._total}, and then {page.total}")
+            raise PagesMoved(
+                f"the total was {self._total}, and then {page.total}{if_it_grows(self._total, page.total)}"
+            )
         prints = [self._print(record) for record in page.records]
+        self._find_alike([print_ for print_, _ in prints])
         ids = {print_ for print_, is_id in prints if is_id}
         if not self._ids.isdisjoint(ids):
             raise PagesMoved(f"page {self.pages} brought a record again that had come on an earlier page")
         self._ids |= ids
         self._prints.extend(print_ for print_, _ in prints)
 
+    def _find_alike(self, prints: list[int]) -> None:
+        if prints:
+            whole = xxhash.xxh3_64_intdigest(array("Q", prints).tobytes())
+            self._alike = self._alike + 1 if whole in self._pages else 0
+            self._pages.add(whole)
+        if self._alike >= PAGES_ALIKE:
+            raise PagesMoved(f"{PAGES_ALIKE} pages one after the other hold the same as pages before them")
+
     def _print(self, record: Record) -> tuple[int, bool]:
         """Return 8 bytes that stand for a record, and whether they are those of its id."""
-        for path in self._paths:
-            value: Any = record
-            for step in path:
-                value = value.get(step) if isinstance(value, dict) else None
+        for name, path in self._names:
+            value: Any = record.get(name)
+            if value is None and len(path) > 1:
+                value = record
+                for step in path:
+                    value = value.get(step) if isinstance(value, dict) else None
             if value is not None:
                 return xxhash.xxh3_64_intdigest(str(value).encode()), True
         return xxhash.xxh3_64_intdigest(self._encode(record)), False

@@ -7,7 +7,7 @@ answers say it is; or an empty page that was really asked for; or the total, onc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -57,7 +57,10 @@ class End(NamedTuple):
 
 @dataclass(frozen=True)
 class Paging:
-    """The options of a list that is given in pages; :class:`airflow_bulk.hooks.extract_load_json.JsonSource` explains them."""
+    """The options of a list that is given in pages; :class:`airflow_bulk.hooks.extract_load_json.JsonSource` explains them.
+
+    :param size_known: the server has shown that it gives as many records of a page as *page_size* says.
+    """
 
     style: str
     next_key: str | None
@@ -68,6 +71,7 @@ class Paging:
     key_field: str = "id"
     more_key: str | None = None
     last_page_omits_next: bool = False
+    size_known: bool = False
 
     def walk(self, address: str, what: str) -> Walk:
         """Begin to read the list.
@@ -80,11 +84,17 @@ class Paging:
 
 @dataclass
 class Walk:
-    """One reading, page after page."""
+    """One reading, page after page.
+
+    :param undecided: the first page had fewer records than asked for, and the next one tells whether they are all.
+    :param capped: it told that they are not.
+    """
 
     paging: Paging
     address: str
     what: str
+    undecided: bool = False
+    capped: bool = False
     _place: int = 0
     _read: int = 0
     _pages: int = 0
@@ -114,6 +124,30 @@ class Walk:
             raise self._repeats(
                 f"{EMPTY_PAGES} pages one after the other hold no record, and each names a next one"
             )
+        then = self._then(page, total)
+        return self._in_size_given(page, then) if self.paging.style == "number" else then
+
+    def _in_size_given(self, page: JsonPage, then: Ask | End) -> Ask | End:
+        """Ask for no more records of a page than the first one had.
+
+        A server that gives 50 where 100 are asked for may nonetheless begin page 2 behind record 100: then 50 are never seen.
+        """
+        if self.undecided:
+            self.undecided, self.capped = False, bool(page.records)
+        elif (
+            self._pages == 1
+            and not self.paging.size_known
+            and self.paging.size_param
+            and 0 < len(page.records) < self.paging.page_size
+            and isinstance(then, Ask)
+            and then.url is None
+        ):
+            self.undecided = True
+            self.paging = replace(self.paging, page_size=len(page.records))
+            return self._ask(self._place)
+        return then
+
+    def _then(self, page: JsonPage, total: int | None) -> Ask | End:
         style = self.paging.style
         if style == "none":
             return End(None)
@@ -135,15 +169,28 @@ class Walk:
             return End(None)  # the total is what it rests on
         style = self.paging.style
         if style == "key":
-            key = dig(page.records[-1], self.paging.key_field)
-            if key is ABSENT or isinstance(key, dict | list) or key in (None, ""):
-                raise wrong(
-                    self.what,
-                    f"the last record of page {self._pages} has no value in {self.paging.key_field}, after which the next page begins",
-                )
+            key = self._last_key(page)
             return self._once(key, self._ask(key))
         self._place += 1 if style == "number" else len(page.records)
         return self._ask(self._place)
+
+    def _last_key(self, page: JsonPage) -> Any:
+        """Return the value after which the next page begins."""
+        name = self.paging.key_field
+        keys = [dig(record, name) for record in page.records]
+        if keys[-1] is ABSENT or isinstance(keys[-1], dict | list) or keys[-1] in (None, ""):
+            raise wrong(
+                self.what,
+                f"the last record of page {self._pages} has no value in {name}, after which the next page begins",
+            )
+        known = [str(key) for key in keys if key is not ABSENT and key is not None]
+        if len(set(known)) < len(known):
+            raise wrong(
+                self.what,
+                f"page {self._pages} has records of one value in {name}. Where such records stand on two pages, those on the"
+                " second are left out: name a field that tells all records apart (id_field)",
+            )
+        return keys[-1]
 
     def _named_next(self, page: JsonPage) -> Ask | End:
         key, found = str(self.paging.next_key), page.next
@@ -156,9 +203,9 @@ class Walk:
                     page.answer,
                     key,
                 )
-            return End(LAST_PAGE if self._named else None)
+            return self._last(page, LAST_PAGE if self._named else None)
         if found is None or found is False or found == "":
-            return End(LAST_PAGE)
+            return self._last(page, LAST_PAGE)
         self._named = True
         if isinstance(found, bool) or not isinstance(found, int | str):
             raise wrong(
@@ -173,6 +220,16 @@ class Walk:
         if style == "cursor":
             return self._once(found, self._ask(found))
         return self._numbered(key, found)
+
+    def _last(self, page: JsonPage, rests_on: str | None) -> End:
+        if page.more:
+            raise wrong(
+                self.what,
+                f"page {self._pages} says that more follow ({self.paging.more_key}), and names no next page"
+                f" ({self.paging.next_key})",
+                page.answer,
+            )
+        return End(rests_on)
 
     def _numbered(self, key: str, found: int | str) -> Ask:
         """The next page's number, or the offset where it begins; a URL is followed."""
