@@ -171,16 +171,23 @@ class JsonSource:
             self.error_keys,
         )
         counted = self._count(name, filters)
-        walk = self._paging(size).walk(self.hook.endpoint.base_url + path, f"read {path}")
+        place = path.partition("?")[0]  # for people: a query may hold a key
+        walk = self._paging(size).walk(self.hook.endpoint.base_url + path, f"read {place}")
         then: Ask | End = walk.first()
         number = 0
         held: list[PageOfRecords] = []
+        places = {origin(self.hook.endpoint.base_url)}
         while isinstance(then, Ask):
             number += 1
-            self._tell_elsewhere(then)
+            if then.url and (other := origin(then.url)) not in places:
+                places.add(other)
+                self.hook.log.warning(
+                    "The next page is at %s, another place than the connection's; it gets no credentials.",
+                    other,
+                )
             query = {} if then.url else {**filters, **then.query}
             page = self.hook.send(
-                ask(path, f"read page {number} of {path}", listed, query=query, url=then.url)
+                ask(path, f"read page {number} of {place}", listed, query=query, url=then.url)
             )
             total = page.total if counted is None else counted
             then = walk.after(
@@ -191,7 +198,7 @@ class JsonSource:
                 self.hook.log.info(
                     "The server gives %d records of a page where %d are asked for. %s is read from its beginning in pages of %d."
                     " page_size=%d saves that.",
-                    *(size, self.page_size, path, size, size),
+                    *(size, self.page_size, place, size, size),
                 )
                 return (yield from self._pages(name, filters, size))
             held.append(PageOfRecords(page.records, total))
@@ -207,7 +214,15 @@ class JsonSource:
         if self.count_path is None:
             return None
         path = self.count_path.format(object=name)
-        return self.hook.send(ask_total(path, f"read {path}", self.count_key, query=filters))
+        return self.hook.send(
+            ask_total(
+                path,
+                f"read {path.partition('?')[0]}",
+                self.count_key,
+                query=filters,
+                error_keys=self.error_keys,
+            )
+        )
 
     def _paging(self, size: int | None) -> Paging:
         return Paging(
@@ -222,13 +237,6 @@ class JsonSource:
             self.last_page_omits_next,
             size_known=size is not None,
         )
-
-    def _tell_elsewhere(self, then: Ask) -> None:
-        if then.url and origin(then.url) != origin(self.hook.endpoint.base_url):
-            self.hook.log.warning(
-                "The next page is at %s, another place than the connection's; it gets no credentials.",
-                origin(then.url),
-            )
 
 
 def next_key_of(source: JsonSource) -> str | None:

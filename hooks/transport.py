@@ -14,7 +14,7 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -125,6 +125,7 @@ class Transport:
     def __init__(self, endpoint: Endpoint, session: requests.Session | None, budget: RateBudget) -> None:
         self.endpoint = endpoint
         self._session = session
+        self._bare: requests.Session | None = None
         self._budget = budget
         self._client: aiohttp.ClientSession | None = None
         self._slots: asyncio.Semaphore | None = None
@@ -241,7 +242,7 @@ class Transport:
         endpoint = self.endpoint
         address = address_of(endpoint.base_url, call.path, call.url)
         try:
-            answer = self._session.request(
+            answer = (self._session if address.trusted else self._bare_session()).request(
                 call.method,
                 address.url,
                 params=call.parameters(),
@@ -253,13 +254,21 @@ class Transport:
                 proxies=dict(endpoint.proxies),
                 stream=into is not None,
                 headers=None if into is None else into.headers,
-                # None: the session's. Elsewhere none at all, not even those of a netrc file or of the URL itself.
+                # None: the session's. Elsewhere none at all, not even those of a netrc file.
                 auth=None if address.trusted else _without_authentication,
             )
             body = answer.content if into is None else into.take(call, answer)
         except requests.RequestException as error:
             raise _unanswered(call, error, how_far(error), endpoint) from None
         return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
+
+    def _bare_session(self) -> requests.Session:
+        """Return the session for other origins: the connection's would send its cookies along."""
+        import requests
+
+        if self._bare is None:
+            self._bare = requests.Session()
+        return self._bare
 
     async def _aattempt(self, call: Call[Any], timeout: float | None) -> Reply:
         import aiohttp
@@ -310,9 +319,10 @@ class Transport:
         return self._tls[1]
 
     def close(self) -> None:
-        """Close the synchronous session."""
-        if self._session is not None:
-            self._session.close()
+        """Close the synchronous sessions."""
+        for session in (self._session, self._bare):
+            if session is not None:
+                session.close()
 
     async def aclose(self) -> None:
         """Close the asynchronous session."""
@@ -396,14 +406,25 @@ def _settle(call: Call[T], reply: Reply, endpoint: Endpoint) -> T:
     """Turn an answer into the record, or into the error it means."""
     problem = _problem(call, reply, endpoint)
     if problem is None and reply.status < 300:
-        try:
-            return call.parse(reply)
-        except (ValueError, KeyError, TypeError):  # msgspec's and json's decode errors are ValueErrors
-            kind = reply.headers.get("content-type", "no content type").partition(";")[0]
-            why = f"the answer ({how_many(len(reply.body), 'byte')} of {kind}) cannot be read"
-            raise _lost(call, why, reply.status) from None
+        with suppress(PlatformError):  # it may quote the answer
+            return _parsed(call, reply)
+        _parsed(call, without_credentials(reply, endpoint))  # the same error
+        raise _unreadable(call, reply)
     problem = problem or AnswerProblem(reply.status, "")
     raise _failure(call, problem, reply, endpoint)
+
+
+def _parsed(call: Call[T], reply: Reply) -> T:
+    try:
+        return call.parse(reply)
+    except (ValueError, KeyError, TypeError):  # msgspec's and json's decode errors are ValueErrors
+        raise _unreadable(call, reply) from None
+
+
+def _unreadable(call: Call[Any], reply: Reply) -> Exception:
+    kind = reply.headers.get("content-type", "no content type").partition(";")[0]
+    why = f"the answer ({how_many(len(reply.body), 'byte')} of {kind}) cannot be read"
+    return _lost(call, why, reply.status)
 
 
 def _failure(call: Call[Any], problem: AnswerProblem, reply: Reply, endpoint: Endpoint) -> Exception:
@@ -419,6 +440,14 @@ def _failure(call: Call[Any], problem: AnswerProblem, reply: Reply, endpoint: En
     if status >= 500:
         why = f"the platform answered {status}{said}{say_wait(status, asked)}"
         return _lost(call, why, status, passing=status in PASSING, retry_after=asked)
+    if status in (401, 403) and not (address := address_of(endpoint.base_url, call.path, call.url)).trusted:
+        return Forbidden(
+            call.what,
+            f"{origin(address.url)} answered {status}{said}: it is another place than the connection's,"
+            f" {origin(endpoint.base_url)}, and gets none of its credentials",
+            retry="A retry cannot help: let the source name its pages at the connection's place, or the connection name theirs.",
+            status=status,
+        )
     if status == 401:
         return Unauthorized(
             call.what,

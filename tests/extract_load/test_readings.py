@@ -226,7 +226,10 @@ def test_no_scheme_but_http_is_followed(monkeypatch):
 )
 def test_an_answer_that_says_it_failed_is_no_empty_list(monkeypatch, said):
     style = fixed({"data": [], "error": said, "next_page": None})
-    with serving(PagedServer([], style)) as server, pytest.raises(TryLater, match="says that it failed"):
+    with (
+        serving(PagedServer([], style)) as server,
+        pytest.raises(TryLater, match="says in error that it failed"),
+    ):
         read(server, monkeypatch)
 
 
@@ -262,7 +265,7 @@ PERSON = {"name": "Anna Secret"}
         (
             {"data": [], "total": "many"},
             {"total_key": "total"},
-            "the key total holds text, and a number from 0 up",
+            "the key total holds text, and a whole number from 0 up",
         ),
         ({"data": []}, {"total_header": "X-Total-Count"}, "no header X-Total-Count"),
         (

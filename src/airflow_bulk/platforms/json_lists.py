@@ -7,6 +7,7 @@ a value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ ABSENT: Any = object()
 #: Names of keys that a message tells, and the most characters of one.
 _NAMES, _NAME_LENGTH = 20, 40
 _any = json_reader(Any)
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_PLAIN_NAME = re.compile(r"[A-Za-z_@$][A-Za-z0-9_.:@$-]*")
 
 
 class JsonPage(NamedTuple):
@@ -72,7 +75,7 @@ class JsonList:
         :raises TryLater: it says that it failed.
         :raises ValueError: it is no JSON; it may have been cut short.
         """
-        answer = self._answer(reply, what)
+        answer = self.answer(reply, what)
         return JsonPage(
             self._records(answer, what),
             self._total(answer, reply, what),
@@ -82,25 +85,20 @@ class JsonList:
             answer,
         )
 
-    def _answer(self, reply: Reply, what: str) -> Any:
-        kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if "html" in kind or reply.body.lstrip()[:1] == b"<":
-            raise wrong(what, "the answer is a page of HTML or XML and no JSON, such as a page to log in has")
-        answer = _any(reply.body)
-        said = (
-            next((answer[key] for key in self.error_keys if answer.get(key)), None)
-            if isinstance(answer, dict)
-            else None
-        )
-        if said is not None:
-            text = said.get("message") if isinstance(said, dict) else said
-            text = f" ({reduce_message(text)})" if isinstance(text, str) else ""
-            raise TryLater(
-                what,
-                f"the answer has status {reply.status} and says that it failed{text}",
-                retry="A retry asks again; nothing that was recorded is repeated.",
-                status=reply.status,
-            )
+    def answer(self, reply: Reply, what: str) -> Any:
+        """Read the JSON of an answer that does not say that it failed; raises what :meth:`page` raises."""
+        answer = read_json(reply, what)
+        for key in self.error_keys if isinstance(answer, dict) else ():
+            found = dig(answer, key)
+            if found is not ABSENT and found and key != self.records_key:
+                text = found.get("message") if isinstance(found, dict) else found
+                text = f" ({reduce_message(text)})" if isinstance(text, str) else ""
+                raise TryLater(
+                    what,
+                    f"the answer has status {reply.status} and says in {key} that it failed{text}",
+                    retry="A retry asks again; nothing that was recorded is repeated.",
+                    status=reply.status,
+                )
         return answer
 
     def _records(self, answer: Any, what: str) -> list[Record]:
@@ -179,20 +177,39 @@ def ask(
     return Call("GET", path, what, lambda reply: listed.page(reply, what), problem, query=query, url=url)
 
 
-def ask_total(path: str, what: str, key: str | None, *, query: Mapping[str, Any]) -> Call[int]:
+def ask_total(
+    path: str, what: str, key: str | None, *, query: Mapping[str, Any], error_keys: tuple[str, ...]
+) -> Call[int]:
     """Ask how many records a list has.
 
     :param key: where the number stands; ``None``: the answer is the number.
     """
 
     def parse(reply: Reply) -> int:
-        answer = _any(reply.body)
+        answer = JsonList(key, error_keys=error_keys).answer(reply, what)
         found = answer if key is None else dig(answer, key)
         if found is ABSENT:
             raise wrong(what, f"the answer has no key {key}, where the total was looked for", answer, key)
         return number_of(found, f"the key {key}" if key else "the answer", what)
 
     return Call("GET", path, what, parse, problem, query=query)
+
+
+def read_json(reply: Reply, what: str) -> Any:
+    """Read an answer's JSON, whatever its content type is called: many a script sends JSON as ``text/html``.
+
+    :raises WrongAnswer: it is a page for people.
+    :raises ValueError: it is no JSON; it may have been cut short.
+    """
+    try:
+        return _any(reply.body)
+    except ValueError:
+        kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if "html" in kind or reply.body.lstrip()[:1] == b"<":
+            raise wrong(
+                what, "the answer is a page of HTML or XML and no JSON, such as a page to log in has"
+            ) from None
+        raise
 
 
 def dig(answer: Any, key: str) -> Any:
@@ -212,11 +229,20 @@ def number_of(found: Any, place: str, what: str) -> int:
 
     :raises WrongAnswer: it is none.
     """
-    if isinstance(found, str) and found.strip().isascii() and found.strip().isdigit():
+    number = whole_number(found)
+    if number is None or number < 0:
+        told = "a number" if number is not None else type_of(found)
+        raise wrong(what, f"{place} holds {told}, and a whole number from 0 up was looked for")
+    return number
+
+
+def whole_number(found: Any) -> int | None:
+    """Return a whole number, also one that is written ``2.0`` or as text; ``None`` if it is none."""
+    if isinstance(found, str) and _DIGITS.fullmatch(found.strip()):
         return int(found)
-    if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
-        return found
-    raise wrong(what, f"{place} holds {type_of(found)}, and a number from 0 up was looked for")
+    if isinstance(found, float) and found.is_integer() and abs(found) < 2**53:
+        return int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def wrong(what: str, why: str, answer: Any = None, key: str | None = None) -> WrongAnswer:
@@ -243,8 +269,11 @@ def wrong(what: str, why: str, answer: Any = None, key: str | None = None) -> Wr
 
 
 def names_of(answer: dict[str, Any]) -> str:
-    """Return the names of an object's keys. One that looks like a person's or like an id is not told."""
-    told = [reduce_message(name, _NAME_LENGTH) for name in list(answer)[:_NAMES]]
+    """Return the names of an object's keys. What is no plain name, such as a person's, an address or an id, is a ``*``."""
+    told = [
+        reduce_message(name, _NAME_LENGTH) if _PLAIN_NAME.fullmatch(name) else "*"
+        for name in list(answer)[:_NAMES]
+    ]
     return ", ".join(told + ["..."] * (len(answer) > _NAMES)) or "none"
 
 

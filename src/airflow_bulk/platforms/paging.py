@@ -6,13 +6,14 @@ answers say it is; or an empty page that was really asked for; or the total, onc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from airflow_bulk.platforms.errors import WrongAnswer
-from airflow_bulk.platforms.json_lists import ABSENT, JsonPage, dig, type_of, wrong
+from airflow_bulk.platforms.json_lists import ABSENT, JsonPage, dig, type_of, whole_number, wrong
 from airflow_bulk.platforms.link_header import OF_PAGES, read_links
 
 #: What each way of paging is, and the key that names its next page where the author names none.
@@ -29,6 +30,8 @@ NEXT_KEYS: dict[str, str | None] = {
 STEADY = ("key", "none")
 #: So many pages without a record, one after the other, and the list is taken for one without end.
 EMPTY_PAGES = 1000
+
+_HOST = re.compile(r"[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\]")
 
 EMPTY_PAGE = "an empty page after the last record"
 LAST_PAGE = "a last page that names no next one"
@@ -53,6 +56,26 @@ class End(NamedTuple):
     """
 
     rests_on: str | None
+
+
+def whole_url(address: str, target: str) -> str | None:
+    """Return the URL that *target* stands for; ``None`` if it is none of http or https.
+
+    It has no name and password: what an answer says is no credential of ours. It is put together from its parts, so that
+    who compares hosts and who connects read the same host.
+
+    :param address: to which it may be relative.
+    """
+    try:
+        parts = urlsplit(urljoin(address, target.strip()))
+        host, port = parts.hostname or "", parts.port
+        host = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    except ValueError:  # also a UnicodeError; their texts quote the URL
+        return None
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        return None
+    place = host if port is None else f"{host}:{port}"
+    return urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
 
 
 @dataclass(frozen=True)
@@ -207,11 +230,13 @@ class Walk:
         if found is None or found is False or found == "":
             return self._last(page, LAST_PAGE)
         self._named = True
+        if isinstance(found, float):
+            found = whole_number(found)
         if isinstance(found, bool) or not isinstance(found, int | str):
             raise wrong(
                 self.what,
-                f"the key {key} holds {type_of(found)}, and a next page was looked for",
-                found,
+                f"the key {key} holds {type_of(page.next)}, and a next page was looked for",
+                page.next,
                 None,
             )
         style = self.paging.style
@@ -233,7 +258,9 @@ class Walk:
 
     def _numbered(self, key: str, found: int | str) -> Ask:
         """The next page's number, or the offset where it begins; a URL is followed."""
-        if isinstance(found, str) and not (found.strip().isascii() and found.strip().isdigit()):
+        number = whole_number(found)
+        if number is None:
+            found = str(found)
             if found.startswith(("http://", "https://", "/", "?")):
                 return self._follow(found)
             raise wrong(
@@ -241,7 +268,6 @@ class Walk:
                 f'the key {key} holds text that is neither a number nor a URL. If it is a cursor, say paging="cursor" and name'
                 " the parameter that takes it (cursor_param)",
             )
-        number = int(found)
         if number <= self._place:
             raise self._repeats(
                 f"the key {key} of page {self._pages} names a page that does not come after it"
@@ -261,11 +287,9 @@ class Walk:
         return End(LAST_PAGE if self._named or not OF_PAGES.isdisjoint(links) else None)
 
     def _follow(self, target: str) -> Ask:
-        parts = urlsplit(urljoin(self.address, target.strip()))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        url = whole_url(self.address, target)
+        if url is None:
             raise wrong(self.what, "what names the next page is no URL of http or https")
-        # Without a name and a password: what an answer says is no credential of ours.
-        url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
         self.address = url
         return self._once(url, Ask(url=url))
 
