@@ -137,21 +137,27 @@ def begin(airflow_db: None) -> Iterator[Callable[..., Running]]:
         yield start
 
 
+#: A process that leads a session of its own gets the terminal that it opens first: a fork of this process, which has
+#: threads, may stand still for ever (Python warns of it from 3.12 on).
+ON_TERMINAL = 'exec "$@" <"$0" >"$0" 2>&1'
+
+
 class Terminal:
     """``airflow bulk`` on a terminal."""
 
     def __init__(self, *words: object, columns: int = 120) -> None:
         self.shown = ""
-        self.pid, self._handle = pty.fork()
-        if self.pid == 0:
-            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-            os.environ["TERM"] = "xterm"
-            for name in (
-                "COLUMNS",
-                "LINES",
-            ):  # set by whoever runs the tests; they would win over the terminal's size
-                os.environ.pop(name, None)
-            os.execv(AIRFLOW, [AIRFLOW, "bulk", *map(str, words)])
+        self._handle, other = pty.openpty()
+        ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        # Set by whoever runs the tests, these would win over the terminal's size.
+        environment = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            ["sh", "-c", ON_TERMINAL, os.ttyname(other), AIRFLOW, "bulk", *map(str, words)],
+            env={**environment, "TERM": "xterm"},
+            start_new_session=True,
+            pass_fds=[other],  # until the shell has opened it, there is no other end
+        )
+        os.close(other)
 
     def see(self, text: str) -> str:
         """Read on until a text has been on the screen; returns all that was."""
@@ -169,10 +175,8 @@ class Terminal:
         """Read to the end; returns the exit code."""
         while self._read():
             pass
-        _, status = os.waitpid(self.pid, 0)
         os.close(self._handle)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
+        return self.process.wait(PATIENCE)
 
     def _read(self) -> bool:
         assert select.select([self._handle], [], [], PATIENCE)[0], self.shown[-1000:]
@@ -193,12 +197,8 @@ def terminal(airflow_db: None) -> Iterator[Callable[..., Terminal]]:
         def start(*words: object, **options: int) -> Terminal:
             shown = Terminal(*words, **options)
 
-            def kill() -> None:
-                if shown.pid:
-                    os.kill(shown.pid, signal.SIGKILL)
-                    os.waitpid(shown.pid, 0)
-
-            stack.callback(kill)
+            stack.callback(shown.process.wait)
+            stack.callback(shown.process.kill)
             return shown
 
         yield start
