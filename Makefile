@@ -2,14 +2,17 @@
 # A second run finds the stamp and starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all lint bench bench-parse bench-peer bench-page bench-wait bench-triggerer bench-scale bench-load borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
+.PHONY: help demo up up-distributed test test-slow test-distributed test-next test-next-all test-newest-python lint bench bench-parse bench-peer bench-page bench-wait bench-triggerer bench-scale bench-load borders fuzz crash chaos release docs docs-serve mkdocs-docs mkdocs-docs-serve constraints clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
 # The newest name first would pick an interpreter that half of a machine's packages do not know yet;
-# `python3` is what its owner chose. Say `make PYTHON=python3.13 test` for another one.
+# `python3` is what its owner chose. `make PYTHON=python3.13 test` takes another one, in an environment of its own.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+# One environment for each Python that was asked for by name, as .venv-3.13.
+OF_PYTHON := $(if $(filter file,$(origin PYTHON)),,$(shell "$(PYTHON)" -c 'import sys; print("-%d.%d" % sys.version_info[:2])'))
+$(if $(OF_PYTHON)$(filter file,$(origin PYTHON)),,$(error PYTHON=$(PYTHON) does not start. Name another one))
 
 # The newest pre-release of Airflow, which `make test-next` installs. Its constraints follow from it: `make constraints`.
 AIRFLOW_NEXT := 3.4.0b2
@@ -26,9 +29,14 @@ ALL_NEXT_TESTS := tests/cli tests/crash tests/dags tests/own_platform tests/plug
 	tests/extract_load/test_example_dag.py tests/extract_load/test_group_runs.py tests/extract_load/test_documents.py \
 	tests/extract_load/test_delegated.py tests/extract_load/test_delegated_ends.py
 
+# What a newer Python may change: the language, the standard library, processes that are started, wheels that are missing. With the
+# demo, a real Airflow, this takes a minute and a half.
+PYTHON_TESTS := -m "not slow and not distributed" tests/documents tests/hooks/sending tests/triggers tests/layout/test_imports.py \
+	tests/extract_load/test_sql_readings.py tests/test_*.py
+
 # `make crash LANE=next` and `make chaos LANE=next` play on AIRFLOW_NEXT.
 LANE :=
-VENV := $(if $(filter next,$(LANE)),.venv-next,.venv)
+VENV := .venv$(if $(filter next,$(LANE)),-next)$(OF_PYTHON)
 CONSTRAINTS := $(if $(filter next,$(LANE)),constraints-next.txt,constraints.txt)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -53,6 +61,7 @@ help:
 	@echo "make test-slow  clears of every kind of run, canaries with OpenLineage, all crashes of an own platform"
 	@echo "make test-distributed  imports, kills and WAITS (200) waits on such an Airflow, and a table; SHORT=1: three tests of them; LANE=next"
 	@echo "make test-next  kills, clears, deferral and the demo on the newest pre-release of Airflow; test-next-all: all but the demo"
+	@echo "make test-newest-python  the newest Python here that Airflow supports, in short: some tests and the demo; PYTHON=... test for all"
 	@echo "make lint    ruff and mypy (strict)"
 	@echo "make bench   speed and memory, side by side with split + curl"
 	@echo "make fuzz    the fuzz tests under atheris, FUZZ_SECONDS (60) for each of 8 targets"
@@ -93,12 +102,16 @@ test-distributed: $(STAMP)
 	WAITS=$(WAITS) $(BIN)/python -m pytest $(or $(PYTEST_ARGS),tests/distributed -m "distributed$(if $(SHORT), and not slow)")
 
 test-next:
-	@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt \
-		PYTEST_ARGS='$(or $(PYTEST_ARGS),-m "not slow" $(NEXT_TESTS))' test
-	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory VENV=.venv-next CONSTRAINTS=constraints-next.txt demo)
+	@$(MAKE) --no-print-directory LANE=next PYTEST_ARGS='$(or $(PYTEST_ARGS),-m "not slow and not told_on_next" $(NEXT_TESTS))' test
+	$(if $(PYTEST_ARGS),,@$(MAKE) --no-print-directory LANE=next demo)
 
 test-next-all:
 	@$(MAKE) --no-print-directory test-next PYTEST_ARGS="$(ALL_NEXT_TESTS)"
+
+# Airflow's constraints are the same file for every Python: it names them all.
+test-newest-python: $(STAMP)
+	@newest=$$($(BIN)/python tests/layout/newest_python.py) && { test -z "$$newest" || { echo "On $$newest"; \
+		$(MAKE) --no-print-directory PYTHON="$$newest" PYTEST_ARGS='$(or $(PYTEST_ARGS),$(PYTHON_TESTS))' test demo; }; }
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -197,4 +210,4 @@ constraints: | $(BIN)/uv
 	echo "apache-airflow==$(AIRFLOW_NEXT)" | $(COMPILE) --constraints - --output-file constraints-next.txt
 
 clean:
-	rm -rf .venv .venv-next .venv-docs .venv-pandas .demo build dist site
+	rm -rf .venv .venv-* .demo build dist site

@@ -15,23 +15,16 @@ import venv
 import zipfile
 from pathlib import Path
 
-_LEFT = {
-    ".git",
-    ".venv",
-    ".venv-next",
-    ".venv-docs",
-    ".venv-pandas",
-    ".demo",
-    "build",
-    "dist",
-    "site",
-    ".hypothesis",
-}
+_LEFT = {".git", ".venv", ".demo", "build", "dist", "site", ".hypothesis"}
 
 
 def left_by_tools(name: str) -> bool:
     """Whether a file or folder of this name is no source but what a tool leaves in a checkout."""
-    return name in _LEFT or name.endswith(("_cache", "__pycache__", ".egg-info", ".pyc"))
+    return (
+        name in _LEFT
+        or name.startswith(".venv-")
+        or name.endswith(("_cache", "__pycache__", ".egg-info", ".pyc"))
+    )
 
 
 def build(repository: Path, folder: Path) -> Path:
