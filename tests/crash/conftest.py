@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from canary_stories import set_up
-from played import Played, play
+from played import BEGUN, Played, play
 from telling import Teller, teller_on
 
 if TYPE_CHECKING:
@@ -27,3 +27,10 @@ def played(request: pytest.FixtureRequest, tell: Teller) -> Iterator[Played]:
     """All scenarios that were chosen, under way: ``played(scenario)`` waits for the end of one."""
     set_up(tell)  # before any of them begins, whichever module comes first
     yield from play(request, tell, Path(__file__).parent)
+
+
+@pytest.fixture
+def alone_on_stage() -> None:
+    """Wait for all scenarios that were begun on this Airflow: the test strikes the Airflow itself."""
+    for begun in BEGUN:
+        begun.wait_for_all()

@@ -16,6 +16,10 @@ Tell = Callable[[str], Story]
 Scenario = Callable[[Tell], None]
 
 
+#: All that were begun in this process, whichever folder they stand in: they share one Airflow.
+BEGUN: list[Played] = []
+
+
 class Played:
     """Scenarios that were begun together.
 
@@ -25,6 +29,7 @@ class Played:
 
     def __init__(self, pool: ThreadPoolExecutor, scenarios: list[Scenario], tell: Tell) -> None:
         self._futures = {one: pool.submit(one, tell) for one in scenarios}
+        BEGUN.append(self)
 
     def __call__(self, scenario: Scenario) -> None:
         """Wait for a scenario's end; raise what it raised."""

@@ -1,10 +1,10 @@
-"""Scheduler and triggerer are killed or stand still: nothing is lost, sent twice or cancelled. Alone on the stage, last of all."""
+"""Scheduler and triggerer are killed or stand still: nothing is lost, sent twice or cancelled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 from story import Story
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 
 def test_scheduler_and_triggerer_killed(
-    played: Any, tell: Callable[[str], Story], airflow_stack: AirflowStack
+    alone_on_stage: None, tell: Callable[[str], Story], airflow_stack: AirflowStack
 ) -> None:
-    played.wait_for_all()
     sending, waiting = tell("crash_quick"), tell("crash_deferred")
     for story in sending, waiting:
         story.write()
@@ -43,10 +42,9 @@ def test_scheduler_and_triggerer_killed(
 
 
 def test_triggers_that_another_triggerer_took_over(
-    played: Any, tell: Callable[[str], Story], airflow_stack: AirflowStack
+    alone_on_stage: None, tell: Callable[[str], Story], airflow_stack: AirflowStack
 ) -> None:
     """Airflow 3.3 calls ``on_kill`` when their first triggerer wakes (airflow.md section 3.5), and nobody has stopped anything."""
-    played.wait_for_all()
     waiting, mapped, stopped = (
         tell(one) for one in ("crash_deferred", "crash_mapped_deferred", "crash_deferred")
     )
