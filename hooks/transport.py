@@ -33,6 +33,7 @@ from airflow_bulk.hooks.network import (
 )
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.judging import how_many
+from airflow_bulk.pausing import pause
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
 from airflow_bulk.platforms.errors import (
     FateUnknown,
@@ -147,12 +148,12 @@ class Transport:
             is cut short is asked for again from its beginning.
         :raises PlatformError: the platform refused, or could not be asked.
         """
-        for attempt in tenacity.Retrying(**_policy(tries)):
+        for attempt in tenacity.Retrying(sleep=pause, **_policy(tries)):
             with attempt:
                 wait = self._wait(call, timeout)
                 while wait:
                     leaves = time.monotonic() + wait
-                    time.sleep(wait)
+                    pause(wait)
                     wait = self._wait_again(call, timeout, leaves)
                 reply = self._attempt(call, timeout, into)
                 self.silence(_asks_for_silence(call, reply, self.endpoint))

@@ -26,13 +26,15 @@ _ABOVE = {"operators", "sensors", "links"} | _RUNS
 ALLOWED: dict[str, set[str]] = {
     "platforms": set(),
     "documents": set(),
-    "extract_load": set(),
+    "extract_load": {"pausing"},
+    # How a call waits before it leaves: hooks wait, and who sends several at once may stop them.
+    "pausing": set(),
     "judging": PURE,
     # What the page shows of a run: written by triggers and runs, read by the plugin.
     "shown": {"judging", "platforms"},
     # What hooks and triggers log with, since both run on event loops, too.
     "unblocked_log": set(),
-    "hooks": {"unblocked_log"} | _JUDGING,
+    "hooks": {"unblocked_log", "pausing"} | _JUDGING,
     "triggers": {"hooks", "unblocked_log"} | _JUDGING,
     # An operator names its link in a class attribute; a link reads XCom and imports no operator.
     "links": {"hooks"} | _JUDGING,
@@ -94,6 +96,7 @@ def breaches(room: str, names: set[str]) -> list[str]:
         "arguments",
         "window",
         "unblocked_log",
+        "pausing",
         "emulator",
         "pytest_plugin",
         "get_provider_info",
