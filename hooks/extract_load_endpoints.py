@@ -113,6 +113,10 @@ class ActiveCellDestination:
         """The hook, made when the first record is wanted."""
         return _ActiveCellHook(self.conn_id)
 
+    def prepare_writes(self, writes_at_once: int) -> None:
+        """Read the connection, and keep as many connections to the destination as there are writes at once."""
+        self.hook.prepare(connections=writes_at_once)
+
     def snapshot(self, name: str) -> RecordReading:
         """Read all records of one object: one answer (section 2.2), or the pages that its ``Link`` header names [assumed]."""
         return read_pages(functools.partial(self._pages, name), DESTINATION_ID, twice=True)

@@ -10,8 +10,12 @@ import enum
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import requests
+    from requests.cookies import RequestsCookieJar
 
 
 class HowFar(enum.Enum):
@@ -107,3 +111,31 @@ def tls_context(verify: bool | str) -> Any:
     if Path(verify).is_dir():
         return ssl.create_default_context(capath=verify)
     return ssl.create_default_context(cafile=verify)
+
+
+def widen_pool(session: requests.Session, connections: int) -> None:
+    """Let a session keep so many connections to one host alive; more than it keeps would be opened anew each time.
+
+    :param connections: fewer than the session keeps already changes nothing.
+    """
+    from requests.adapters import HTTPAdapter
+
+    adapters: list[Any] = [one for one in session.adapters.values() if isinstance(one, HTTPAdapter)]
+    for adapter in adapters:
+        # requests has no method for it: an adapter is told its size when it is made, and Airflow makes ours.
+        if adapter._pool_maxsize < connections:
+            adapter.close()
+            adapter.proxy_manager.clear()
+            adapter.init_poolmanager(adapter._pool_connections, connections, block=adapter._pool_block)
+
+
+def shared_cookies() -> RequestsCookieJar:
+    """A session's cookies that several threads may share: one may read them while another one's answer sets one."""
+    from requests.cookies import RequestsCookieJar
+
+    class SharedCookies(RequestsCookieJar):
+        def __iter__(self) -> Any:
+            with self._cookies_lock:  # type: ignore[attr-defined]
+                return iter(list(super().__iter__()))
+
+    return SharedCookies()

@@ -19,6 +19,7 @@ from airflow.providers.http.hooks.http import HttpHook
 from airflow_bulk.hooks.limits.bodies import BodyLimits
 from airflow_bulk.hooks.limits.rate import RateBudget, budget_for
 from airflow_bulk.hooks.limits.store import Store, StoreAddress, StoreUnreachable, open_store
+from airflow_bulk.hooks.network import shared_cookies
 from airflow_bulk.hooks.transport import Endpoint, Transport
 
 if TYPE_CHECKING:
@@ -93,14 +94,19 @@ class PlatformHook(HttpHook):
         size: int = self.send(dataclasses.replace(call, parse=lambda reply: file.size), into=file)
         return size
 
-    def prepare(self) -> Transport:
+    def prepare(self, connections: int = 0) -> Transport:
         """Read the connection and make the session, before a moment that may do neither.
 
-        An ``on_kill`` is one: it may interrupt a call to the supervisor, whose lock reading a connection takes.
+        An ``on_kill`` is one: it may interrupt a call to the supervisor, whose lock reading a connection takes. Threads that
+        share the hook are another.
+
+        :param connections: how many connections to the platform to keep alive, where that is more than usual: as many as
+            threads send at once.
         """
         if self._transport is None:
             endpoint = self.endpoint
             self._transport = Transport(endpoint, self.get_conn(), self.budget)
+        self._transport.widen(connections)
         return self._transport
 
     async def asend(self, call: Call[T], **options: Any) -> T:
@@ -297,6 +303,7 @@ class PlatformHook(HttpHook):
                 prepared.headers.pop(name, None)
 
         session.rebuild_auth = rebuild_auth  # type: ignore[method-assign]
+        session.cookies = shared_cookies()
         return session
 
     def _configure_session_from_extra(

@@ -30,6 +30,7 @@ from airflow_bulk.hooks.network import (
     origin,
     proxy_of,
     tls_context,
+    widen_pool,
 )
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.judging import how_many
@@ -318,6 +319,11 @@ class Transport:
         if self._tls is None or self._tls[0] != endpoint.verify:
             self._tls = endpoint.verify, await asyncio.to_thread(tls_context, endpoint.verify)
         return self._tls[1]
+
+    def widen(self, connections: int) -> None:
+        """Let the synchronous session keep so many connections alive, before threads share it."""
+        if self._session is not None:
+            widen_pool(self._session, connections)
 
     def close(self) -> None:
         """Close the synchronous sessions."""

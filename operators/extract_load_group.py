@@ -19,6 +19,7 @@ from airflow_bulk.extract_load.endpoints import Destination, Source
 from airflow_bulk.extract_load.graph import READ_ONLY
 from airflow_bulk.extract_load.task_ids import task_ids
 from airflow_bulk.extract_load.times import DEFAULT_OVERLAP, WATERMARK
+from airflow_bulk.extract_load.writing import read_at_once
 from airflow_bulk.operators.base import with_record
 from airflow_bulk.operators.extract_load_documents import ApplyDocumentsOperator, DocumentImportDestination
 from airflow_bulk.operators.extract_load_steps import (
@@ -58,6 +59,8 @@ class ExtractLoadTaskGroup(TaskGroup):
     :param overlap: how long before the watermark an extract begins.
     :param window: length of ``"window"`` where the run's data interval has no length.
     :param deletions: ``"off"``, a share such as ``"10%"``, a number such as 25, or ``"all"``.
+    :param writes_at_once: how many records an apply writes at once, from 1 to 64: a number for all loads, or load object ->
+        number, where a load that is not named writes one at a time. An import of documents knows no such thing.
     :param read_only: load objects that are never written.
     :param strict: a part of the definition that has no effect is a fault, not a warning.
     :param group_arguments: further arguments of ``TaskGroup``.
@@ -78,6 +81,7 @@ class ExtractLoadTaskGroup(TaskGroup):
         overlap: timedelta = DEFAULT_OVERLAP,
         window: timedelta | None = None,
         deletions: Any = "off",
+        writes_at_once: int | Mapping[str, int] = 1,
         read_only: Iterable[str] = READ_ONLY,
         strict: bool = False,
         keep_staged: timedelta | None = KEEP_STAGED,
@@ -94,6 +98,7 @@ class ExtractLoadTaskGroup(TaskGroup):
         }
         ends = {side: end for side, (end, _) in found.items()}
         _check_declared(graph, ends, deletions, getattr(definition, "source", None))
+        at_once = _writes_at_once(graph, writes_at_once, getattr(definition, "source", None))
         super().__init__(group_id=group_id, **group_arguments)
         self.graph = graph
         self.warnings = (*graph.warnings, *(warning for _, warning in found.values() if warning))
@@ -101,7 +106,7 @@ class ExtractLoadTaskGroup(TaskGroup):
             log.warning("Task group %s: %s", group_id, warning)
         with self:
             self.tasks_by_node = _Tasks(
-                self, graph, staging, keep_staged, ends, overlap, window, deletions
+                self, graph, staging, keep_staged, ends, overlap, window, deletions, at_once
             ).build()
 
 
@@ -176,6 +181,23 @@ def _unproven(graph: BatchGraph, source: Any, deletions: Any) -> list[Problem]:
     ]
 
 
+def _writes_at_once(graph: BatchGraph, given: int | Mapping[str, int], file: str | None) -> Mapping[str, int]:
+    """Return load object -> how many records its apply writes at once."""
+    by_load = given if isinstance(given, Mapping) else dict.fromkeys(graph.loads, given)
+    problems: list[Problem] = []
+    for name, number in by_load.items():
+        try:
+            read_at_once(number)
+        except ValueError as error:
+            problems.append(Problem("option", str(error), kind="writes_at_once", name=str(name)))
+        if name not in graph.loads:
+            message = f"writes_at_once names {name}, which is no load of this batch"
+            problems.append(Problem("option", message, kind="writes_at_once", name=str(name)))
+    if problems:
+        raise BatchDefinitionError(problems, file)
+    return by_load
+
+
 def _endpoint(
     side: str, graph: BatchGraph, given: Any, connections: Mapping[str, Any] | None
 ) -> tuple[Any, str]:
@@ -219,6 +241,7 @@ class _Tasks:
         overlap: timedelta,
         window: timedelta | None,
         deletions: Any,
+        writes_at_once: Mapping[str, int],
     ) -> None:
         self._group = group
         self._graph = graph
@@ -228,6 +251,7 @@ class _Tasks:
         self._overlap = overlap
         self._window = window
         self._deletions = deletions
+        self._writes_at_once = writes_at_once
         self._ids = task_ids(graph.nodes)
         self._nodes_of: dict[str, list[str]] = {}
         for node, job in sorted(graph.extracts.items()):
@@ -326,6 +350,7 @@ class _Tasks:
             deletions=self._deletions,
             unrequired=[feed for feed in feeds if feed not in job.extract],
             read_only=read_only,
+            writes_at_once=self._writes_at_once.get(name, 1),
             staging=self._staging,
             doc_md=self._doc(job.apply),
         )

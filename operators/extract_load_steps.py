@@ -19,6 +19,7 @@ from airflow.sdk import BaseOperator, TaskInstanceState
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_bulk.extract_load.times import DEFAULT_OVERLAP
+from airflow_bulk.extract_load.writing import read_at_once
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -142,6 +143,10 @@ class ApplyOperator(BaseOperator):
     :param unrequired: extracts of this object that are not among *extracts*; where there is one, nothing is deleted.
     :param read_only: write nothing; return the snapshot, or without a snapshot what the destination holds now.
     :param settle: seconds to wait before the destination is read again, since a write of an older try may be under way.
+    :param writes_at_once: how many records are written at once, from 1 to 64. Updates come first, then creates, then
+        deletions; each begins when all writes before it have ended. When a try is killed, so many writes are in doubt at
+        most, and the next try finds each of them. A destination object of your own must be safe for several threads.
+    :raises ValueError: *writes_at_once* is no whole number from 1 to 64.
     """
 
     template_fields = ("staging", "extracts", "snapshot", "references")
@@ -161,6 +166,7 @@ class ApplyOperator(BaseOperator):
         unrequired: Sequence[str] = (),
         read_only: bool = False,
         settle: float = 3.0,
+        writes_at_once: int = 1,
         **kwargs: Any,
     ) -> None:
         # Two applies of one object at once would both create what is missing (extract_load.md section 6.9).
@@ -178,10 +184,11 @@ class ApplyOperator(BaseOperator):
         self.unrequired = unrequired
         self.read_only = read_only
         self.settle = settle
+        self.writes_at_once = read_at_once(writes_at_once)
         self.stopped = False
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Plan all changes, then write them one at a time; return what was done."""
+        """Plan all changes, then write them; return what was done."""
         from airflow_bulk.runs.extract_load.steps import apply
 
         return apply(self, context)

@@ -8,12 +8,26 @@ nothing is created twice. extract_load.md section 2.2 e to g.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
+from airflow_bulk.extract_load.bulk_creates import (
+    RecordsNotCreated,
+    numbered_slices,
+    read_answers,
+    read_creates_at_once,
+)
 from airflow_bulk.extract_load.deletions import DeletionLimit, check_limit
-from airflow_bulk.extract_load.endpoints import DESTINATION_ID, Destination
+from airflow_bulk.extract_load.endpoints import (
+    DESTINATION_ID,
+    BulkDestination,
+    Destination,
+    NotCreated,
+    PreparedDestination,
+)
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
 from airflow_bulk.extract_load.planning import ApplyPlan, Pair, scope_of
 from airflow_bulk.extract_load.writing import OrderedWrites
@@ -21,8 +35,12 @@ from airflow_bulk.extract_load.writing import OrderedWrites
 _RESERVED = (DESTINATION_ID,)
 
 
+#: A record to create, and its references that wait for a create of this apply.
+Create = tuple[Record, dict[str, str]]
+
+
 class BadAnswer(Exception):
-    """A destination stored another record than the one that was sent."""
+    """A destination created a record, and its answer does not say which one."""
 
 
 class OutsideScope(Exception):
@@ -57,6 +75,25 @@ class Applied:
 
 
 @dataclass
+class ApplyProgress:
+    """How far an apply is.
+
+    :param stage: what it does now: ``updated``, ``created``, ``deleted`` or ``referenced`` (the second writes); empty before
+        the first write.
+    :param done: how many writes of the stage have ended well.
+    :param total: how many writes the stage has, or for ``referenced`` may have.
+    :param over: the stage is over.
+    :param unanswered: of an apply that has ended early: the writes whose end nobody knows.
+    """
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    over: bool = False
+    unanswered: int = 0
+
+
+@dataclass
 class Outcome:
     """What an apply did, and which records in scope the destination holds afterwards."""
 
@@ -74,25 +111,38 @@ def carry_out(
     refused: str | None,
     permit: Callable[[], None] = lambda: None,
     writes_at_once: int = 1,
+    told: Callable[[ApplyProgress, Applied], None] = lambda progress, applied: None,
 ) -> Outcome:
     """Write the changes of *plan*.
 
     :param refused: why orphans are kept, from :func:`airflow_bulk.extract_load.deletions.refusal`.
     :param permit: called before each write; when it raises, the apply stops.
     :param writes_at_once: how many writes of a stage may be under way; above 1 they come from several threads.
+    :param told: hears of each write that has ended, and of each stage's end; called by the calling thread.
     :raises TooManyDeletions: before the first write.
     """
     if refused is None:
         check_limit(load, limit, len(plan.orphans), plan.existing)
-    with OrderedWrites(writes_at_once, permit) as writes:
-        return _Writer(load, mapping, destination, writes).write(plan, refused if plan.orphans else None)
+    if writes_at_once > 1 and isinstance(destination, PreparedDestination):
+        destination.prepare_writes(writes_at_once)
+    writes = OrderedWrites(writes_at_once, permit)
+    return _Writer(load, mapping, destination, writes, told).write(plan, refused if plan.orphans else None)
 
 
 class _Writer:
-    """The stages of an apply. What runs in threads when several writes are under way: ``_put``, ``_post``, ``_remove``."""
+    """The stages of an apply.
+
+    What several threads run when several writes are under way: ``_put``, ``_post``, ``_post_many`` and ``_remove``. All else
+    is a matter of the calling thread.
+    """
 
     def __init__(
-        self, load: str, mapping: LoadMapping, destination: Destination, writes: OrderedWrites
+        self,
+        load: str,
+        mapping: LoadMapping,
+        destination: Destination,
+        writes: OrderedWrites,
+        told: Callable[[ApplyProgress, Applied], None],
     ) -> None:
         self._load = load
         self._mapping = mapping
@@ -100,16 +150,27 @@ class _Writer:
         self._writes = writes
         self._in_scope = scope_of(mapping)
         self._done = Applied()
+        self._told = told
+        self._progress = ApplyProgress()
         self._outside: OutsideScope | None = None
+        self._not_created: list[tuple[int, NotCreated]] = []
+        bulk = isinstance(destination, BulkDestination)
+        self._slice = (
+            read_creates_at_once(cast(BulkDestination, destination).creates_at_once) if bulk else None
+        )
 
     def write(self, plan: ApplyPlan, refused: str | None) -> Outcome:
         try:
-            return self._write(plan, refused)
-        except Exception:
+            with self._writes:
+                return self._write(plan, refused)
+        except BaseException as error:
+            self._progress.unanswered = self._writes.under_way
             if (
                 self._outside is not None
             ):  # whatever else failed beside it, a retry would create that record again
                 raise self._outside from None
+            if isinstance(error, RecordsNotCreated):  # other slices were under way
+                raise self._records_not_created() from None
             raise
 
     def _write(self, plan: ApplyPlan, refused: str | None) -> Outcome:
@@ -118,18 +179,41 @@ class _Writer:
         done.unresolved_references, done.deletions_refused = plan.unresolved, refused
         pending: list[Pair] = [pair for pair in plan.unchanged if pair.pending]
         records = [pair.current for pair in plan.unchanged if not pair.pending]
-        for pair in in_order(plan.updates, self._put, self._updated):
-            _sort(pair, pending, records)
-        for pair in in_order(plan.creates, self._post, self._created):
-            _sort(pair, pending, records)
+        with self._stage("updated", len(plan.updates)):
+            for pair in in_order(plan.updates, self._put, self._updated):
+                _sort(pair, pending, records)
+        with self._stage("created", len(plan.creates)):
+            for pair in self._create(plan.creates):
+                _sort(pair, pending, records)
         if refused is None:
-            for _ in in_order(plan.orphans, self._remove, self._deleted):
-                pass
+            with self._stage("deleted", len(plan.orphans)):
+                for _ in in_order(plan.orphans, self._remove, self._deleted):
+                    pass
         else:
             done.kept_orphans = done.would_delete = len(plan.orphans)
             records.extend(plan.orphans)
-        self._fix_references(pending, records)
+        with self._stage("referenced", len(pending)):
+            self._fix_references(pending, records)
         return Outcome(done, records)
+
+    @contextmanager
+    def _stage(self, name: str, total: int) -> Iterator[None]:
+        """One stage: all its writes have ended before the next one begins."""
+        self._progress = ApplyProgress(name, 0, total)
+        yield
+        self._progress.over = True
+        if total:
+            self._told(self._progress, self._done)
+
+    def _ended(self) -> None:
+        self._progress.done += 1
+        self._told(self._progress, self._done)
+
+    def _create(self, creates: Iterable[Create]) -> Iterator[Pair]:
+        if self._slice is None:
+            return self._writes.in_order(creates, self._post, self._created)
+        slices = numbered_slices(creates, self._slice)
+        return chain.from_iterable(self._writes.in_order(slices, self._post_many, self._created_many))
 
     def _put(self, pair: Pair) -> Record:
         merged = {
@@ -139,14 +223,46 @@ class _Writer:
 
     def _updated(self, pair: Pair, stored: Record) -> Pair:
         self._done.updated += 1
+        self._ended()
         return Pair(pair.wanted, {**pair.current, **pair.wanted, **stored}, pair.pending)
 
-    def _post(self, create: tuple[Record, Mapping[str, str]]) -> Record:
+    def _post(self, create: Create) -> Record:
         return self._destination.create(self._load, create[0])
 
-    def _created(self, create: tuple[Record, dict[str, str]], stored: Record) -> Pair:
+    def _post_many(self, creates: list[tuple[int, Create]]) -> Any:
+        bulk = cast(BulkDestination, self._destination)
+        return bulk.create_many(self._load, [wanted for _, (wanted, _) in creates])
+
+    def _created_many(self, creates: list[tuple[int, Create]], answers: Any) -> list[Pair]:
+        """Judge the answers of a slice record by record: one that failed changes nothing about the others."""
+        try:
+            read = read_answers(self._load, answers, len(creates))
+        except ValueError as error:
+            raise BadAnswer(str(error)) from None
+        pairs: list[Pair] = []
+        bad: Exception | None = None
+        failed = len(self._not_created)
+        for (number, create), answer in zip(creates, read, strict=True):
+            if isinstance(answer, NotCreated):
+                self._not_created.append((number, answer))
+                continue
+            try:
+                pairs.append(self._created(create, answer))
+            except (BadAnswer, OutsideScope) as error:
+                bad = bad or error
+        if bad is not None:
+            raise bad
+        if len(self._not_created) > failed:
+            raise self._records_not_created()
+        return pairs
+
+    def _records_not_created(self) -> RecordsNotCreated:
+        return RecordsNotCreated(self._load, self._not_created, self._progress.total)
+
+    def _created(self, create: Create, stored: Record) -> Pair:
         wanted, waiting = create
         self._done.created += 1
+        self._ended()
         if stored.get(DESTINATION_ID) in (None, ""):
             raise BadAnswer(
                 f"load {self._load}: a record was created, but the answer names no {DESTINATION_ID}"
@@ -166,6 +282,7 @@ class _Writer:
 
     def _deleted(self, record: Record, answer: None) -> None:
         self._done.deleted += 1
+        self._ended()
 
     def _fix_references(self, pending: list[Pair], records: list[Record]) -> None:
         """Fill the references to records that this apply itself has created (section 2.2 f)."""
@@ -184,6 +301,7 @@ class _Writer:
         if stored is None:
             return pair.current  # the references are there already
         self._done.second_writes += 1
+        self._ended()
         return {**pair.current, **pair.wanted, **stored}
 
 

@@ -6,7 +6,8 @@ destinations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -41,7 +42,11 @@ class Source(Protocol):
 
 @runtime_checkable
 class Destination(Protocol):
-    """The system to which records are written. A record's own id stands in :data:`DESTINATION_ID`."""
+    """The system to which records are written. A record's own id stands in :data:`DESTINATION_ID`.
+
+    With ``writes_at_once`` above 1, ``create``, ``update`` and ``delete`` are called by several threads at once, and must
+    be safe for that. ``snapshot`` and the rest are called by one thread.
+    """
 
     def snapshot(self, name: str) -> Iterator[Record]:
         """Read all records of one object."""
@@ -54,3 +59,41 @@ class Destination(Protocol):
 
     def delete(self, name: str, record_id: object) -> None:
         """Delete a record."""
+
+
+@runtime_checkable
+class PreparedDestination(Protocol):
+    """A destination that makes ready what its threads share: optional."""
+
+    def prepare_writes(self, writes_at_once: int) -> None:
+        """Read the connection and open what is shared, before several threads write; called by the task's own thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotCreated:
+    """What became of a record that a bulk destination has not created.
+
+    :param why: the reason in general words. It stands in logs: nothing of the record may be in it.
+    :param passing: whether a retry may help.
+    """
+
+    why: str
+    passing: bool = False
+
+
+@runtime_checkable
+class BulkDestination(Protocol):
+    """A destination that creates many records in one call: optional, beside the methods of :class:`Destination`.
+
+    :ivar creates_at_once: how many records one call takes. So many times ``writes_at_once`` records are in doubt when a try
+        is killed.
+    """
+
+    creates_at_once: int
+
+    def create_many(self, name: str, records: Sequence[Record]) -> Sequence[Record | NotCreated]:
+        """Create records; with ``writes_at_once`` above 1, several threads call this at once.
+
+        :returns: for each record, in the same order: the record as stored, with its id, or why it was not created.
+        :raises Exception: nobody knows what was created; the try ends, and the next one reads the destination.
+        """

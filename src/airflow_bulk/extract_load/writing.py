@@ -47,14 +47,12 @@ class _Ended(NamedTuple):
 
 
 def read_at_once(value: object) -> int:
-    """Read the ``writes_at_once`` option: a whole number from 1 to :data:`MOST_AT_ONCE`, or its text.
+    """Read the ``writes_at_once`` option: a whole number from 1 to :data:`MOST_AT_ONCE`.
 
     :raises ValueError: for anything else.
     """
-    text = value.strip() if isinstance(value, str) else ""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else value
-    if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= MOST_AT_ONCE:
-        return number
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_AT_ONCE:
+        return value
     raise ValueError(
         f"writes_at_once={value!r:.40}: write a whole number from 1 (one write after the other) to {MOST_AT_ONCE}"
     )

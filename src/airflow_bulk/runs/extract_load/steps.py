@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_bulk.arguments import optional_text
 from airflow_bulk.extract_load.applying import Applied, BadAnswer, Outcome, OutsideScope, carry_out
+from airflow_bulk.extract_load.bulk_creates import RecordsNotCreated
 from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_deletions, refusal
 from airflow_bulk.extract_load.endpoints import Destination, Source, UnfilterableBound
 from airflow_bulk.extract_load.mapping import LoadMapping, Record, read_mapping
@@ -28,6 +28,8 @@ from airflow_bulk.extract_load.transforming import MappingFailed, made_records, 
 from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
 from airflow_bulk.hooks.sql_reading import QueryRefused, SqlReadingFailed
 from airflow_bulk.judging import how_many
+from airflow_bulk.platforms.errors import reduce_message
+from airflow_bulk.runs.extract_load.applies import ApplyShown, WritePermit
 from airflow_bulk.runs.extract_load.staging import (
     StagedFileGone,
     is_there,
@@ -36,7 +38,7 @@ from airflow_bulk.runs.extract_load.staging import (
     write_records,
 )
 from airflow_bulk.runs.extract_load.watermark import read_watermark
-from airflow_bulk.runs.failures import TaskStopped, TryFailed, as_airflow_errors
+from airflow_bulk.runs.failures import TryFailed, as_airflow_errors, say_kinds
 from airflow_bulk.runs.record import Record as TaskRecord
 from airflow_bulk.runs.skeleton import ends_with_supervisor
 from airflow_bulk.window import window
@@ -105,6 +107,7 @@ class ApplyStep(Step, Protocol):
     unrequired: Sequence[str]
     read_only: bool
     settle: float
+    writes_at_once: int
     stopped: bool
 
 
@@ -116,7 +119,6 @@ class ApplyDocumentsStep(Step, Protocol):
     extracts: Sequence[Any]
 
 
-_PERMIT_SECONDS = 1.0
 _FOR_GOOD = (OutsideScope, QueryRefused, TooManyDeletions, UnfilterableBound, StagedFileGone)
 
 
@@ -257,7 +259,7 @@ def _snapshot_taken(
 
 
 def apply(task: ApplyStep, context: Context) -> dict[str, Any]:
-    """Plan all changes, write them one at a time, and return the counts and the reference to the result."""
+    """Plan all changes, write them, and return the counts and the reference to the result."""
     with _told(), ends_with_supervisor():
         if task.read_only:
             return _passed_on(task, context)
@@ -265,6 +267,8 @@ def apply(task: ApplyStep, context: Context) -> dict[str, Any]:
             outcome = _outcome(task, context)
         except BadAnswer as error:
             raise AirflowException(f"{error}. A retry reads the destination again.") from None
+        except RecordsNotCreated as error:
+            raise _not_created(error) from None
         uri, count = write_records(task.staging, staged_name(task, context), outcome.records)
         task.log.info("%s: %s", task.object_name, outcome.applied.as_dict())
         return {"object": task.object_name, "uri": uri, "records": count, **outcome.applied.as_dict()}
@@ -303,14 +307,27 @@ def _outcome(task: ApplyStep, context: Context) -> Outcome:
         _tables(task, context, mapping),
         deleting=refused is None,
     )
-    return carry_out(
-        task.object_name,
-        mapping,
-        plan,
-        destination,
-        limit=limit,
-        refused=refused,
-        permit=_Permit(context, task),
+    with ApplyShown(context, task) as shown:
+        return carry_out(
+            task.object_name,
+            mapping,
+            plan,
+            destination,
+            limit=limit,
+            refused=refused,
+            permit=WritePermit(context, task),
+            writes_at_once=task.writes_at_once,
+            told=shown.told,
+        )
+
+
+def _not_created(error: RecordsNotCreated) -> AirflowException:
+    """The failure that records lead to which a bulk destination has not created."""
+    found = f"{error}.{say_kinds(map(reduce_message, error.reasons))} The others that were sent are there."
+    if error.passing:
+        return AirflowException(f"{found} A retry reads the destination again and creates what is missing.")
+    return AirflowFailException(
+        f"{found} A retry would send the same records: mend them at the source, or the mapping, and clear this task."
     )
 
 
@@ -391,41 +408,6 @@ def _tables(task: ApplyStep, context: Context, mapping: LoadMapping) -> dict[str
         match = LoadMapping(match_on=task.reference_matches.get(name, LoadMapping().match_fields[0]))
         tables[name] = reference_table(match, _read(_reference(context, task.references[name])))
     return tables
-
-
-class _Permit:
-    """May this try still write? Not once it was superseded, cleared or marked: Airflow is asked.
-
-    A superseded try cannot write into its store. One that was cleared or marked still can, until its supervisor hears of
-    it; but it no longer counts as running, so another run's apply may begin (``max_active_tis_per_dag``). Both are asked at
-    most once a second: what an older try could still write meanwhile, a newer one waits for (``settle``).
-    """
-
-    def __init__(self, context: Context, task: ApplyStep) -> None:
-        self._store = context.get("task_state_store")
-        self._ti = context["ti"]
-        self._task = task
-        self._asked = 0.0
-
-    def __call__(self) -> None:
-        if self._task.stopped:
-            raise TaskStopped(f"{self._task.task_id} was stopped")
-        if self._store is not None and time.monotonic() - self._asked >= _PERMIT_SECONDS:
-            self._store.set("apply.writing", datetime.now(UTC).isoformat())
-            self._check_state()
-            self._asked = time.monotonic()
-
-    def _check_state(self) -> None:
-        ti = self._ti
-        found = ti.get_task_states(
-            dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
-        )
-        if (states := set(found.get(ti.run_id, {}).values())) != {TaskInstanceState.RUNNING}:
-            told = ", ".join(sorted(map(str, states))) or "gone"
-            raise TaskStopped(
-                f"{self._task.task_id} is {told} now, so this try writes no further; what it wrote stays, and the next"
-                " try finds it"
-            )
 
 
 def _read(reference: Mapping[str, Any]) -> Iterator[Record]:
