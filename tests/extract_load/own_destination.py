@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,10 @@ PREFIX = "/api/v1/"
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a sender that was killed
+            super().handle_error(request, client_address)
 
 
 class OwnDestination:
@@ -140,7 +145,11 @@ def _handler_of(
         do_PUT = do_DELETE = do_POST
 
         def write(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size)
+            if len(body) < size:  # its sender was killed in the middle
+                self.close_connection = True
+                return
             record = json.loads(body or b"{}")
             server.begin(self.command)
             try:
