@@ -21,13 +21,15 @@ from own_destination import OwnDestination
 from airflow_bulk.runs.extract_load.staging import write_records
 
 AT_ONCE = 16
-CREATES, UPDATES, EQUAL, ORPHANS = range(1001, 1401), range(1, 151), range(151, 201), range(201, 301)
+CREATES, UPDATES, EQUAL, ORPHANS = range(1001, 1901), range(1, 41), range(151, 201), range(201, 301)
 
 
 def there(number, name):
     return {"id": number, "qbd_id": str(number), "name": name, "parent_id": None}
 
 
+#: At least as many as all tries make together; some new records get a second write.
+WRITES = len(CREATES) + len(UPDATES) + len(ORPHANS)
 HELD = [
     *(there(number, f"old {number}") for number in UPDATES),
     *(there(number, f"n{number}") for number in EQUAL),
@@ -39,12 +41,13 @@ class Killer:
     """Kills the try that writes, and slows writes down, all at random.
 
     :ivar under_way: of each kill: how many writes the destination was at.
+    :ivar verbs: of each kill: what the write was.
     """
 
     def __init__(self, dice):
         self.dice = dice
         self.pid = self.left = 0
-        self.under_way = []
+        self.under_way, self.verbs = [], []
         self.lock = threading.Lock()
         self.server = None
 
@@ -54,12 +57,13 @@ class Killer:
 
     def __call__(self, verb, record, done):
         with self.lock:
-            hold, wait = self.dice.uniform(0, 0.02), self.dice.choice([0, self.dice.uniform(0, 0.03)])
+            hold, wait = self.dice.uniform(0, 0.02), self.dice.choice([0, self.dice.uniform(0, 0.01)])
             self.left -= done
             hit, pid = self.pid and self.left <= 0, self.pid
             if hit:
                 self.pid = 0
                 self.under_way.append(self.server.under_way)
+                self.verbs.append(verb)
         if hit:
             time.sleep(wait)
             os.kill(pid, signal.SIGKILL)
@@ -82,6 +86,9 @@ def test_killed_and_tried_again_until_it_succeeds(tmp_path, kills, seed):
     extract |= {"since": None, "updated_since": None}
     uri, count = write_records(str(tmp_path), "snapshot", iter(HELD))
     snapshot = {"object": "accounts", "uri": uri, "records": count, "ended_runs": 1}
+    # So that the work is not over before: at each kill others are under way, and count, too.
+    span = WRITES // (kills + 1)
+    aims = [dice.randint(span // 2, span - AT_ONCE) for _ in range(kills + 1)]
     killer = Killer(dice)
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["killed_apply"])
@@ -92,8 +99,8 @@ def test_killed_and_tried_again_until_it_succeeds(tmp_path, kills, seed):
             given = (number, server.connection_json(), str(tmp_path), extract, snapshot, AT_ONCE)
             one = processes.Process(target=run_try, args=given)
             one.start()
-            # The last try is left alone.
-            killer.aim(one.pid if number <= kills else 0, dice.randint(1, 900 // kills // 2))
+            # The kills are spread over all stages; the last try is left alone.
+            killer.aim(one.pid if number <= kills else 0, aims.pop())
             one.join(120)
             ends.append(one.exitcode)
             while server.under_way:  # as retry_delay must be long enough for the destination
@@ -113,5 +120,6 @@ def test_killed_and_tried_again_until_it_succeeds(tmp_path, kills, seed):
     assert not {number for _, number in server.writes} & set(EQUAL)
     assert server.most <= AT_ONCE
     assert max(killer.under_way) > 1
+    assert "POST" in killer.verbs
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["records"], result["kept_orphans"]) == (len(server.records), 0)
