@@ -157,6 +157,33 @@ def test_each_state(
             assert told.evaluate(CONTRAST_OF) >= CONTRAST, told.inner_text()
 
 
+@pytest.mark.parametrize("width", [1400, 420])
+def test_a_group_whose_apply_writes(opened: Any, page_server: PageServer, width: int) -> None:
+    jobs = [
+        ["extract:Account", "b.e", []],
+        ["snapshot:accounts", "b.s", []],
+        ["apply:accounts", "b.a", [0, 1]],
+    ]
+    row = {"kind": "group", "name": "b", "phase": "begun", "tasks": 3, "jobs": jobs}
+    work, run_id = page_server.work.work, f"writes_{width}"
+    lead = work("this_dag", "b.e", run_id=run_id, row=row, key="bulk.extract_load_group")
+    work("this_dag", "b.s", run_id=run_id, key=None, xcom={"return_value": {"records": 49_000}})
+    now = {"phase": "writing", "why": "created 1,200 of 50,000", "created": 1200, "updated": 7, "deleted": 0}
+    work("this_dag", "b.a", run_id=run_id, state="running", key=None, now={**now, "at": BEGAN.timestamp()})
+    with opened("reader", width) as page:
+        page.goto(f"{page_server.url}/bulk/run?" + "&".join(f"{key}={one}" for key, one in lead.items()))
+        expect(page.locator("table").get_by_text("created 1,200 of 50,000")).to_be_visible()
+        keep(page, f"writes-{width}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for told in page.locator("td .quiet").all():
+            assert told.evaluate(CONTRAST_OF) >= CONTRAST, told.inner_text()
+        text = page.locator("text.box-counts", has_text="created")
+        box, words = text.locator("..").locator("rect").bounding_box(), text.bounding_box()
+        assert box is not None
+        assert words is not None
+        assert words["x"] + words["width"] <= box["x"] + box["width"]
+
+
 def test_an_empty_list(opened: Any, page_server: PageServer, works: Any) -> None:
     with opened("reader") as page:
         page.goto(f"{page_server.url}/bulk/list?day=2001-01-01")

@@ -308,6 +308,48 @@ def test_a_group_as_a_graph(page_server: PageServer) -> None:
     assert "tasks: 3 success" in words(page_server.get("list", dag_id="this_dag", run_id=run_id).text)
 
 
+WRITING = {
+    "phase": "writing",
+    "why": "created 1,200 of 50,000",
+    "done": 1200,
+    "total": 50_000,
+    "created": 1200,
+    "updated": 7,
+    "deleted": 0,
+    "at": BEGAN.timestamp() + 90,
+}
+
+
+def test_an_apply_that_writes(page_server: PageServer) -> None:
+    """In its group and, where it stands alone, on a row of its own."""
+    jobs = [["snapshot:accounts", "w.snap", []], ["apply:accounts", "w.apply", [0]]]
+    row = {"kind": "group", "name": "w", "phase": "begun", "tasks": 2, "jobs": jobs}
+    lead = page_server.work.work(
+        "this_dag", "w.snap", run_id="writing", row=row, key="bulk.extract_load_group", xcom={}
+    )
+    page_server.work.work(
+        "this_dag", "w.apply", run_id="writing", state="running", key=None, now=WRITING, xcom={}
+    )
+    told = words(page_server.get("run", **lead).text)
+    assert "▶ running · created 1,200 of 50,000" in told
+    assert "apply:accounts ▶ running created 1,200 of 50,000 1,200 7 0" in told
+
+    row = {"kind": "apply", "name": "bills", "phase": "writing", "started": BEGAN.timestamp()}
+    alone = page_server.work.work(
+        "this_dag", "alone", state="running", row=row, key="bulk.extract_load", now=WRITING
+    )
+    page = page_server.get("run", **alone).text
+    assert 'aria-label="2 percent"' in page
+    assert "extract/load apply" in words(page)
+    assert words(page).count("created 1,200 of 50,000") == 1
+    assert "created 1,200 of 50,000" in words(
+        page_server.get("list", run_id=alone["run_id"], dag_id="this_dag").text
+    )
+    over = {**row, "phase": "over", "seconds": 80.0}
+    ended = page_server.work.work("this_dag", "alone", row=over, key="bulk.extract_load")
+    assert "took 1 min 20 s" in words(page_server.get("run", **ended).text)
+
+
 def test_the_last_runs_of_a_task(page_server: PageServer) -> None:
     for number in range(35):
         began = BEGAN + timedelta(days=number)

@@ -115,7 +115,8 @@ class ShownJob(NamedTuple):
     """A task of an extract/load group.
 
     :param before: places in the list of jobs of those that come before it.
-    :param counts: what it did, by name.
+    :param counts: what it did, by name; of an apply that runs: what it has done so far.
+    :param now: how far an apply is that runs, in words.
     """
 
     node: str
@@ -123,6 +124,7 @@ class ShownJob(NamedTuple):
     before: list[int]
     state: str
     counts: dict[str, int]
+    now: str = ""
 
 
 def read_detail(session: Session, ti: Mapping[str, Any], *, part_page: int) -> Detail:
@@ -197,13 +199,24 @@ def read_jobs(session: Session, ti: Mapping[str, Any]) -> list[ShownJob]:
         xcoms(of_ti("task_id"), XCOM_VALUE).where(*of_jobs, XCOM_KEY == "return_value")
     )
     results = {task_id: value for task_id, value in returned if isinstance(value, Mapping)}
+    running = [task_id for task_id in task_ids if states.get(task_id) == "running"]
+    of_running = [*of_jobs[:-1], of_ti("task_id").in_(running), XCOM_KEY == NOW_KEY]
+    told_now = session.execute(xcoms(of_ti("task_id"), XCOM_VALUE).where(*of_running)) if running else ()
+    writing = {
+        task_id: value
+        for task_id, value in told_now
+        if isinstance(value, Mapping) and value.get("phase") == "writing"
+    }
     return [
         ShownJob(
             text(node),
             task_id,
             [place for place in before if isinstance(place, int) and 0 <= place < len(jobs)],
             states.get(task_id) or "",
-            _counts(results.get(task_id, {})) if states.get(task_id) == "success" else {},
+            _counts(
+                results.get(task_id, {}) if states.get(task_id) == "success" else writing.get(task_id, {})
+            ),
+            text(writing.get(task_id, {}).get("why")),
         )
         for (node, _, before), task_id in zip(jobs, task_ids, strict=True)
     ]
@@ -213,7 +226,7 @@ def _counts(result: Mapping[str, Any]) -> dict[str, int]:
     """What a task of a group did: an apply has four counts, an extract and a snapshot count records."""
     if "created" in result:
         names = {"created": "created", "updated": "updated", "deleted": "deleted", "kept": "unchanged"}
-        return {name: count(result.get(key)) or 0 for name, key in names.items()}
+        return {name: count(result.get(key)) or 0 for name, key in names.items() if key in result}
     if "lines_accepted" in result:
         return {name: count(result.get(f"lines_{name}")) or 0 for name in ("accepted", "failed")}
     records = count(result.get("records"))

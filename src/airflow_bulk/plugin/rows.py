@@ -31,6 +31,7 @@ KINDS = {
     "centrapay_batch": "Centrapay batch",
     "delegated_batch": "extract/load batch",
     "group": "extract/load group",
+    "apply": "extract/load apply",
 }
 #: Larger numbers are nobody's; it is also larger than every time in seconds since 1970.
 LARGEST_NUMBER = 10**15
@@ -215,6 +216,8 @@ def _progress(
     sent, began = count(seen.get("parts_sent")), number(row.get("at"))
     if seen.get("phase") == "sending" and parts:
         return (sent or 0) / parts / 2, number(seen.get("left"))
+    if seen.get("phase") == "writing" and (total := count(seen.get("total"))):
+        return min((count(seen.get("done")) or 0) / total, 1.0), None
     if executions:
         elapsed = max(0.0, now - began) if began is not None else 0.0
         left = estimate_seconds(over, executions, elapsed)

@@ -80,33 +80,46 @@ class WritePermit:
 class ApplyShown:
     """Tells people how far an apply is: the log, every half minute and at the end of each stage, and the page.
 
-    A ``with`` block around the writes. An apply that ends early says how far it came.
+    A ``with`` block around the writes. An apply that ends early says how far it came. The page shows the applies of a group
+    as jobs of the group's row; one that stands alone has a row of its own, once it has written for :data:`SHOWN_AFTER` seconds.
     """
 
     def __init__(self, context: Context, task: ApplyTask) -> None:
         self._task = task
         self._shown = ShownRun(context["ti"], ROW_KEYS["extract_load"])
+        self._alone = not hasattr(getattr(task, "task_group", None), "tasks_by_node")
         self._progress = ApplyProgress()
         self._applied = Applied()
         self._began = self._logged = time.monotonic()
+        self._started = time.time()
 
     def told(self, progress: ApplyProgress, applied: Applied) -> None:
-        """Hear of a write that has ended, of a stage that has, or of the end of it all."""
+        """Hear of a write that has ended, or of a stage that has."""
         self._progress, self._applied = progress, applied
         now = time.monotonic()
         if now - self._began >= SHOWN_AFTER:
+            if self._alone:
+                self._shown.tell(self._row("writing"))
             self._shown.tell_now(self._state())
         if now - self._logged >= LOG_SECONDS or progress.over:
             self._logged = now
             self._task.log.info("%s: %s", self._task.object_name, say_progress(progress))
 
+    def _row(self, phase: str) -> dict[str, Any]:
+        return {
+            "kind": "apply",
+            "name": self._task.object_name,
+            "phase": phase,
+            "started": self._started,
+        }
+
     def _state(self) -> dict[str, Any]:
-        progress, applied = self._progress, self._applied
+        applied = self._applied
         return {
             "phase": "writing",
-            "stage": progress.stage,
-            "done": progress.done,
-            "total": progress.total,
+            "why": say_progress(self._progress),
+            "done": self._progress.done,
+            "total": self._progress.total,
             "created": applied.created,
             "updated": applied.updated,
             "deleted": applied.deleted,
@@ -118,8 +131,18 @@ class ApplyShown:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, TaskStopped):
+            self._say_early()
+        elif error is not None:
+            self._say_early()
+            if self._shown.row:
+                self._shown.tell_failure(f"{type(error).__name__}; the log of the task has its text.")
+        elif self._shown.row:
+            self._shown.tell({**self._row("over"), "seconds": time.time() - self._started})
+
+    def _say_early(self) -> None:
         progress, applied = self._progress, self._applied
-        if error is None or not progress.stage:
+        if not progress.stage:
             return
         unanswered = (
             f" Of {progress.unanswered} more nobody knows whether they were carried out."
