@@ -7,16 +7,19 @@ already: nothing is created twice. extract_load.md section 2.2 e to g.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from airflow_bulk.extract_load.deletions import DeletionLimit, check_limit
 from airflow_bulk.extract_load.endpoints import DESTINATION_ID, Destination
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
-from airflow_bulk.extract_load.planning import ApplyPlan, Pair, scope_of
+from airflow_bulk.extract_load.planning import ApplyPlan, SourceIds, scope_of, unpacked_pending
+from airflow_bulk.extract_load.work_file import WorkFile, packed, unpacked
 
 _RESERVED = (DESTINATION_ID,)
+_OWN = -1  # no number of another load
 
 
 class BadAnswer(Exception):
@@ -56,10 +59,13 @@ class Applied:
 
 @dataclass
 class Outcome:
-    """What an apply did, and which records in scope the destination holds afterwards."""
+    """What an apply did, and which records in scope the destination holds afterwards.
+
+    :param records: read once, while the plan's work file is open.
+    """
 
     applied: Applied
-    records: list[Record] = field(default_factory=list)
+    records: Iterable[Record] = ()
 
 
 def carry_out(
@@ -79,8 +85,8 @@ def carry_out(
     :raises TooManyDeletions: before the first write.
     """
     if refused is None:
-        check_limit(load, limit, len(plan.orphans), plan.existing)
-    return _Writer(load, mapping, destination, permit).write(plan, refused if plan.orphans else None)
+        check_limit(load, limit, plan.orphaned, plan.existing)
+    return _Writer(load, mapping, destination, permit).write(plan, refused if plan.orphaned else None)
 
 
 class _Writer:
@@ -96,23 +102,21 @@ class _Writer:
 
     def write(self, plan: ApplyPlan, refused: str | None) -> Outcome:
         done = self._done
-        done.unchanged, done.out_of_scope = len(plan.unchanged), plan.out_of_scope
+        done.unchanged, done.out_of_scope = plan.equal, plan.out_of_scope
         done.unresolved_references, done.deletions_refused = plan.unresolved, refused
-        pending: list[Pair] = [pair for pair in plan.unchanged if pair.pending]
-        records = [pair.current for pair in plan.unchanged if not pair.pending]
-        for pair in plan.updates:
+        kept = _Kept(plan, orphans_stay=refused is not None)
+        for pair in plan.updates():
             stored = self._update(pair.current, pair.wanted)
             done.updated += 1
-            _sort(Pair(pair.wanted, stored, pair.pending), pending, records)
-        for wanted, waiting in plan.creates:
-            _sort(Pair(wanted, self._create(wanted), waiting), pending, records)
+            kept.keep(stored, pair.pending)
+        for wanted, pending in plan.creates():
+            kept.keep(self._create(wanted), pending)
         if refused is None:
-            self._delete(plan.orphans)
+            self._delete(plan.orphans())
         else:
-            done.kept_orphans = done.would_delete = len(plan.orphans)
-            records.extend(plan.orphans)
-        self._fix_references(pending, records)
-        return Outcome(done, records)
+            done.kept_orphans = done.would_delete = plan.orphaned
+        self._fix_references(kept)
+        return Outcome(done, kept.records())
 
     def _update(self, current: Record, wanted: Mapping[str, Any]) -> Record:
         self._permit()
@@ -137,28 +141,73 @@ class _Writer:
             )
         return record
 
-    def _delete(self, orphans: list[Record]) -> None:
+    def _delete(self, orphans: Iterable[Record]) -> None:
         for record in orphans:
             self._permit()
             self._destination.delete(self._load, record[DESTINATION_ID])
             self._done.deleted += 1
 
-    def _fix_references(self, pending: list[Pair], records: list[Record]) -> None:
+    def _fix_references(self, kept: _Kept) -> None:
         """Fill the references to records that this apply itself has created (section 2.2 f)."""
-        name = self._mapping.match_fields[0]
-        known = {str(record.get(name)): record.get(DESTINATION_ID) for record in records}
-        known |= {str(pair.current.get(name)): pair.current.get(DESTINATION_ID) for pair in pending}
-        for pair in pending:
-            resolved = {field: known.get(source_id) for field, source_id in pair.pending.items()}
-            if any(pair.current.get(field) != value for field, value in resolved.items()):
-                records.append(self._update(pair.current, resolved))
+        for record, resolved in kept.resolved(self._mapping.match_fields[0]):
+            if any(record.get(field) != value for field, value in resolved.items()):
+                kept.settle(self._update(record, resolved))
                 self._done.second_writes += 1
             else:
-                records.append(pair.current)
+                kept.settle(record)
 
 
-def _sort(pair: Pair, pending: list[Pair], records: list[Record]) -> None:
-    if pair.pending:
-        pending.append(pair)
-    else:
-        records.append(pair.current)
+class _Kept:
+    """The records in scope that the destination holds after an apply; what was written is kept in the work file.
+
+    :param orphans_stay: nothing deletes the orphans.
+    """
+
+    _SETTLED = 1
+
+    def __init__(self, plan: ApplyPlan, *, orphans_stay: bool) -> None:
+        self._plan = plan
+        self._work: WorkFile = plan.work
+        self._orphans_stay = orphans_stay
+
+    def keep(self, record: Record, pending: Mapping[str, str]) -> None:
+        """Keep a record as the destination stored it, and which of its references are still pending."""
+        self._add(0, record, packed(pending) if pending else None)
+
+    def settle(self, record: Record) -> None:
+        """Keep a record whose references were pending, as it is now."""
+        self._add(self._SETTLED, record, None)
+
+    def _add(self, stage: int, record: Record, pending: bytes | None) -> None:
+        query = "INSERT INTO kept (stage, record, pending) VALUES (?, ?, ?)"
+        self._work.do(query, stage, packed(record), pending)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records: unchanged, written, orphans that stay, and last those whose references were pending."""
+        return chain(self._without_pending(), self._written(self._SETTLED))
+
+    def _without_pending(self) -> Iterator[Record]:
+        orphans = self._plan.orphans() if self._orphans_stay else ()
+        return chain(self._plan.unchanged(), self._written(0), orphans)
+
+    def _written(self, stage: int) -> Iterator[Record]:
+        query = "SELECT record FROM kept WHERE stage = ? AND pending IS NULL ORDER BY turn"
+        return (unpacked(record) for (record,) in self._work.rows(query, stage))
+
+    def _waiting(self) -> Iterator[tuple[Record, dict[str, str]]]:
+        query = "SELECT record, pending FROM kept WHERE pending IS NOT NULL ORDER BY turn"
+        written = ((unpacked(one), unpacked_pending(pending)) for one, pending in self._work.rows(query))
+        return chain(self._plan.unchanged_waiting(), written)
+
+    def resolved(self, source_field: str) -> Iterator[tuple[Record, dict[str, Any]]]:
+        """Yield each record with pending references, and the ids that they have now.
+
+        :param source_field: the field of a record that holds its source id.
+        """
+        if next(self._waiting(), None) is None:
+            return
+        known = SourceIds(self._work)
+        records = chain(self._without_pending(), (record for record, _ in self._waiting()))
+        known.read(_OWN, ((str(one.get(source_field)), one.get(DESTINATION_ID)) for one in records))
+        for record, pending in self._waiting():
+            yield record, {field: known.last(_OWN, source_id) for field, source_id in pending.items()}

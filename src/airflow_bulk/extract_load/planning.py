@@ -1,22 +1,45 @@
 """What has to change at the destination: wanted records are compared with the records that it holds.
 
 extract_load.md section 2.2 b to d: reduce to the scope, match each wanted record with the first still unmatched
-one, update what differs, create what has no counterpart, and call the rest orphans.
+one, update what differs, create what has no counterpart, and call the rest orphans. Both sides stand in a work file,
+so that memory does not grow with them. A key is wanted once: so its counterpart is the first record of that key, and all others
+of the key are orphans.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_bulk.extract_load.endpoints import DESTINATION_ID
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
-from airflow_bulk.extract_load.transforming import Key, MappingFailed, Wanted, key_of
+from airflow_bulk.extract_load.transforming import (
+    MappingFailed,
+    Wanted,
+    WantedRecords,
+    key_of,
+    unpacked_wanted,
+)
+from airflow_bulk.extract_load.work_file import WorkFile, packed, stored_key, stored_text, unpacked
 
-#: Load object -> source id -> the destination's id.
-ReferenceTables = Mapping[str, Mapping[str, Any]]
+#: Load object -> (source id, the destination's id) of its records. Of two with one source id the first counts.
+ReferenceTables = Mapping[str, Iterable[tuple[str, Any]]]
+
+_UNCHANGED, _UPDATE, _CREATE = range(3)
+_ORPHANS = """
+INSERT INTO orphans (place)
+SELECT place FROM (SELECT place, source, rest, min(place) OVER (PARTITION BY source, rest) AS first FROM current) c
+WHERE place > first OR source IS NULL
+   OR NOT EXISTS (SELECT 1 FROM wanted w WHERE w.source = c.source AND w.rest = c.rest)
+ORDER BY first, place
+"""
+_MATCHES = """
+SELECT w.place, w.entry, c.place, c.record FROM wanted w
+LEFT JOIN current c
+  ON c.place = (SELECT min(x.place) FROM current x WHERE x.source = w.source AND x.rest = w.rest)
+ORDER BY w.place
+"""
 
 
 @dataclass(slots=True)
@@ -32,38 +55,70 @@ class Pair:
     current: Record
     pending: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def differs(self) -> bool:
-        """Whether an update is needed."""
-        return any(self.current.get(name) != value for name, value in self.wanted.items())
 
-
-@dataclass
 class ApplyPlan:
-    """All changes of one apply, before the first of them.
+    """All changes of one apply, before the first of them. They can be read as long as the work file is open.
 
-    :param creates: wanted records without a counterpart, and their pending references.
-    :param updates: pairs that differ.
-    :param unchanged: pairs that are equal.
-    :param orphans: records in scope that no wanted record matches.
-    :param existing: how many records in scope there are.
-    :param out_of_scope: how many records are outside the scope, and stay as they are.
-    :param unresolved: how many references name unknown records; their fields become null.
+    :param work: where the records are kept.
     """
 
-    creates: list[tuple[Record, dict[str, str]]] = field(default_factory=list)
-    updates: list[Pair] = field(default_factory=list)
-    unchanged: list[Pair] = field(default_factory=list)
-    orphans: list[Record] = field(default_factory=list)
-    existing: int = 0
-    out_of_scope: int = 0
-    unresolved: int = 0
+    def __init__(self, work: WorkFile) -> None:
+        self.work = work
+        #: How many records in scope there are.
+        self.existing = 0
+        #: How many records are outside the scope, and stay as they are.
+        self.out_of_scope = 0
+        #: How many references name unknown records; their fields become null.
+        self.unresolved = 0
+        #: How many wanted records equal their counterpart.
+        self.equal = 0
+        #: How many records no wanted record matches.
+        self.orphaned = 0
+
+    def updates(self) -> Iterator[Pair]:
+        """Yield the pairs that differ, in the order of the wanted records."""
+        pairs = self._pairs("p.wanted, c.record, p.pending", _UPDATE, "ORDER BY p.place")
+        for wanted, current, pending in pairs:
+            yield Pair(unpacked(wanted), unpacked(current), unpacked_pending(pending))
+
+    def creates(self) -> Iterator[tuple[Record, dict[str, str]]]:
+        """Yield the wanted records without a counterpart and their pending references, in their order."""
+        query = "SELECT wanted, pending FROM pairs WHERE kind = ? ORDER BY place"
+        for wanted, pending in self.work.rows(query, _CREATE):
+            yield unpacked(wanted), unpacked_pending(pending)
+
+    def unchanged(self) -> Iterator[Record]:
+        """Yield the counterparts of the records that are equal, in the order of the wanted records."""
+        for (current,) in self._pairs("c.record", _UNCHANGED, "AND p.pending IS NULL ORDER BY p.place"):
+            yield unpacked(current)
+
+    def unchanged_waiting(self) -> Iterator[tuple[Record, dict[str, str]]]:
+        """Yield those that are equal but for references that are still pending; :meth:`unchanged` leaves them out."""
+        pairs = self._pairs("c.record, p.pending", _UNCHANGED, "AND p.pending IS NOT NULL ORDER BY p.place")
+        for current, pending in pairs:
+            yield unpacked(current), unpacked_pending(pending)
+
+    def orphans(self) -> Iterator[Record]:
+        """Yield the records in scope that no wanted record matches, in their order; those of one key together."""
+        query = "SELECT c.record FROM orphans o JOIN current c ON c.place = o.place ORDER BY o.turn"
+        for (record,) in self.work.rows(query):
+            yield unpacked(record)
+
+    def _pairs(self, columns: str, kind: int, rest: str) -> Iterator[Any]:
+        # The three parts are texts of this class.
+        joined = "FROM pairs p JOIN current c ON c.place = p.counterpart WHERE p.kind = ?"
+        return self.work.rows(f"SELECT {columns} {joined} {rest}", kind)
+
+
+def unpacked_pending(stored: bytes | None) -> dict[str, str]:
+    """Return the pending references of a row; most have none."""
+    return unpacked(stored) if stored is not None else {}
 
 
 def make_plan(
     load: str,
     mapping: LoadMapping,
-    wanted: Mapping[Key, Wanted],
+    wanted: WantedRecords,
     current: Iterable[Record],
     tables: ReferenceTables,
     *,
@@ -72,75 +127,169 @@ def make_plan(
     """Return the changes that make *current* hold *wanted*.
 
     :param load: the load object, also its own name in *tables*.
-    :param tables: for each referenced load object but *load* itself, source id -> destination id.
+    :param wanted: kept in the work file that the plan goes on with.
+    :param tables: for each referenced load object but *load* itself, from :func:`reference_table`.
     :param deleting: orphans will be deleted, so no record may keep a reference to them.
     :raises MappingFailed: the mapping makes records outside its own scope.
     """
-    in_scope = scope_of(mapping)
-    plan = ApplyPlan()
-    unmatched: dict[Key | None, deque[Record]] = defaultdict(deque)
-    own: dict[str, Any] = {}
-    for record in current:
-        if not in_scope(record):
-            plan.out_of_scope += 1
-            continue
-        plan.existing += 1
-        key = key_of(record, mapping.match_fields)
-        unmatched[key].append(record)
-        if key is not None:
-            own.setdefault(key[0], record.get(DESTINATION_ID))
-    _check_scope(load, mapping, wanted)
-    to_come = {key[0] for key in wanted}
-    if deleting:
-        own = {source_id: record_id for source_id, record_id in own.items() if source_id in to_come}
-    for key, entry in wanted.items():
-        resolved, pending, lost = _resolve(load, mapping, entry, {**tables, load: own}, to_come)
-        plan.unresolved += lost
-        counterparts = unmatched.get(key)
-        if not counterparts:
-            plan.creates.append((resolved, pending))
-            continue
-        for name in mapping.match_fields:  # compared as text: 7 there and "7" here are equal
-            resolved.pop(name, None)
-        pair = Pair(resolved, counterparts.popleft(), pending)
-        (plan.updates if pair.differs else plan.unchanged).append(pair)
-    plan.orphans = [record for records in unmatched.values() for record in records]
+    plan = ApplyPlan(wanted.work)
+    _keep_current(mapping, current, plan)
+    references = _References(load, mapping, plan.work, deleting=deleting)
+    references.read(tables)
+    comparing = _Comparing(mapping, references, plan)
+    plan.work.fill(
+        "INSERT INTO pairs (place, kind, counterpart, wanted, pending) VALUES (?, ?, ?, ?, ?)",
+        comparing.pairs(),
+    )
+    comparing.check_scope(load, wanted)
+    plan.orphaned = plan.work.do(_ORPHANS)
     return plan
 
 
-def _resolve(
-    load: str, mapping: LoadMapping, entry: Wanted, tables: ReferenceTables, to_come: set[str]
-) -> tuple[Record, dict[str, str], int]:
-    """Return the record with resolved references, those that wait for a create, and how many are unknown."""
-    resolved = dict(entry.record)
-    pending: dict[str, str] = {}
-    lost = 0
-    for name, source_id in entry.references.items():
-        target = mapping.references[name]
-        if source_id is None:
-            resolved[name] = None
-        elif (found := tables.get(target, {}).get(source_id)) is not None:
-            resolved[name] = found
-        elif target == load and source_id in to_come:
-            pending[name] = source_id
-        else:
-            resolved[name] = None
-            lost += 1
-    return resolved, pending, lost
-
-
-def _check_scope(load: str, mapping: LoadMapping, wanted: Mapping[Key, Wanted]) -> None:
-    """Refuse records outside the mapping's own scope: the next run would not find them, and create them again."""
-    if not isinstance(mapping.scope, Mapping):
-        return
+def _keep_current(mapping: LoadMapping, current: Iterable[Record], plan: ApplyPlan) -> None:
     in_scope = scope_of(mapping)
-    outside = sum(not in_scope(entry.record) for entry in wanted.values())
-    if outside:
-        names = ", ".join(mapping.scope)
-        raise MappingFailed(
-            f"load {load}: {outside} of {len(wanted)} records that the mapping makes are outside its own scope ({names});"
-            " the next run would not find them and create them again"
-        )
+    fields = mapping.match_fields
+
+    def in_scope_only() -> Iterator[tuple[bytes | None, bytes | None, bytes]]:
+        for record in current:
+            if in_scope(record):
+                plan.existing += 1
+                yield (*stored_key(key_of(record, fields)), packed(record))
+            else:
+                plan.out_of_scope += 1
+
+    plan.work.fill("INSERT INTO current (source, rest, record) VALUES (?, ?, ?)", in_scope_only())
+    plan.work.do("CREATE INDEX work.current_key ON current (source, rest)")
+
+
+class _Comparing:
+    """Compares each wanted record with its counterpart."""
+
+    def __init__(self, mapping: LoadMapping, references: _References, plan: ApplyPlan) -> None:
+        self._match_fields = mapping.match_fields
+        self._references = references
+        self._plan = plan
+        self._mapping = mapping
+        self._outside = 0
+
+    def pairs(self) -> Iterator[tuple[int, int, int | None, bytes | None, bytes | None]]:
+        """Yield the rows of the table ``pairs``."""
+        plan = self._plan
+        scoped = scope_of(self._mapping) if isinstance(self._mapping.scope, Mapping) else None
+        for place, stored, counterpart, current in plan.work.rows(_MATCHES):
+            entry = unpacked_wanted(stored)
+            if scoped is not None:
+                self._outside += not scoped(entry.record)
+            pending, lost = self._references.resolve(entry)
+            plan.unresolved += lost
+            waiting = packed(pending) if pending else None
+            resolved = entry.record
+            if counterpart is None:
+                yield place, _CREATE, None, packed(resolved), waiting
+                continue
+            for name in self._match_fields:  # compared as text: 7 there and "7" here are equal
+                resolved.pop(name, None)
+            if _differ(resolved, unpacked(current)):
+                yield place, _UPDATE, counterpart, packed(resolved), waiting
+            else:
+                plan.equal += 1
+                yield place, _UNCHANGED, counterpart, None, waiting
+
+    def check_scope(self, load: str, wanted: WantedRecords) -> None:
+        """Refuse records outside the mapping's own scope: the next run would not find them, and create them again."""
+        if self._outside:
+            names = ", ".join(self._mapping.scope)  # type: ignore[arg-type]  # counted for a dict alone
+            raise MappingFailed(
+                f"load {load}: {self._outside} of {len(wanted)} records that the mapping makes are outside its own scope"
+                f" ({names}); the next run would not find them and create them again"
+            )
+
+
+def _differ(wanted: Record, current: Record) -> bool:
+    """Whether an update is needed."""
+    held = current.get
+    for name, value in wanted.items():  # noqa: SIM110 - half the time of any() with a generator
+        if held(name) != value:
+            return True
+    return False
+
+
+class SourceIds:
+    """Which id the destination has given to the record of a source id, in the table ``ids``.
+
+    :param work: where they are kept; no two objects use one file at a time for the same owner.
+    """
+
+    def __init__(self, work: WorkFile) -> None:
+        self._work = work
+
+    def read(self, owner: int, ids: Iterable[tuple[str, Any]]) -> None:
+        """Keep ``(source id, destination's id)``."""
+        rows = ((owner, stored_text(source_id), packed(record_id)) for source_id, record_id in ids)
+        self._work.fill("INSERT INTO ids (owner, source, id) VALUES (?, ?, ?)", rows)
+        self._work.do("CREATE INDEX IF NOT EXISTS work.ids_source ON ids (owner, source)")
+
+    def first(self, owner: int, source_id: str) -> Any:
+        """Return the id that was read first; ``None`` if there is none."""
+        return self._id("SELECT id FROM ids WHERE owner = ? AND source = ? ORDER BY turn", owner, source_id)
+
+    def last(self, owner: int, source_id: str) -> Any:
+        """Return the id that was read last; ``None`` if there is none."""
+        query = "SELECT id FROM ids WHERE owner = ? AND source = ? ORDER BY turn DESC"
+        return self._id(query, owner, source_id)
+
+    def _id(self, query: str, owner: int, source_id: str) -> Any:
+        found = self._work.row(query, owner, stored_text(source_id))
+        return None if found is None else unpacked(found[0])
+
+
+class _References:
+    """Finds the destination's ids of what wanted records refer to."""
+
+    def __init__(self, load: str, mapping: LoadMapping, work: WorkFile, *, deleting: bool) -> None:
+        self._targets = mapping.references
+        self._load = load
+        self._work = work
+        self._deleting = deleting
+        self._owners = {name: number for number, name in enumerate(sorted(set(self._targets.values()) - {load}))}
+        self._others = SourceIds(work)
+        if load in self._targets.values() and len(mapping.match_fields) > 1:
+            # Of a key of one field the index of the key will do.
+            work.do("CREATE INDEX work.current_source ON current (source)")
+
+    def read(self, tables: ReferenceTables) -> None:
+        """Keep the ids of the other loads."""
+        for name, owner in self._owners.items():
+            self._others.read(owner, tables.get(name, ()))
+
+    def resolve(self, entry: Wanted) -> tuple[dict[str, str], int]:
+        """Fill the references of a record; return those that wait for a create, and how many are unknown."""
+        pending: dict[str, str] = {}
+        lost = 0
+        for name, source_id in entry.references.items():
+            if source_id is None:
+                entry.record[name] = None
+                continue
+            target = self._targets[name]
+            if target != self._load:
+                found, to_come = self._others.first(self._owners[target], source_id), False
+            else:
+                found, to_come = self._own(source_id)
+            if found is None and to_come:
+                pending[name] = source_id
+                continue
+            entry.record[name] = found
+            lost += found is None
+        return pending, lost
+
+    def _own(self, source_id: str) -> tuple[Any, bool]:
+        """Return the id of this load's own record, and whether the record is wanted."""
+        source = stored_text(source_id)
+        to_come = self._work.row("SELECT 1 FROM wanted WHERE source = ?", source) is not None
+        if self._deleting and not to_come:
+            return None, to_come
+        held = self._work.row("SELECT record FROM current WHERE source = ? ORDER BY place", source)
+        return (None if held is None else unpacked(held[0]).get(DESTINATION_ID)), to_come
 
 
 def scope_of(mapping: LoadMapping) -> Callable[[Record], bool]:
@@ -160,12 +309,10 @@ def scope_of(mapping: LoadMapping) -> Callable[[Record], bool]:
     return lambda record: bool(test(record))
 
 
-def reference_table(mapping: LoadMapping, records: Iterable[Record]) -> dict[str, Any]:
-    """Return source id -> destination id of a load's records; the first matching field holds the source id."""
+def reference_table(mapping: LoadMapping, records: Iterable[Record]) -> Iterator[tuple[str, Any]]:
+    """Yield source id and destination id of a load's records; the first matching field holds the source id."""
     name = mapping.match_fields[0]
-    table: dict[str, Any] = {}
     for record in records:
         value = record.get(name)
         if value is not None and value != "":
-            table.setdefault(str(value), record.get(DESTINATION_ID))
-    return table
+            yield str(value), record.get(DESTINATION_ID)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
+from airflow_bulk.extract_load.work_file import WorkFile, packed, stored_key, unpacked
 
 Key = tuple[str, ...]
 _NOT_DATA = "MetaData"  # what the source adds to a record about the record itself
@@ -37,29 +38,98 @@ class Wanted:
     origin: tuple[str, str] = ("", "")
 
 
+class WantedRecords:
+    """What a load shall hold: each matching key once, in the order in which the keys were listed first.
+
+    :param work: where they are kept; they can be read as long as it is open.
+    """
+
+    def __init__(self, work: WorkFile) -> None:
+        self.work = work
+
+    def __len__(self) -> int:
+        return int(self.work.row("SELECT count(*) FROM wanted")[0])
+
+    def __iter__(self) -> Iterator[Wanted]:
+        for (entry,) in self.work.rows("SELECT entry FROM wanted ORDER BY place"):
+            yield unpacked_wanted(entry)
+
+
+def unpacked_wanted(entry: bytes) -> Wanted:
+    """Return a record of the table ``wanted``."""
+    return Wanted(*unpacked(entry)[:-1])
+
+
 def wanted_records(
-    load: str, mapping: LoadMapping, extracted: Mapping[str, Iterable[Record]]
-) -> dict[Key, Wanted]:
+    load: str, mapping: LoadMapping, extracted: Mapping[str, Iterable[Record]], work: WorkFile
+) -> WantedRecords:
     """Return what *load* shall hold, by matching key.
 
-    A record that a source lists twice (pages shift while records change) counts once: its later copy.
+    A record that a source lists twice (pages shift while records change) counts once: its later copy, at the place of
+    the first. Two records with one key are found once all are read: that takes one index, and not a look-up for
+    each record.
 
     :param extracted: source object (``Name``, or ``Name@grain``) -> its records.
+    :param work: where they are kept.
     :raises MappingFailed: a record without a value to match on, two records with one value, a failing callable.
     """
-    wanted: dict[Key, Wanted] = {}
+    try:
+        work.fill(
+            "INSERT INTO wanted (source, rest, entry) VALUES (?, ?, ?)", _entries(load, mapping, extracted)
+        )
+    except Exception:
+        _unite_copies(load, mapping, work)  # of two faults the one that was listed first is told
+        raise
+    _unite_copies(load, mapping, work)
+    return WantedRecords(work)
+
+
+def _entries(
+    load: str, mapping: LoadMapping, extracted: Mapping[str, Iterable[Record]]
+) -> Iterator[tuple[bytes | None, bytes | None, bytes]]:
     for name, records in extracted.items():
         for number, source, record in made_records(load, mapping, name, records):
             new = _wanted(load, name, number, mapping, source, record)
-            old = wanted.get(new.key)
-            if old is not None and old.origin != new.origin:
-                fields = ", ".join(mapping.match_fields)
+            try:
+                entry = packed((new.key, new.record, new.references, new.origin, number))
+            except Exception as error:  # noqa: BLE001 - a user's class may raise anything, and quote the record
                 raise MappingFailed(
-                    f"load {load}: record {number} of extract {name} has the same {fields} as another record from"
-                    f" {old.origin[0]}: name more fields in match_on"
-                )
-            wanted[new.key] = new
-    return wanted
+                    f"load {load}: fields makes of record {number} of extract {name} a value that is no plain data"
+                    f" ({type(error).__name__})"
+                ) from None
+            yield (*stored_key(new.key), entry)
+
+
+def _unite_copies(load: str, mapping: LoadMapping, work: WorkFile) -> None:
+    """Leave one record of each key.
+
+    :raises MappingFailed: two records with one key that are not copies of one source record.
+    """
+    work.do("CREATE INDEX work.wanted_key ON wanted (source, rest)")
+    work.do("CREATE TABLE work.copies (place INTEGER PRIMARY KEY, first INTEGER)")
+    work.do("CREATE INDEX work.copies_first ON copies (first)")
+    work.do(
+        "INSERT INTO copies SELECT w.place, g.first FROM wanted w JOIN (SELECT source, rest, min(place) AS first FROM wanted"
+        " GROUP BY source, rest HAVING count(*) > 1) g ON w.source = g.source AND w.rest = g.rest AND w.place > g.first"
+    )
+    pairs = work.rows(
+        "SELECT c.place, c.first, n.entry, o.entry FROM copies c JOIN wanted n ON n.place = c.place"
+        " JOIN wanted o ON o.place = c.first ORDER BY c.place"
+    )
+    for _, _, new, old in pairs:
+        *_, new_origin, number = unpacked(new)
+        old_origin = unpacked(old)[-2]
+        if old_origin != new_origin:
+            fields = ", ".join(mapping.match_fields)
+            raise MappingFailed(
+                f"load {load}: record {number} of extract {new_origin[0]} has the same {fields} as another record from"
+                f" {old_origin[0]}: name more fields in match_on"
+            )
+    work.do(
+        "UPDATE wanted SET entry = (SELECT n.entry FROM copies c JOIN wanted n ON n.place = c.place"
+        " WHERE c.first = wanted.place ORDER BY c.place DESC LIMIT 1) WHERE place IN (SELECT first FROM copies)"
+    )
+    work.do("DELETE FROM wanted WHERE place IN (SELECT place FROM copies)")
 
 
 def made_records(
