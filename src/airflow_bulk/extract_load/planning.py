@@ -30,7 +30,7 @@ _UNCHANGED, _UPDATE, _CREATE = range(3)
 _ORPHANS = """
 INSERT INTO orphans (place)
 SELECT place FROM (SELECT place, source, rest, min(place) OVER (PARTITION BY source, rest) AS first FROM current) c
-WHERE place > first OR source IS NULL
+WHERE place > first
    OR NOT EXISTS (SELECT 1 FROM wanted w WHERE w.source = c.source AND w.rest = c.rest)
 ORDER BY first, place
 """
@@ -251,10 +251,11 @@ class _References:
         self._load = load
         self._work = work
         self._deleting = deleting
-        self._owners = {name: number for number, name in enumerate(sorted(set(self._targets.values()) - {load}))}
+        self._owners = {
+            name: number for number, name in enumerate(sorted(set(self._targets.values()) - {load}))
+        }
         self._others = SourceIds(work)
-        if load in self._targets.values() and len(mapping.match_fields) > 1:
-            # Of a key of one field the index of the key will do.
+        if load in self._targets.values():
             work.do("CREATE INDEX work.current_source ON current (source)")
 
     def read(self, tables: ReferenceTables) -> None:

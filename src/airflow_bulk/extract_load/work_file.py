@@ -98,7 +98,8 @@ class WorkFile:
         :raises WorkFileFailed: as for :meth:`do`.
         """
         try:
-            yield from self._connection.execute(query, values)
+            for row in self._connection.execute(query, values):  # noqa: UP028 - yield from would close a cursor after its file
+                yield row
         except sqlite3.Error as error:
             raise WorkFileFailed(error) from None
 
