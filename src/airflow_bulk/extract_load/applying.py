@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from airflow_bulk.extract_load import record_tables
 from airflow_bulk.extract_load.deletions import DeletionLimit, check_limit
 from airflow_bulk.extract_load.endpoints import DESTINATION_ID, Destination
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
@@ -163,8 +164,6 @@ class _Kept:
     :param orphans_stay: nothing deletes the orphans.
     """
 
-    _SETTLED = 1
-
     def __init__(self, plan: ApplyPlan, *, orphans_stay: bool) -> None:
         self._plan = plan
         self._work: WorkFile = plan.work
@@ -172,31 +171,31 @@ class _Kept:
 
     def keep(self, record: Record, pending: Mapping[str, str]) -> None:
         """Keep a record as the destination stored it, and which of its references are still pending."""
-        self._add(0, record, packed(pending) if pending else None)
+        self._add(record_tables.WRITTEN, record, packed(pending) if pending else None)
 
     def settle(self, record: Record) -> None:
         """Keep a record whose references were pending, as it is now."""
-        self._add(self._SETTLED, record, None)
+        self._add(record_tables.SETTLED, record, None)
 
     def _add(self, stage: int, record: Record, pending: bytes | None) -> None:
-        query = "INSERT INTO kept (stage, record, pending) VALUES (?, ?, ?)"
-        self._work.do(query, stage, packed(record), pending)
+        self._work.do(record_tables.ADD_KEPT, stage, packed(record), pending)
 
     def records(self) -> Iterator[Record]:
         """Yield the records: unchanged, written, orphans that stay, and last those whose references were pending."""
-        return chain(self._without_pending(), self._written(self._SETTLED))
+        return chain(self._without_pending(), self._written(record_tables.SETTLED))
 
     def _without_pending(self) -> Iterator[Record]:
         orphans = self._plan.orphans() if self._orphans_stay else ()
-        return chain(self._plan.unchanged(), self._written(0), orphans)
+        return chain(self._plan.unchanged(), self._written(record_tables.WRITTEN), orphans)
 
     def _written(self, stage: int) -> Iterator[Record]:
-        query = "SELECT record FROM kept WHERE stage = ? AND pending IS NULL ORDER BY turn"
-        return (unpacked(record) for (record,) in self._work.rows(query, stage))
+        return (unpacked(record) for (record,) in self._work.rows(record_tables.KEPT, stage))
 
     def _waiting(self) -> Iterator[tuple[Record, dict[str, str]]]:
-        query = "SELECT record, pending FROM kept WHERE pending IS NOT NULL ORDER BY turn"
-        written = ((unpacked(one), unpacked_pending(pending)) for one, pending in self._work.rows(query))
+        written = (
+            (unpacked(one), unpacked_pending(pending))
+            for one, pending in self._work.rows(record_tables.KEPT_WAITING)
+        )
         return chain(self._plan.unchanged_waiting(), written)
 
     def resolved(self, source_field: str) -> Iterator[tuple[Record, dict[str, Any]]]:
@@ -208,6 +207,6 @@ class _Kept:
             return
         known = SourceIds(self._work)
         records = chain(self._without_pending(), (record for record, _ in self._waiting()))
-        known.read(_OWN, ((str(one.get(source_field)), one.get(DESTINATION_ID)) for one in records))
+        known.read({_OWN: ((str(one.get(source_field)), one.get(DESTINATION_ID)) for one in records)})
         for record, pending in self._waiting():
             yield record, {field: known.last(_OWN, source_id) for field, source_id in pending.items()}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_bulk.extract_load import record_tables
 from airflow_bulk.extract_load.endpoints import DESTINATION_ID
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
 from airflow_bulk.extract_load.transforming import (
@@ -25,21 +26,6 @@ from airflow_bulk.extract_load.work_file import WorkFile, packed, stored_key, st
 
 #: Load object -> (source id, the destination's id) of its records. Of two with one source id the first counts.
 ReferenceTables = Mapping[str, Iterable[tuple[str, Any]]]
-
-_UNCHANGED, _UPDATE, _CREATE = range(3)
-_ORPHANS = """
-INSERT INTO orphans (place)
-SELECT place FROM (SELECT place, source, rest, min(place) OVER (PARTITION BY source, rest) AS first FROM current) c
-WHERE place > first
-   OR NOT EXISTS (SELECT 1 FROM wanted w WHERE w.source = c.source AND w.rest = c.rest)
-ORDER BY first, place
-"""
-_MATCHES = """
-SELECT w.place, w.entry, c.place, c.record FROM wanted w
-LEFT JOIN current c
-  ON c.place = (SELECT min(x.place) FROM current x WHERE x.source = w.source AND x.rest = w.rest)
-ORDER BY w.place
-"""
 
 
 @dataclass(slots=True)
@@ -77,37 +63,28 @@ class ApplyPlan:
 
     def updates(self) -> Iterator[Pair]:
         """Yield the pairs that differ, in the order of the wanted records."""
-        pairs = self._pairs("p.wanted, c.record, p.pending", _UPDATE, "ORDER BY p.place")
-        for wanted, current, pending in pairs:
+        for wanted, current, pending in self.work.rows(record_tables.UPDATES, record_tables.UPDATE):
             yield Pair(unpacked(wanted), unpacked(current), unpacked_pending(pending))
 
     def creates(self) -> Iterator[tuple[Record, dict[str, str]]]:
         """Yield the wanted records without a counterpart and their pending references, in their order."""
-        query = "SELECT wanted, pending FROM pairs WHERE kind = ? ORDER BY place"
-        for wanted, pending in self.work.rows(query, _CREATE):
+        for wanted, pending in self.work.rows(record_tables.CREATES, record_tables.CREATE):
             yield unpacked(wanted), unpacked_pending(pending)
 
     def unchanged(self) -> Iterator[Record]:
         """Yield the counterparts of the records that are equal, in the order of the wanted records."""
-        for (current,) in self._pairs("c.record", _UNCHANGED, "AND p.pending IS NULL ORDER BY p.place"):
+        for (current,) in self.work.rows(record_tables.EQUALS, record_tables.UNCHANGED):
             yield unpacked(current)
 
     def unchanged_waiting(self) -> Iterator[tuple[Record, dict[str, str]]]:
         """Yield those that are equal but for references that are still pending; :meth:`unchanged` leaves them out."""
-        pairs = self._pairs("c.record, p.pending", _UNCHANGED, "AND p.pending IS NOT NULL ORDER BY p.place")
-        for current, pending in pairs:
+        for current, pending in self.work.rows(record_tables.EQUALS_WAITING, record_tables.UNCHANGED):
             yield unpacked(current), unpacked_pending(pending)
 
     def orphans(self) -> Iterator[Record]:
         """Yield the records in scope that no wanted record matches, in their order; those of one key together."""
-        query = "SELECT c.record FROM orphans o JOIN current c ON c.place = o.place ORDER BY o.turn"
-        for (record,) in self.work.rows(query):
+        for (record,) in self.work.rows(record_tables.ORPHANS):
             yield unpacked(record)
-
-    def _pairs(self, columns: str, kind: int, rest: str) -> Iterator[Any]:
-        # The three parts are texts of this class.
-        joined = "FROM pairs p JOIN current c ON c.place = p.counterpart WHERE p.kind = ?"
-        return self.work.rows(f"SELECT {columns} {joined} {rest}", kind)
 
 
 def unpacked_pending(stored: bytes | None) -> dict[str, str]:
@@ -137,12 +114,9 @@ def make_plan(
     references = _References(load, mapping, plan.work, deleting=deleting)
     references.read(tables)
     comparing = _Comparing(mapping, references, plan)
-    plan.work.fill(
-        "INSERT INTO pairs (place, kind, counterpart, wanted, pending) VALUES (?, ?, ?, ?, ?)",
-        comparing.pairs(),
-    )
+    plan.work.fill(record_tables.ADD_PAIR, comparing.pairs())
     comparing.check_scope(load, wanted)
-    plan.orphaned = plan.work.do(_ORPHANS)
+    plan.orphaned = plan.work.do(record_tables.FIND_ORPHANS)
     return plan
 
 
@@ -158,8 +132,8 @@ def _keep_current(mapping: LoadMapping, current: Iterable[Record], plan: ApplyPl
             else:
                 plan.out_of_scope += 1
 
-    plan.work.fill("INSERT INTO current (source, rest, record) VALUES (?, ?, ?)", in_scope_only())
-    plan.work.do("CREATE INDEX work.current_key ON current (source, rest)")
+    plan.work.fill(record_tables.ADD_CURRENT, in_scope_only())
+    plan.work.do(record_tables.INDEX_CURRENT)
 
 
 class _Comparing:
@@ -176,7 +150,7 @@ class _Comparing:
         """Yield the rows of the table ``pairs``."""
         plan = self._plan
         scoped = scope_of(self._mapping) if isinstance(self._mapping.scope, Mapping) else None
-        for place, stored, counterpart, current in plan.work.rows(_MATCHES):
+        for place, stored, counterpart, current in plan.work.rows(record_tables.MATCHES):
             entry = unpacked_wanted(stored)
             if scoped is not None:
                 self._outside += not scoped(entry.record)
@@ -185,15 +159,15 @@ class _Comparing:
             waiting = packed(pending) if pending else None
             resolved = entry.record
             if counterpart is None:
-                yield place, _CREATE, None, packed(resolved), waiting
+                yield place, record_tables.CREATE, None, packed(resolved), waiting
                 continue
             for name in self._match_fields:  # compared as text: 7 there and "7" here are equal
                 resolved.pop(name, None)
             if _differ(resolved, unpacked(current)):
-                yield place, _UPDATE, counterpart, packed(resolved), waiting
+                yield place, record_tables.UPDATE, counterpart, packed(resolved), waiting
             else:
                 plan.equal += 1
-                yield place, _UNCHANGED, counterpart, None, waiting
+                yield place, record_tables.UNCHANGED, counterpart, None, waiting
 
     def check_scope(self, load: str, wanted: WantedRecords) -> None:
         """Refuse records outside the mapping's own scope: the next run would not find them, and create them again."""
@@ -223,20 +197,20 @@ class SourceIds:
     def __init__(self, work: WorkFile) -> None:
         self._work = work
 
-    def read(self, owner: int, ids: Iterable[tuple[str, Any]]) -> None:
-        """Keep ``(source id, destination's id)``."""
-        rows = ((owner, stored_text(source_id), packed(record_id)) for source_id, record_id in ids)
-        self._work.fill("INSERT INTO ids (owner, source, id) VALUES (?, ?, ?)", rows)
-        self._work.do("CREATE INDEX IF NOT EXISTS work.ids_source ON ids (owner, source)")
+    def read(self, ids: Mapping[int, Iterable[tuple[str, Any]]]) -> None:
+        """Keep ``(source id, destination's id)`` of each owner."""
+        for owner, pairs in ids.items():
+            rows = ((owner, stored_text(source_id), packed(record_id)) for source_id, record_id in pairs)
+            self._work.fill(record_tables.ADD_ID, rows)
+        self._work.do(record_tables.INDEX_IDS)
 
     def first(self, owner: int, source_id: str) -> Any:
         """Return the id that was read first; ``None`` if there is none."""
-        return self._id("SELECT id FROM ids WHERE owner = ? AND source = ? ORDER BY turn", owner, source_id)
+        return self._id(record_tables.FIRST_ID, owner, source_id)
 
     def last(self, owner: int, source_id: str) -> Any:
         """Return the id that was read last; ``None`` if there is none."""
-        query = "SELECT id FROM ids WHERE owner = ? AND source = ? ORDER BY turn DESC"
-        return self._id(query, owner, source_id)
+        return self._id(record_tables.LAST_ID, owner, source_id)
 
     def _id(self, query: str, owner: int, source_id: str) -> Any:
         found = self._work.row(query, owner, stored_text(source_id))
@@ -256,12 +230,11 @@ class _References:
         }
         self._others = SourceIds(work)
         if load in self._targets.values():
-            work.do("CREATE INDEX work.current_source ON current (source)")
+            work.do(record_tables.INDEX_CURRENT_SOURCE)
 
     def read(self, tables: ReferenceTables) -> None:
         """Keep the ids of the other loads."""
-        for name, owner in self._owners.items():
-            self._others.read(owner, tables.get(name, ()))
+        self._others.read({owner: tables.get(name, ()) for name, owner in self._owners.items()})
 
     def resolve(self, entry: Wanted) -> tuple[dict[str, str], int]:
         """Fill the references of a record; return those that wait for a create, and how many are unknown."""
@@ -286,10 +259,10 @@ class _References:
     def _own(self, source_id: str) -> tuple[Any, bool]:
         """Return the id of this load's own record, and whether the record is wanted."""
         source = stored_text(source_id)
-        to_come = self._work.row("SELECT 1 FROM wanted WHERE source = ?", source) is not None
+        to_come = self._work.row(record_tables.IS_WANTED, source) is not None
         if self._deleting and not to_come:
             return None, to_come
-        held = self._work.row("SELECT record FROM current WHERE source = ? ORDER BY place", source)
+        held = self._work.row(record_tables.FIRST_OF_SOURCE, source)
         return (None if held is None else unpacked(held[0]).get(DESTINATION_ID)), to_come
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_bulk.extract_load import record_tables
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
 from airflow_bulk.extract_load.work_file import WorkFile, packed, stored_key, unpacked
 
@@ -48,10 +49,10 @@ class WantedRecords:
         self.work = work
 
     def __len__(self) -> int:
-        return int(self.work.row("SELECT count(*) FROM wanted")[0])
+        return int(self.work.row(record_tables.COUNT_WANTED)[0])
 
     def __iter__(self) -> Iterator[Wanted]:
-        for (entry,) in self.work.rows("SELECT entry FROM wanted ORDER BY place"):
+        for (entry,) in self.work.rows(record_tables.WANTED):
             yield unpacked_wanted(entry)
 
 
@@ -74,9 +75,7 @@ def wanted_records(
     :raises MappingFailed: a record without a value to match on, two records with one value, a failing callable.
     """
     try:
-        work.fill(
-            "INSERT INTO wanted (source, rest, entry) VALUES (?, ?, ?)", _entries(load, mapping, extracted)
-        )
+        work.fill(record_tables.ADD_WANTED, _entries(load, mapping, extracted))
     except Exception:
         _unite_copies(load, mapping, work)  # of two faults the one that was listed first is told
         raise
@@ -105,18 +104,9 @@ def _unite_copies(load: str, mapping: LoadMapping, work: WorkFile) -> None:
 
     :raises MappingFailed: two records with one key that are not copies of one source record.
     """
-    work.do("CREATE INDEX work.wanted_key ON wanted (source, rest)")
-    work.do("CREATE TABLE work.copies (place INTEGER PRIMARY KEY, first INTEGER)")
-    work.do("CREATE INDEX work.copies_first ON copies (first)")
-    work.do(
-        "INSERT INTO copies SELECT w.place, g.first FROM wanted w JOIN (SELECT source, rest, min(place) AS first FROM wanted"
-        " GROUP BY source, rest HAVING count(*) > 1) g ON w.source = g.source AND w.rest = g.rest AND w.place > g.first"
-    )
-    pairs = work.rows(
-        "SELECT c.place, c.first, n.entry, o.entry FROM copies c JOIN wanted n ON n.place = c.place"
-        " JOIN wanted o ON o.place = c.first ORDER BY c.place"
-    )
-    for _, _, new, old in pairs:
+    for statement in (record_tables.INDEX_WANTED, record_tables.FIND_COPIES, record_tables.INDEX_COPIES):
+        work.do(statement)
+    for new, old in work.rows(record_tables.COPIES):
         *_, new_origin, number = unpacked(new)
         old_origin = unpacked(old)[-2]
         if old_origin != new_origin:
@@ -125,11 +115,8 @@ def _unite_copies(load: str, mapping: LoadMapping, work: WorkFile) -> None:
                 f"load {load}: record {number} of extract {new_origin[0]} has the same {fields} as another record from"
                 f" {old_origin[0]}: name more fields in match_on"
             )
-    work.do(
-        "UPDATE wanted SET entry = (SELECT n.entry FROM copies c JOIN wanted n ON n.place = c.place"
-        " WHERE c.first = wanted.place ORDER BY c.place DESC LIMIT 1) WHERE place IN (SELECT first FROM copies)"
-    )
-    work.do("DELETE FROM wanted WHERE place IN (SELECT place FROM copies)")
+    work.do(record_tables.TAKE_LAST_COPIES)
+    work.do(record_tables.FORGET_COPIES)
 
 
 def made_records(

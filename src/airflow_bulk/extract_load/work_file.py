@@ -17,26 +17,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-#: KiB of pages that SQLite keeps in memory; an index of a million keys mostly fits.
-CACHE_KIB = 64 * 1024
-_OPENING = (
-    # Before the file is attached: some builds of SQLite would hold temporary files in memory.
-    "PRAGMA temp_store = FILE",
-    "ATTACH DATABASE '' AS work",
-    "PRAGMA work.journal_mode = OFF",
-    "PRAGMA work.synchronous = OFF",
-    "PRAGMA work.secure_delete = OFF",
-    f"PRAGMA work.cache_size = -{CACHE_KIB}",
-    # place: the order in which records were listed. source, rest: the matching fields (stored_key). The other values are packed.
-    "CREATE TABLE work.wanted (place INTEGER PRIMARY KEY, source BLOB, rest BLOB, entry BLOB)",
-    "CREATE TABLE work.current (place INTEGER PRIMARY KEY, source BLOB, rest BLOB, record BLOB)",
-    # What shall become of each wanted record: at its place, with the place of its counterpart.
-    "CREATE TABLE work.pairs (place INTEGER PRIMARY KEY, kind INTEGER, counterpart INTEGER, wanted BLOB, pending BLOB)",
-    "CREATE TABLE work.orphans (turn INTEGER PRIMARY KEY, place INTEGER)",
-    "CREATE TABLE work.ids (turn INTEGER PRIMARY KEY, owner INTEGER, source BLOB, id BLOB)",
-    "CREATE TABLE work.kept (turn INTEGER PRIMARY KEY, stage INTEGER, record BLOB, pending BLOB)",
-    "BEGIN",
-)
+from airflow_bulk.extract_load import record_tables
 
 
 class WorkFileFailed(Exception):
@@ -59,7 +40,7 @@ class WorkFile:
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        for statement in _OPENING:
+        for statement in record_tables.OPENING:
             self.do(statement)
 
     def __enter__(self) -> Self:
