@@ -4,13 +4,14 @@ import copy
 import itertools
 
 import pytest
+from apply_on_disk import on_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.extract_load import LoadMapping
-from airflow_bulk.extract_load.applying import Outcome, OutsideScope, carry_out
+from airflow_bulk.extract_load.applying import Outcome, OutsideScope
 from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_deletions, refusal
-from airflow_bulk.extract_load.planning import make_plan, reference_table
+from airflow_bulk.extract_load.planning import reference_table
 from airflow_bulk.extract_load.transforming import MappingFailed, wanted_records
 from airflow_bulk.extract_load.work_file import WorkFile
 
@@ -74,12 +75,8 @@ def apply(
     refused = refused or refusal(
         limit, [Feed("extract:Account", len(records), bounded=False, rests_on="a total")], []
     )
-    with WorkFile() as work:
-        wanted = wanted_records(load, mapping, {"Account": records}, work)
-        current = warehouse.snapshot(load)
-        plan = make_plan(load, mapping, wanted, current, tables or {}, deleting=refused is None)
-        outcome = carry_out(load, mapping, plan, warehouse, limit=limit, refused=refused, **more)
-        return Outcome(outcome.applied, list(outcome.records))
+    given_to = (mapping, {"Account": records}, warehouse.snapshot(load), tables or {}, warehouse)
+    return Outcome(*on_disk(*given_to, limit, refused, load=load, **more))
 
 
 def wanted_list(load, mapping, extracted):

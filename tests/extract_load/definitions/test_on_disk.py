@@ -4,18 +4,16 @@ import copy
 import datetime
 from decimal import Decimal
 
+import pytest
 from apply_in_memory import PlanInMemory, WriterInMemory, wanted_in_memory
+from apply_on_disk import on_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_bulk.extract_load import LoadMapping
-from airflow_bulk.extract_load.applying import Applied, BadAnswer, OutsideScope, carry_out
+from airflow_bulk.extract_load.applying import Applied, BadAnswer, OutsideScope
 from airflow_bulk.extract_load.deletions import TooManyDeletions, read_deletions
-from airflow_bulk.extract_load.planning import make_plan
-from airflow_bulk.extract_load.transforming import MappingFailed, wanted_records
-from airflow_bulk.extract_load.work_file import (
-    WorkFile,
-)
+from airflow_bulk.extract_load.transforming import MappingFailed
 
 LOAD = "accounts"
 FAULTS = (
@@ -59,14 +57,6 @@ def told(act):
     except FAULTS as error:
         return type(error).__name__, "" if isinstance(error, OutsideScope) else str(error)
     return done, records
-
-
-def on_disk(mapping, extracted, current, tables, destination, limit, refused):
-    with WorkFile() as work:
-        wanted = wanted_records(LOAD, mapping, extracted, work)
-        plan = make_plan(LOAD, mapping, wanted, current, tables, deleting=refused is None)
-        outcome = carry_out(LOAD, mapping, plan, destination, limit=limit, refused=refused)
-        return outcome.applied, list(outcome.records)
 
 
 def in_memory(mapping, extracted, current, tables, destination, limit, refused):
@@ -220,3 +210,66 @@ def test_it_fails_as_an_apply_in_memory_fails(
     mapping, extracted, current, tables, answers, fails_at, limit, refused
 ):
     the_same(mapping, extracted, current, tables, answers, fails_at, limit, refused)
+
+
+OWN = LoadMapping(
+    fields={"name": "Name", "parent": "Parent", "vendor": "Vendor"},
+    references={"parent": LOAD, "vendor": "vendors"},
+)
+
+
+def record(number, name="x", **more):
+    return {"Id": number, "Name": name, **more}
+
+
+def held(record_id, source_id, name="x", **more):
+    return {"id": record_id, "qbd_id": source_id, "name": name, **more}
+
+
+def test_records_that_refer_to_one_created_now_are_settled_last_in_their_order():
+    """Equal but for the reference; one that differs; one that is new; and one that has nothing to do with it."""
+    extracted = {
+        "A": [record(1, Parent=9), record(2), record(3, "y", Parent=9), record(4, Parent=9), record(9)]
+    }
+    current = [held(3, 3), held(2, 2), held(1, 1), held(5, 5)]
+    done, records = the_same(OWN, extracted, current, {}, [{}], None, "all", "off")
+    assert (done.unchanged, done.updated, done.created, done.second_writes) == (2, 1, 2, 3)
+    assert [one.get("qbd_id") for one in records] == [2, 9, 5, 1, 3, 4]
+    assert [one.get("parent") for one in records[3:]] == [1003] * 3
+
+
+@pytest.mark.parametrize("refused", [None, "off"])
+def test_a_reference_to_an_orphan_is_kept_where_the_orphan_is(refused):
+    done, records = the_same(
+        OWN, {"A": [record(1, Parent=7)]}, [held(70, "7")], {}, [{}], None, "all", refused
+    )
+    assert done.unresolved_references == (refused is None)
+    assert records[0]["parent"] == (70 if refused else None)
+
+
+def test_of_two_records_with_one_source_id_references_mean_the_first():
+    tables = {"vendors": [("5", 50), ("5", 51)]}
+    extracted = {"A": [record(1, Parent=7, Vendor=5), record(7)]}
+    _, records = the_same(OWN, extracted, [held(70, 7), held(71, "7")], tables, [{}], None, "all", "off")
+    assert [(one["parent"], one["vendor"]) for one in records if one["qbd_id"] == 1] == [(70, 50)]
+
+
+def test_of_two_records_that_a_destination_made_the_same_references_mean_the_last():
+    extracted = {"A": [record(1, Parent=2), record(2), record(3)]}
+    answers = [{}, {}, {}, {"qbd_id": 2}]  # the third write stores another source id
+    _, records = the_same(OWN, extracted, [], {}, answers, None, "all", "off")
+    assert records[-1]["parent"] == 1003
+
+
+@pytest.mark.parametrize("name", ["x", "fails"])
+def test_of_two_faults_the_first_is_told(name):
+    mapping = LoadMapping(match_on=["kind", "qbd_id"], fields=by_kind)
+    extracted = {"A": [record(1), record(11), record(2, name)]}
+    fault, message = the_same(mapping, extracted, [], {}, [{}], None, "all", None)
+    assert (fault, "record 2 of extract A has the same kind, qbd_id" in message) == ("MappingFailed", True)
+
+
+def test_the_last_of_three_copies_counts_at_the_place_of_the_first():
+    extracted = {"A": [record(1, "a"), record(2, "b"), record(1, "c"), record("1", "d")]}
+    _, records = the_same(OWN, extracted, [], {}, [{}], None, "all", None)
+    assert [(one["qbd_id"], one["name"]) for one in records] == [("1", "d"), (2, "b")]
