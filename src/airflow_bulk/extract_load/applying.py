@@ -16,8 +16,8 @@ from airflow_bulk.extract_load import record_tables
 from airflow_bulk.extract_load.deletions import DeletionLimit, check_limit
 from airflow_bulk.extract_load.endpoints import DESTINATION_ID, Destination
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
-from airflow_bulk.extract_load.planning import ApplyPlan, SourceIds, scope_of, unpacked_pending
-from airflow_bulk.extract_load.work_file import WorkFile, packed, unpacked
+from airflow_bulk.extract_load.planning import ApplyPlan, keep_ids, scope_of, unpacked_pending
+from airflow_bulk.extract_load.work_file import WorkFile, packed, stored_text, unpacked
 
 _RESERVED = (DESTINATION_ID,)
 _OWN = -1  # no number of another load
@@ -205,8 +205,13 @@ class _Kept:
         """
         if next(self._waiting(), None) is None:
             return
-        known = SourceIds(self._work)
         records = chain(self._without_pending(), (record for record, _ in self._waiting()))
-        known.read({_OWN: ((str(one.get(source_field)), one.get(DESTINATION_ID)) for one in records)})
+        keep_ids(
+            self._work, {_OWN: ((str(one.get(source_field)), one.get(DESTINATION_ID)) for one in records)}
+        )
         for record, pending in self._waiting():
-            yield record, {field: known.last(_OWN, source_id) for field, source_id in pending.items()}
+            yield record, {field: self._last(source_id) for field, source_id in pending.items()}
+
+    def _last(self, source_id: str) -> Any:
+        found = self._work.row(record_tables.LAST_ID, _OWN, stored_text(source_id))
+        return None if found is None else unpacked(found[0])

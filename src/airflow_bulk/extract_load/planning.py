@@ -8,7 +8,7 @@ of the key are orphans.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,8 @@ from airflow_bulk.extract_load.endpoints import DESTINATION_ID
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
 from airflow_bulk.extract_load.transforming import (
     MappingFailed,
-    Wanted,
     WantedRecords,
     key_of,
-    unpacked_wanted,
 )
 from airflow_bulk.extract_load.work_file import WorkFile, packed, stored_key, stored_text, unpacked
 
@@ -110,71 +108,100 @@ def make_plan(
     :raises MappingFailed: the mapping makes records outside its own scope.
     """
     plan = ApplyPlan(wanted.work)
-    _keep_current(mapping, current, plan)
-    references = _References(load, mapping, plan.work, deleting=deleting)
-    references.read(tables)
-    comparing = _Comparing(mapping, references, plan)
-    plan.work.fill(record_tables.ADD_PAIR, comparing.pairs())
-    comparing.check_scope(load, wanted)
+    _keep_current(load, mapping, current, plan)
+    others = sorted(set(mapping.references.values()) - {load})
+    keep_ids(plan.work, {owner: tables.get(name, ()) for owner, name in enumerate(others)})
+    comparing = _Comparing(load, mapping, plan, deleting=deleting)
+    owners = [None if name == load else others.index(name) for name in mapping.references.values()]
+    plan.work.fill(record_tables.ADD_PAIR, comparing.pairs(record_tables.matches(owners)))
+    comparing.check_scope(len(wanted))
     plan.orphaned = plan.work.do(record_tables.FIND_ORPHANS)
     return plan
 
 
-def _keep_current(mapping: LoadMapping, current: Iterable[Record], plan: ApplyPlan) -> None:
+def _keep_current(load: str, mapping: LoadMapping, current: Iterable[Record], plan: ApplyPlan) -> None:
     in_scope = scope_of(mapping)
     fields = mapping.match_fields
+    referred = load in mapping.references.values()
 
-    def in_scope_only() -> Iterator[tuple[bytes | None, bytes | None, bytes]]:
+    def in_scope_only() -> Iterator[tuple[bytes | None, ...]]:
         for record in current:
             if in_scope(record):
                 plan.existing += 1
-                yield (*stored_key(key_of(record, fields)), packed(record))
+                source, rest = stored_key(key_of(record, fields))
+                yield source, rest, packed(record.get(DESTINATION_ID)) if referred else None, packed(record)
             else:
                 plan.out_of_scope += 1
 
     plan.work.fill(record_tables.ADD_CURRENT, in_scope_only())
     plan.work.do(record_tables.INDEX_CURRENT)
+    if referred:
+        plan.work.do(record_tables.INDEX_CURRENT_SOURCE)
 
 
 class _Comparing:
     """Compares each wanted record with its counterpart."""
 
-    def __init__(self, mapping: LoadMapping, references: _References, plan: ApplyPlan) -> None:
-        self._match_fields = mapping.match_fields
-        self._references = references
-        self._plan = plan
+    def __init__(self, load: str, mapping: LoadMapping, plan: ApplyPlan, *, deleting: bool) -> None:
+        self._load = load
         self._mapping = mapping
+        self._plan = plan
+        self._own = [target == load for target in mapping.references.values()]
+        self._deleting = deleting
         self._outside = 0
 
-    def pairs(self) -> Iterator[tuple[int, int, int | None, bytes | None, bytes | None]]:
-        """Yield the rows of the table ``pairs``."""
-        plan = self._plan
+    def pairs(self, matches: str) -> Iterator[tuple[int, int, int | None, bytes | None, bytes | None]]:
+        """Yield the rows of the table ``pairs``.
+
+        :param matches: from :func:`airflow_bulk.extract_load.record_tables.matches`.
+        """
+        plan, match_fields = self._plan, self._mapping.match_fields
         scoped = scope_of(self._mapping) if isinstance(self._mapping.scope, Mapping) else None
-        for place, stored, counterpart, current in plan.work.rows(record_tables.MATCHES):
-            entry = unpacked_wanted(stored)
+        for place, entry, counterpart, current, *found in plan.work.rows(matches):
+            record, references, _, _ = unpacked(entry)
             if scoped is not None:
-                self._outside += not scoped(entry.record)
-            pending, lost = self._references.resolve(entry)
-            plan.unresolved += lost
+                self._outside += not scoped(record)
+            pending = self._resolve(record, references, found) if references else None
             waiting = packed(pending) if pending else None
-            resolved = entry.record
             if counterpart is None:
-                yield place, record_tables.CREATE, None, packed(resolved), waiting
+                yield place, record_tables.CREATE, None, packed(record), waiting
                 continue
-            for name in self._match_fields:  # compared as text: 7 there and "7" here are equal
-                resolved.pop(name, None)
-            if _differ(resolved, unpacked(current)):
-                yield place, record_tables.UPDATE, counterpart, packed(resolved), waiting
+            for name in match_fields:  # compared as text: 7 there and "7" here are equal
+                record.pop(name, None)
+            if _differ(record, unpacked(current)):
+                yield place, record_tables.UPDATE, counterpart, packed(record), waiting
             else:
                 plan.equal += 1
                 yield place, record_tables.UNCHANGED, counterpart, None, waiting
 
-    def check_scope(self, load: str, wanted: WantedRecords) -> None:
+    def _resolve(
+        self, record: Record, references: Mapping[str, str | None], found: Sequence[Any]
+    ) -> dict[str, str]:
+        """Fill the references of a record; return those that wait for a create.
+
+        :param found: for each reference of the mapping the packed id, and whether the record is wanted of this load.
+        """
+        pending: dict[str, str] = {}
+        for number, name in enumerate(self._mapping.references):
+            if name not in references:
+                continue
+            source_id, stored, to_come = references[name], found[2 * number], found[2 * number + 1]
+            if self._deleting and self._own[number] and not to_come:
+                stored = None  # the record will be deleted
+            record_id = None if stored is None else unpacked(stored)
+            if record_id is None and source_id is not None and to_come:
+                pending[name] = source_id
+                continue
+            record[name] = record_id
+            self._plan.unresolved += record_id is None and source_id is not None
+        return pending
+
+    def check_scope(self, wanted: int) -> None:
         """Refuse records outside the mapping's own scope: the next run would not find them, and create them again."""
         if self._outside:
             names = ", ".join(self._mapping.scope)  # type: ignore[arg-type]  # counted for a dict alone
             raise MappingFailed(
-                f"load {load}: {self._outside} of {len(wanted)} records that the mapping makes are outside its own scope"
+                f"load {self._load}: {self._outside} of {wanted} records that the mapping makes are outside its own scope"
                 f" ({names}); the next run would not find them and create them again"
             )
 
@@ -188,82 +215,15 @@ def _differ(wanted: Record, current: Record) -> bool:
     return False
 
 
-class SourceIds:
-    """Which id the destination has given to the record of a source id, in the table ``ids``.
+def keep_ids(work: WorkFile, ids: Mapping[int, Iterable[tuple[str, Any]]]) -> None:
+    """Keep ``(source id, destination's id)`` in the table ``ids``.
 
-    :param work: where they are kept; no two objects use one file at a time for the same owner.
+    :param ids: by a number of the one who asks for them.
     """
-
-    def __init__(self, work: WorkFile) -> None:
-        self._work = work
-
-    def read(self, ids: Mapping[int, Iterable[tuple[str, Any]]]) -> None:
-        """Keep ``(source id, destination's id)`` of each owner."""
-        for owner, pairs in ids.items():
-            rows = ((owner, stored_text(source_id), packed(record_id)) for source_id, record_id in pairs)
-            self._work.fill(record_tables.ADD_ID, rows)
-        self._work.do(record_tables.INDEX_IDS)
-
-    def first(self, owner: int, source_id: str) -> Any:
-        """Return the id that was read first; ``None`` if there is none."""
-        return self._id(record_tables.FIRST_ID, owner, source_id)
-
-    def last(self, owner: int, source_id: str) -> Any:
-        """Return the id that was read last; ``None`` if there is none."""
-        return self._id(record_tables.LAST_ID, owner, source_id)
-
-    def _id(self, query: str, owner: int, source_id: str) -> Any:
-        found = self._work.row(query, owner, stored_text(source_id))
-        return None if found is None else unpacked(found[0])
-
-
-class _References:
-    """Finds the destination's ids of what wanted records refer to."""
-
-    def __init__(self, load: str, mapping: LoadMapping, work: WorkFile, *, deleting: bool) -> None:
-        self._targets = mapping.references
-        self._load = load
-        self._work = work
-        self._deleting = deleting
-        self._owners = {
-            name: number for number, name in enumerate(sorted(set(self._targets.values()) - {load}))
-        }
-        self._others = SourceIds(work)
-        if load in self._targets.values():
-            work.do(record_tables.INDEX_CURRENT_SOURCE)
-
-    def read(self, tables: ReferenceTables) -> None:
-        """Keep the ids of the other loads."""
-        self._others.read({owner: tables.get(name, ()) for name, owner in self._owners.items()})
-
-    def resolve(self, entry: Wanted) -> tuple[dict[str, str], int]:
-        """Fill the references of a record; return those that wait for a create, and how many are unknown."""
-        pending: dict[str, str] = {}
-        lost = 0
-        for name, source_id in entry.references.items():
-            if source_id is None:
-                entry.record[name] = None
-                continue
-            target = self._targets[name]
-            if target != self._load:
-                found, to_come = self._others.first(self._owners[target], source_id), False
-            else:
-                found, to_come = self._own(source_id)
-            if found is None and to_come:
-                pending[name] = source_id
-                continue
-            entry.record[name] = found
-            lost += found is None
-        return pending, lost
-
-    def _own(self, source_id: str) -> tuple[Any, bool]:
-        """Return the id of this load's own record, and whether the record is wanted."""
-        source = stored_text(source_id)
-        to_come = self._work.row(record_tables.IS_WANTED, source) is not None
-        if self._deleting and not to_come:
-            return None, to_come
-        held = self._work.row(record_tables.FIRST_OF_SOURCE, source)
-        return (None if held is None else unpacked(held[0]).get(DESTINATION_ID)), to_come
+    for owner, pairs in ids.items():
+        rows = ((owner, stored_text(source_id), packed(record_id)) for source_id, record_id in pairs)
+        work.fill(record_tables.ADD_ID, rows)
+    work.do(record_tables.INDEX_IDS)
 
 
 def scope_of(mapping: LoadMapping) -> Callable[[Record], bool]:

@@ -4,7 +4,11 @@
 (:func:`airflow_bulk.extract_load.work_file.stored_key`). What else is a BLOB is packed. No statement scans a table for each row of another.
 """
 
+# ruff: noqa: S608 - what is put into a statement is a number
+
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 #: KiB of pages that SQLite keeps in memory; an index of a million keys mostly fits.
 CACHE_KIB = 64 * 1024
@@ -17,10 +21,9 @@ OPENING = (
     "PRAGMA work.synchronous = OFF",
     "PRAGMA work.secure_delete = OFF",
     f"PRAGMA work.cache_size = -{CACHE_KIB}",
-    "CREATE TABLE work.wanted (place INTEGER PRIMARY KEY, source BLOB, rest BLOB, entry BLOB)",
     # Later copies of a wanted record, and where the first one stands.
     "CREATE TABLE work.copies (place INTEGER PRIMARY KEY, first INTEGER)",
-    "CREATE TABLE work.current (place INTEGER PRIMARY KEY, source BLOB, rest BLOB, record BLOB)",
+    "CREATE TABLE work.current (place INTEGER PRIMARY KEY, source BLOB, rest BLOB, id BLOB, record BLOB)",
     # What shall become of each wanted record: at its place, with the place of its counterpart.
     "CREATE TABLE work.pairs (place INTEGER PRIMARY KEY, kind INTEGER, counterpart INTEGER, wanted BLOB, pending BLOB)",
     "CREATE TABLE work.orphans (turn INTEGER PRIMARY KEY, place INTEGER)",
@@ -31,8 +34,48 @@ OPENING = (
     "BEGIN",
 )
 
-ADD_WANTED = "INSERT INTO wanted (source, rest, entry) VALUES (?, ?, ?)"
-ADD_CURRENT = "INSERT INTO current (source, rest, record) VALUES (?, ?, ?)"
+
+def make_wanted(references: int) -> str:
+    """Return the statement that makes the table of wanted records.
+
+    :param references: how many references the mapping has: each has a column ``ref0``, ``ref1``, ... with its source id.
+    """
+    columns = "".join(f", ref{number} BLOB" for number in range(references))
+    return (
+        f"CREATE TABLE work.wanted (place INTEGER PRIMARY KEY, source BLOB, rest BLOB, entry BLOB{columns})"
+    )
+
+
+def add_wanted(references: int) -> str:
+    """Return the statement that adds a wanted record: source, rest, entry, references."""
+    columns = "".join(f", ref{number}" for number in range(references))
+    return f"INSERT INTO wanted (source, rest, entry{columns}) VALUES (?, ?, ?{', ?' * references})"
+
+
+def matches(owners: Sequence[int | None]) -> str:
+    """Return the query for each wanted record, its counterpart and what its references mean.
+
+    The counterpart of a key is its first record. It yields place and entry, place and record of the counterpart, and for each
+    reference the destination's id and whether a record of this load with the source id is wanted.
+
+    :param owners: of each reference; ``None`` for one to a record of the same load.
+    """
+    found = "".join(
+        f", (SELECT o.id FROM current o WHERE o.source = w.ref{number} ORDER BY o.place LIMIT 1)"
+        f", EXISTS (SELECT 1 FROM wanted y WHERE y.source = w.ref{number})"
+        if owner is None
+        else f", (SELECT i.id FROM ids i WHERE i.owner = {owner} AND i.source = w.ref{number} ORDER BY i.turn LIMIT 1), 0"
+        for number, owner in enumerate(owners)
+    )
+    return f"""
+    SELECT w.place, w.entry, c.place, c.record{found} FROM wanted w
+    LEFT JOIN current c
+      ON c.place = (SELECT min(x.place) FROM current x WHERE x.source = w.source AND x.rest = w.rest)
+    ORDER BY w.place
+    """
+
+
+ADD_CURRENT = "INSERT INTO current (source, rest, id, record) VALUES (?, ?, ?, ?)"
 ADD_PAIR = "INSERT INTO pairs (place, kind, counterpart, wanted, pending) VALUES (?, ?, ?, ?, ?)"
 ADD_ID = "INSERT INTO ids (owner, source, id) VALUES (?, ?, ?)"
 ADD_KEPT = "INSERT INTO kept (stage, record, pending) VALUES (?, ?, ?)"
@@ -53,24 +96,20 @@ COPIES = """
 SELECT n.entry, o.entry FROM copies c JOIN wanted n ON n.place = c.place JOIN wanted o ON o.place = c.first
 ORDER BY c.place
 """
-TAKE_LAST_COPIES = """
-UPDATE wanted SET entry = (
-    SELECT n.entry FROM copies c JOIN wanted n ON n.place = c.place WHERE c.first = wanted.place
-    ORDER BY c.place DESC LIMIT 1
-) WHERE place IN (SELECT first FROM copies)
+#: The last copy takes the place of the first, once all but the last are gone.
+FORGET_COPIES = """
+DELETE FROM wanted WHERE place IN (
+    SELECT first FROM copies UNION ALL SELECT c.place FROM copies c
+    WHERE c.place < (SELECT max(x.place) FROM copies x WHERE x.first = c.first)
+)
 """
-FORGET_COPIES = "DELETE FROM wanted WHERE place IN (SELECT place FROM copies)"
+TAKE_PLACES = """
+UPDATE wanted SET place = (SELECT c.first FROM copies c WHERE c.place = wanted.place)
+WHERE place IN (SELECT max(place) FROM copies GROUP BY first)
+"""
 COUNT_WANTED = "SELECT count(*) FROM wanted"
 WANTED = "SELECT entry FROM wanted ORDER BY place"
-IS_WANTED = "SELECT 1 FROM wanted WHERE source = ?"
 
-#: The counterpart of a key is its first record.
-MATCHES = """
-SELECT w.place, w.entry, c.place, c.record FROM wanted w
-LEFT JOIN current c
-  ON c.place = (SELECT min(x.place) FROM current x WHERE x.source = w.source AND x.rest = w.rest)
-ORDER BY w.place
-"""
 #: Those of one key together, where the first of them stands; a record without a key is no one's counterpart.
 FIND_ORPHANS = """
 INSERT INTO orphans (place)
@@ -80,7 +119,6 @@ WHERE place > first
 ORDER BY first, place
 """
 ORPHANS = "SELECT c.record FROM orphans o JOIN current c ON c.place = o.place ORDER BY o.turn"
-FIRST_OF_SOURCE = "SELECT record FROM current WHERE source = ? ORDER BY place"
 
 UNCHANGED, UPDATE, CREATE = range(3)
 UPDATES = """
@@ -97,7 +135,6 @@ SELECT c.record, p.pending FROM pairs p JOIN current c ON c.place = p.counterpar
 WHERE p.kind = ? AND p.pending IS NOT NULL ORDER BY p.place
 """
 
-FIRST_ID = "SELECT id FROM ids WHERE owner = ? AND source = ? ORDER BY turn"
 LAST_ID = "SELECT id FROM ids WHERE owner = ? AND source = ? ORDER BY turn DESC"
 
 #: What was written, and what was written once more when its references were known.

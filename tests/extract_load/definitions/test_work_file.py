@@ -46,7 +46,9 @@ def files_of_at_most(size):
 
 
 def fill(work):
-    work.fill(record_tables.ADD_CURRENT, ((b"", b"", bytes(MEGABYTE)) for _ in range(MORE_THAN_THE_CACHE)))
+    work.fill(
+        record_tables.ADD_CURRENT, ((b"", b"", None, bytes(MEGABYTE)) for _ in range(MORE_THAN_THE_CACHE))
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
@@ -170,6 +172,7 @@ def test_no_statement_scans_a_table_for_each_row_of_another():
     assert len(asked) > 20
     with WorkFile() as work:
         for statement in (
+            record_tables.make_wanted(2),
             record_tables.INDEX_WANTED,
             record_tables.INDEX_COPIES,
             record_tables.INDEX_CURRENT,
