@@ -115,6 +115,7 @@ def make_plan(
     owners = [None if name == load else others.index(name) for name in mapping.references.values()]
     plan.work.fill(record_tables.ADD_PAIR, comparing.pairs(record_tables.matches(owners)))
     comparing.check_scope(len(wanted))
+    plan.work.do(record_tables.INDEX_COUNTERPARTS)
     plan.orphaned = plan.work.do(record_tables.FIND_ORPHANS)
     return plan
 

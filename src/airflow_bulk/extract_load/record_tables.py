@@ -82,8 +82,9 @@ ADD_KEPT = "INSERT INTO kept (stage, record, pending) VALUES (?, ?, ?)"
 # An index that is made of all rows at once is sorted; row by row it would be searched for each.
 INDEX_WANTED = "CREATE INDEX work.wanted_key ON wanted (source, rest)"
 INDEX_CURRENT = "CREATE INDEX work.current_key ON current (source, rest)"
-INDEX_IDS = "CREATE INDEX IF NOT EXISTS work.ids_source ON ids (owner, source)"
-INDEX_CURRENT_SOURCE = "CREATE INDEX work.current_source ON current (source)"
+INDEX_IDS = "CREATE INDEX IF NOT EXISTS work.ids_source ON ids (owner, source, turn, id)"
+# With the id, so that a reference is looked up in the index alone.
+INDEX_CURRENT_SOURCE = "CREATE INDEX work.current_source ON current (source, place, id)"
 
 FIND_COPIES = """
 INSERT INTO copies
@@ -110,13 +111,12 @@ WHERE place IN (SELECT max(place) FROM copies GROUP BY first)
 COUNT_WANTED = "SELECT count(*) FROM wanted"
 WANTED = "SELECT entry FROM wanted ORDER BY place"
 
-#: Those of one key together, where the first of them stands; a record without a key is no one's counterpart.
+INDEX_COUNTERPARTS = "CREATE INDEX work.pairs_counterpart ON pairs (counterpart)"
+#: Those of one key together, where the first record of the key stands, as an orphan or not.
 FIND_ORPHANS = """
 INSERT INTO orphans (place)
-SELECT place FROM (SELECT place, source, rest, min(place) OVER (PARTITION BY source, rest) AS first FROM current) c
-WHERE place > first
-   OR NOT EXISTS (SELECT 1 FROM wanted w WHERE w.source = c.source AND w.rest = c.rest)
-ORDER BY first, place
+SELECT c.place FROM current c WHERE NOT EXISTS (SELECT 1 FROM pairs p WHERE p.counterpart = c.place)
+ORDER BY (SELECT min(x.place) FROM current x WHERE x.source IS c.source AND x.rest IS c.rest), c.place
 """
 ORPHANS = "SELECT c.record FROM orphans o JOIN current c ON c.place = o.place ORDER BY o.turn"
 

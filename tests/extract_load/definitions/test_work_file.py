@@ -177,6 +177,7 @@ def test_no_statement_scans_a_table_for_each_row_of_another():
             record_tables.INDEX_COPIES,
             record_tables.INDEX_CURRENT,
             record_tables.INDEX_CURRENT_SOURCE,
+            record_tables.INDEX_COUNTERPARTS,
             record_tables.INDEX_IDS,
         ):
             work.do(statement)
