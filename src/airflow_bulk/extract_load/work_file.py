@@ -25,10 +25,10 @@ class WorkFileFailed(Exception):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(
-            f"The records that are compared cannot be kept on disk ({type(error).__name__}: {error}). They go to a temporary"
-            " file in the folder that SQLITE_TMPDIR names, else TMPDIR, else /var/tmp or /tmp; it takes about as much room as the"
-            " staged files that this apply reads. Make room there, or name another folder. A retry reads the destination again"
-            " and finds what was written."
+            f"The records of this apply cannot be kept on disk while they are compared ({type(error).__name__}: {error}). They go to a"
+            " temporary file in the folder that SQLITE_TMPDIR names, else TMPDIR, else /var/tmp or /tmp. It takes up to three times the"
+            " room of the staged files that the apply reads. Make room there, or name another folder. A retry reads the destination"
+            " again and finds what was written."
         )
 
 

@@ -71,7 +71,7 @@ def test_nobody_else_can_open_the_file_and_it_is_gone_with_the_process():
 def test_a_full_disk_is_told():
     with files_of_at_most(MEGABYTE), WorkFile() as work, pytest.raises(WorkFileFailed) as caught:
         fill(work)
-    assert "cannot be kept on disk (OperationalError: " in str(caught.value)
+    assert "cannot be kept on disk while they are compared (OperationalError: " in str(caught.value)
     assert "Make room there, or name another folder" in str(caught.value)
 
 
