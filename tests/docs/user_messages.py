@@ -24,6 +24,7 @@ FILES_LEFT_OUT = {
     "src/airflow_bulk/cli/flags.py": "help of the command line",
     "src/airflow_bulk/cli/progress.py": "bars of the command line, which hold counts alone",
     "src/airflow_bulk/documents/error_tables.py": "statements of a temporary database",
+    "src/airflow_bulk/extract_load/record_tables.py": "statements of a temporary database",
     "src/airflow_bulk/plugin/app.py": "texts of the page, which explains itself",
     "src/airflow_bulk/plugin/details.py": "texts of the page",
     "src/airflow_bulk/plugin/rows.py": "texts of the page",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
@@ -28,8 +28,9 @@ from airflow_bulk.extract_load.endpoints import (
     NotCreated,
     PreparedDestination,
 )
+from airflow_bulk.extract_load.kept_records import KeptRecords
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
-from airflow_bulk.extract_load.planning import ApplyPlan, Pair, scope_of
+from airflow_bulk.extract_load.planning import ApplyPlan, Pair, differ, scope_of
 from airflow_bulk.extract_load.writing import OrderedWrites
 
 _RESERVED = (DESTINATION_ID,)
@@ -95,10 +96,13 @@ class ApplyProgress:
 
 @dataclass
 class Outcome:
-    """What an apply did, and which records in scope the destination holds afterwards."""
+    """What an apply did, and which records in scope the destination holds afterwards.
+
+    :param records: read once, while the plan's work file is open.
+    """
 
     applied: Applied
-    records: list[Record] = field(default_factory=list)
+    records: Iterable[Record] = ()
 
 
 def carry_out(
@@ -122,11 +126,11 @@ def carry_out(
     :raises TooManyDeletions: before the first write.
     """
     if refused is None:
-        check_limit(load, limit, len(plan.orphans), plan.existing)
+        check_limit(load, limit, plan.orphaned, plan.existing)
     if writes_at_once > 1 and isinstance(destination, PreparedDestination):
         destination.prepare_writes(writes_at_once)
     writes = OrderedWrites(writes_at_once, permit)
-    return _Writer(load, mapping, destination, writes, told).write(plan, refused if plan.orphans else None)
+    return _Writer(load, mapping, destination, writes, told).write(plan, refused if plan.orphaned else None)
 
 
 class _Writer:
@@ -175,26 +179,24 @@ class _Writer:
 
     def _write(self, plan: ApplyPlan, refused: str | None) -> Outcome:
         done, in_order = self._done, self._writes.in_order
-        done.unchanged, done.out_of_scope = len(plan.unchanged), plan.out_of_scope
+        done.unchanged, done.out_of_scope = plan.equal, plan.out_of_scope
         done.unresolved_references, done.deletions_refused = plan.unresolved, refused
-        pending: list[Pair] = [pair for pair in plan.unchanged if pair.pending]
-        records = [pair.current for pair in plan.unchanged if not pair.pending]
-        with self._stage("updated", len(plan.updates)):
-            for pair in in_order(plan.updates, self._put, self._updated):
-                _sort(pair, pending, records)
-        with self._stage("created", len(plan.creates)):
-            for pair in self._create(plan.creates):
-                _sort(pair, pending, records)
+        kept = KeptRecords(plan, orphans_stay=refused is not None)
+        with self._stage("updated", plan.differing):
+            for pair in in_order(plan.updates(), self._put, self._updated):
+                kept.keep(pair.current, pair.pending)
+        with self._stage("created", plan.missing):
+            for pair in self._create(plan.creates()):
+                kept.keep(pair.current, pair.pending)
         if refused is None:
-            with self._stage("deleted", len(plan.orphans)):
-                for _ in in_order(plan.orphans, self._remove, self._deleted):
+            with self._stage("deleted", plan.orphaned):
+                for _ in in_order(plan.orphans(), self._remove, self._deleted):
                     pass
         else:
-            done.kept_orphans = done.would_delete = len(plan.orphans)
-            records.extend(plan.orphans)
-        with self._stage("referenced", len(pending)):
-            self._fix_references(pending, records)
-        return Outcome(done, records)
+            done.kept_orphans = done.would_delete = plan.orphaned
+        with self._stage("referenced", plan.waiting):
+            self._fix_references(kept)
+        return Outcome(done, kept.records())
 
     @contextmanager
     def _stage(self, name: str, total: int) -> Iterator[None]:
@@ -284,18 +286,14 @@ class _Writer:
         self._done.deleted += 1
         self._ended()
 
-    def _fix_references(self, pending: list[Pair], records: list[Record]) -> None:
+    def _fix_references(self, kept: KeptRecords) -> None:
         """Fill the references to records that this apply itself has created (section 2.2 f)."""
-        name = self._mapping.match_fields[0]
-        known = {str(record.get(name)): record.get(DESTINATION_ID) for record in records}
-        known |= {str(pair.current.get(name)): pair.current.get(DESTINATION_ID) for pair in pending}
-
-        def resolved(pair: Pair) -> Pair:
-            found = {field: known.get(source_id) for field, source_id in pair.pending.items()}
-            return Pair(found, pair.current)
-
-        filled = map(resolved, pending)
-        records += self._writes.in_order(filled, self._put, self._filled, needed=lambda pair: pair.differs)
+        resolved = kept.resolved(self._mapping.match_fields[0])
+        filled = (Pair(references, record) for record, references in resolved)
+        for record in self._writes.in_order(
+            filled, self._put, self._filled, needed=lambda pair: differ(pair.wanted, pair.current)
+        ):
+            kept.settle(record)
 
     def _filled(self, pair: Pair, stored: Record | None) -> Record:
         if stored is None:
@@ -303,10 +301,3 @@ class _Writer:
         self._done.second_writes += 1
         self._ended()
         return {**pair.current, **pair.wanted, **stored}
-
-
-def _sort(pair: Pair, pending: list[Pair], records: list[Record]) -> None:
-    if pair.pending:
-        pending.append(pair)
-    else:
-        records.append(pair.current)

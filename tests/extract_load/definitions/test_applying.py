@@ -4,14 +4,16 @@ import copy
 import itertools
 
 import pytest
+from apply_on_disk import on_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_bulk.extract_load import LoadMapping
-from airflow_bulk.extract_load.applying import OutsideScope, carry_out
+from airflow_bulk.extract_load.applying import Outcome, OutsideScope
 from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_deletions, refusal
-from airflow_bulk.extract_load.planning import make_plan, reference_table
+from airflow_bulk.extract_load.planning import reference_table
 from airflow_bulk.extract_load.transforming import MappingFailed, wanted_records
+from airflow_bulk.extract_load.work_file import WorkFile
 
 
 class Warehouse:
@@ -73,9 +75,13 @@ def apply(
     refused = refused or refusal(
         limit, [Feed("extract:Account", len(records), bounded=False, rests_on="a total")], []
     )
-    wanted = wanted_records(load, mapping, {"Account": records})
-    plan = make_plan(load, mapping, wanted, warehouse.snapshot(load), tables or {}, deleting=refused is None)
-    return carry_out(load, mapping, plan, warehouse, limit=limit, refused=refused, **more)
+    given_to = (mapping, {"Account": records}, warehouse.snapshot(load), tables or {}, warehouse)
+    return Outcome(*on_disk(*given_to, limit, refused, load=load, **more))
+
+
+def wanted_list(load, mapping, extracted):
+    with WorkFile() as work:
+        return list(wanted_records(load, mapping, extracted, work))
 
 
 def named(warehouse):
@@ -280,7 +286,7 @@ def test_a_record_listed_twice_counts_once_the_later_one():
 def test_two_records_with_one_matching_value_are_refused_without_quoting_them():
     mapping = LoadMapping(match_on="code", fields={"code": "Name"})
     with pytest.raises(MappingFailed) as caught:
-        wanted_records("accounts", mapping, {"Account": [account(1, "secret"), account(2, "secret")]})
+        wanted_list("accounts", mapping, {"Account": [account(1, "secret"), account(2, "secret")]})
     assert "record 2 of extract Account has the same code" in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -298,18 +304,18 @@ def test_two_records_with_one_matching_value_are_refused_without_quoting_them():
 )
 def test_a_mapping_that_does_not_fit_says_which_record(fields, record, message):
     with pytest.raises(MappingFailed, match=message):
-        wanted_records("accounts", LoadMapping(fields=fields), {"Account": [record]})
+        wanted_list("accounts", LoadMapping(fields=fields), {"Account": [record]})
 
 
 def test_callables_may_take_the_object_and_leave_records_out():
     mapping = LoadMapping(fields=lambda record, name: {"kind": name} if record["Id"] == 2 else None)
-    wanted = wanted_records("x", mapping, {"Bill": [{"Id": 1}, {"Id": 2}], "Invoice": []})
-    assert [entry.record for entry in wanted.values()] == [{"kind": "Bill", "qbd_id": 2}]
+    wanted = wanted_list("x", mapping, {"Bill": [{"Id": 1}, {"Id": 2}], "Invoice": []})
+    assert [entry.record for entry in wanted] == [{"kind": "Bill", "qbd_id": 2}]
 
 
 def test_fields_of_the_same_name_by_default():
     record = {"Id": 1, "Name": "x", "MetaData": {"CreateTime": "2013-01-01"}}
-    (entry,) = wanted_records("x", LoadMapping(), {"A": [record]}).values()
+    (entry,) = wanted_list("x", LoadMapping(), {"A": [record]})
     assert entry.record == {"Name": "x", "qbd_id": 1}
 
 

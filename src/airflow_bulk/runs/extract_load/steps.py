@@ -21,10 +21,11 @@ from airflow_bulk.extract_load.bulk_creates import RecordsNotCreated
 from airflow_bulk.extract_load.deletions import Feed, TooManyDeletions, read_deletions, refusal
 from airflow_bulk.extract_load.endpoints import Destination, Source, UnfilterableBound
 from airflow_bulk.extract_load.mapping import LoadMapping, Record, read_mapping
-from airflow_bulk.extract_load.planning import make_plan, reference_table
+from airflow_bulk.extract_load.planning import ReferenceTables, make_plan, reference_table
 from airflow_bulk.extract_load.readings import SourceKeepsChanging, read_again, rests_on
 from airflow_bulk.extract_load.times import WATERMARK, WINDOW, read_time, restart_of_grain, to_text
 from airflow_bulk.extract_load.transforming import MappingFailed, made_records, wanted_records
+from airflow_bulk.extract_load.work_file import WorkFile, WorkFileFailed
 from airflow_bulk.hooks.extract_load_endpoints import destination_of, source_of
 from airflow_bulk.hooks.sql_reading import QueryRefused, SqlReadingFailed
 from airflow_bulk.judging import how_many
@@ -128,7 +129,7 @@ def _told() -> Iterator[None]:
     with as_airflow_errors():
         try:
             yield
-        except (SourceKeepsChanging, SqlReadingFailed) as error:
+        except (SourceKeepsChanging, SqlReadingFailed, WorkFileFailed) as error:
             raise TryFailed(error) from None
         except MappingFailed as error:
             raise AirflowFailException(
@@ -263,13 +264,14 @@ def apply(task: ApplyStep, context: Context) -> dict[str, Any]:
     with _told(), ends_with_supervisor():
         if task.read_only:
             return _passed_on(task, context)
-        try:
-            outcome = _outcome(task, context)
-        except BadAnswer as error:
-            raise AirflowException(f"{error}. A retry reads the destination again.") from None
-        except RecordsNotCreated as error:
-            raise _not_created(error) from None
-        uri, count = write_records(task.staging, staged_name(task, context), outcome.records)
+        with WorkFile() as work:
+            try:
+                outcome = _outcome(task, context, work)
+            except BadAnswer as error:
+                raise AirflowException(f"{error}. A retry reads the destination again.") from None
+            except RecordsNotCreated as error:
+                raise _not_created(error) from None
+            uri, count = write_records(task.staging, staged_name(task, context), outcome.records)
         task.log.info("%s: %s", task.object_name, outcome.applied.as_dict())
         return {"object": task.object_name, "uri": uri, "records": count, **outcome.applied.as_dict()}
 
@@ -285,7 +287,7 @@ def _passed_on(task: ApplyStep, context: Context) -> dict[str, Any]:
     return {"object": task.object_name, "uri": uri, "records": count, **counts, "read_only": True}
 
 
-def _outcome(task: ApplyStep, context: Context) -> Outcome:
+def _outcome(task: ApplyStep, context: Context, work: WorkFile) -> Outcome:
     destination = destination_of(task.destination)
     mapping = read_mapping(task.mapping or LoadMapping())
     limit = read_deletions(task.deletions)
@@ -302,7 +304,7 @@ def _outcome(task: ApplyStep, context: Context) -> Outcome:
     plan = make_plan(
         task.object_name,
         mapping,
-        wanted_records(task.object_name, mapping, extracted),
+        wanted_records(task.object_name, mapping, extracted, work),
         _current(task, context, destination),
         _tables(task, context, mapping),
         deleting=refused is None,
@@ -400,8 +402,8 @@ def _ended_runs(context: Context, dag_id: str) -> int:
     return int(context["ti"].get_dr_count(dag_id=dag_id, states=["success", "failed"]))
 
 
-def _tables(task: ApplyStep, context: Context, mapping: LoadMapping) -> dict[str, dict[str, Any]]:
-    tables: dict[str, dict[str, Any]] = {}
+def _tables(task: ApplyStep, context: Context, mapping: LoadMapping) -> ReferenceTables:
+    tables: dict[str, Iterator[tuple[str, Any]]] = {}
     for name in set(mapping.references.values()) - {task.object_name}:
         if name not in task.references:
             raise MappingFailed(f"load {task.object_name} refers to {name}, but references={{...}} lacks it")
