@@ -25,7 +25,14 @@ from airflow_bulk.hooks.extract_load_bounds import time_in, unfilterable
 from airflow_bulk.hooks.network import origin
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
 from airflow_bulk.platforms.extract_load_endpoints import PAGE_SIZE
-from airflow_bulk.platforms.json_lists import ERROR_KEYS, JsonList, ask, ask_total
+from airflow_bulk.platforms.json_lists import (
+    ERROR_KEYS,
+    JsonList,
+    ask,
+    ask_total,
+    type_of,
+    whole_number,
+)
 from airflow_bulk.platforms.paging import NEXT_KEYS, STEADY, Ask, End, Paging
 
 #: ``next_key`` of a source that names none: the usual one of its paging.
@@ -71,7 +78,8 @@ class JsonSource:
     :param page_size: how many records of a page are asked for; a server may give fewer.
     :param first_page: the number of the first page.
     :param id_field: the field that tells records apart, dots reach inside; ``None``: ``id`` or ``Id``.
-    :param more_key: where true or false says whether more follow; ``None``: nothing says it.
+    :param more_key: where true or false says whether more follow; ``None``: nothing says it. Where it is false the list ends,
+        whatever ``next_key`` names.
     :param last_page_omits_next: the last page has no ``next_key``. A reading rests on that only if an earlier page had it.
     :param total_key: where the answers say how many records the list has; the reading must bring as many.
     :param total_header: the header that says it, such as ``X-Total-Count``.
@@ -262,14 +270,22 @@ def _misfit(source: JsonSource) -> str | None:
             return f"{option} belongs to paging={style!r}, and paging is {paging!r}"
     if source.page_size < 1:
         return f"page_size is {source.page_size}, and must be 1 or more"
+    if source.first_page < 0:
+        return f"first_page is {source.first_page}, and must be 0 or more"
+    if isinstance(source.error_keys, str):
+        return f"error_keys is text: write error_keys=({source.error_keys!r},)"
     if source.first_page != 1 and paging != "number":
         return f"first_page belongs to paging='number', and paging is {paging!r}"
     if paging in ("link", "key", "none") and next_key not in (USUAL, None):
         return f"next_key is given, but paging={paging!r} reads none"
     if paging in ("cursor", "url") and next_key_of(source) is None:
         return f"paging={paging!r} needs a next_key, and an answer that is no bare array (records_key)"
-    if paging in ("link", "url", "none") and source.more_key:
+    if paging in ("link", "none") and source.more_key:
         return f"more_key is given, but paging={paging!r} reads none"
+    if paging == "none" and source.size_param not in (None, defaults["size_param"]):
+        return "size_param is given, but paging='none' asks for no pages: write it into path"
+    if source.count_key != defaults["count_key"] and not source.count_path:
+        return "count_key is given, but no count_path"
     if source.last_page_omits_next and next_key_of(source) is None:
         return "last_page_omits_next is given, but no next_key"
     if source.records_key is None and (
@@ -290,22 +306,44 @@ def json_source_of(conn_id: str, hook: EndpointHook, options: Mapping[str, Any])
     :raises ConnectionFieldError: an extra field does not fit.
     """
     extra: Mapping[str, Any] = hook.connection.extra_dejson
-    declared: dict[str, Any] = {}
-    for one in fields(JsonSource):
-        if one.name == "conn_id" or one.name not in extra or extra[one.name] == "":
-            continue
-        value = extra[one.name]
-        if value is None and "None" in str(one.type):
-            declared[one.name] = None  # null says: there is none
-        elif "bool" in str(one.type):
-            declared[one.name] = hook.flag(one.name, False)
-        elif one.type == "int":
-            declared[one.name] = int(hook.number(one.name, 0.0))
-        elif one.name == "error_keys":
-            declared[one.name] = tuple(map(str, value)) if isinstance(value, list) else (str(value),)
-        elif value is not None:
-            declared[one.name] = hook.text(one.name)
+    declared = {
+        one.name: _declared(hook, one.name, str(one.type), extra[one.name])
+        for one in fields(JsonSource)
+        if one.name != "conn_id" and _is_given(extra.get(one.name, ""), str(one.type))
+    }
     try:
         return JsonSource(conn_id, **{**declared, **options})
     except ValueError as error:
         raise ConnectionFieldError(f"Connection {conn_id!r}: {error}") from None
+
+
+def _is_given(value: Any, kind: str) -> bool:
+    """Whether an extra field says anything: a form leaves it empty, and null says none where there may be none."""
+    return "None" in kind if value is None else not isinstance(value, str) or bool(value.strip())
+
+
+def _declared(hook: EndpointHook, name: str, kind: str, value: Any) -> Any:
+    """Return the option that an extra field stands for.
+
+    :param kind: the type of the option.
+    :raises ConnectionFieldError: it is of another type.
+    """
+    if value is None:
+        return None
+    if "bool" in kind:
+        return hook.flag(name, False)
+    if kind == "int":
+        if (number := whole_number(value)) is None:
+            raise ConnectionFieldError(
+                f"Connection {hook.conn_id!r}: field {name} must be a whole number, and holds {type_of(value)}."
+            )
+        return number
+    names = value.split(",") if isinstance(value, str) and "tuple" in kind else value
+    if "tuple" in kind and isinstance(names, list) and all(isinstance(one, str) for one in names):
+        return tuple(stripped for one in names if (stripped := one.strip()))
+    if "tuple" in kind or not isinstance(value, str):
+        wanted = "text, or an array of text" if "tuple" in kind else "text"
+        raise ConnectionFieldError(
+            f"Connection {hook.conn_id!r}: field {name} must be {wanted}, and holds {type_of(value)}."
+        )
+    return value.strip()

@@ -164,10 +164,16 @@ def _check_declared(graph: BatchGraph, ends: Mapping[str, Any], deletions: Any, 
 
 
 def _unproven(graph: BatchGraph, source: Any, deletions: Any) -> list[Problem]:
-    """Find the extracts whose readings never show that they are complete, where the definition wants deletions."""
+    """Find the extracts whose readings never show that they are complete, where a load that deletes is fed by them."""
     unproven = getattr(source, "unproven", None)
     if unproven is None or read_deletions(deletions).off:
         return []
+    feeding = {
+        feed
+        for name, one in graph.mappings.items()
+        if name not in graph.read_only
+        for feed in one.feeding or ()
+    }
     return [
         Problem(
             "unproven",
@@ -177,7 +183,7 @@ def _unproven(graph: BatchGraph, source: Any, deletions: Any) -> list[Problem]:
             name=job.object,
         )
         for job in sorted(graph.extracts.values(), key=lambda job: job.index)
-        if (why := unproven(job.object)) is not None
+        if job.object in feeding and (why := unproven(job.object)) is not None
     ]
 
 

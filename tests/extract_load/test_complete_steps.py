@@ -164,6 +164,27 @@ def test_a_definition_that_wants_deletions_needs_a_source_that_can_show_its_end(
             ExtractLoadTaskGroup("g", source=JsonSource("paged", paging="none"), deletions="10%", **given)
 
 
+def test_an_extract_that_feeds_no_load_that_deletes_needs_to_show_nothing():
+    """One that feeds a load that is never written, and one that only goes before."""
+    definition = {
+        "jobs": [
+            {"type": "extract", "object": "Account"},
+            {"type": "extract", "object": "Rate"},
+            {"type": "load", "object": "accounts", "required_objects": {"extract": ["Account", "Rate"]}},
+        ]
+    }
+    given = {"definition": definition, "destination": "x", "staging": "/tmp", "deletions": "10%"}
+    source = JsonSource("paged", paging="none")
+    with DAG("el_unproven_before", schedule=None):
+        ExtractLoadTaskGroup(
+            "read", source=source, read_only=["accounts"], mappings={"accounts": MAPPING}, **given
+        )
+        with pytest.raises(BatchDefinitionError) as error:
+            ExtractLoadTaskGroup("written", source=source, mappings={"accounts": MAPPING}, **given)
+    assert "extract Account:" in str(error.value)
+    assert "extract Rate:" not in str(error.value)
+
+
 def test_one_answer_with_a_total_may_delete(applied, monkeypatch):
     with serving(PagedServer(accounts(2), one_answer)) as server:
         connect(monkeypatch, "paged", server)

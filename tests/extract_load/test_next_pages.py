@@ -77,6 +77,23 @@ def test_more_without_a_next_page_is_no_end(end: dict[str, Any], monkeypatch: py
         assert len(server.requests) == 1
 
 
+def test_an_end_that_is_said_beside_a_url_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zendesk's pages by cursor name a next URL on the last page, too, and say that no more follow."""
+
+    def style(server: PagedServer, request: Request) -> Answer:
+        start = int(request.query.get("page[after]", "0"))
+        links = {"next": f"{server.url}/things?page[after]={start + 100}"}
+        more = {"has_more": start + 100 < len(server.records)}
+        return Answer({"data": server.records[start : start + 100], "links": links, "meta": more})
+
+    options = {"paging": "url", "next_key": "links.next", "more_key": "meta.has_more"}
+    with serving(PagedServer(things(250), style)) as server:
+        assert read(server, monkeypatch, **options) == (
+            list(range(1, 251)),
+            "a last page that says that no more follow",
+        )
+
+
 def after_time(server: PagedServer, request: Request) -> Answer:
     """Two records after a time."""
     after = int(request.query.get("after", "0"))

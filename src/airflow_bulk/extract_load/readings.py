@@ -64,34 +64,42 @@ class RecordReading(Iterator[Record]):
     A source of your own returns one from ``extract``, and a destination from ``snapshot``. A plain iterator will do as well,
     and rests on nothing.
 
-    :param records: the records; a generator may return what they rest on.
+    A generator of your own around a reading is a plain iterator again: give it the reading's word as its return value, and
+    the whole to a new ``RecordReading``.
+
+    :param records: the records; a generator may return what they rest on. Whatever it returns that is no text is no word.
     :param rests_on: why these are all records, in words that stand after "the reading rests on"; ``None`` if nothing shows it.
     """
 
     def __init__(self, records: Iterable[Record], rests_on: str | None = None) -> None:
         self._records = iter(records)
         self._rests_on = rests_on
-        self._ended = False
+        self._ended: bool | None = None
 
     def __next__(self) -> Record:
         """Return the next record."""
         try:
             return next(self._records)
         except StopIteration as end:
-            self._ended = True
-            if end.value is not None:
-                self._rests_on = end.value
+            if self._ended is None:
+                self._ended = True
+                self._rests_on = end.value or self._rests_on
+            raise
+        except BaseException:
+            self._ended = False  # whatever comes after an error, there may be a gap before it
             raise
 
     def close(self) -> None:
         """End the reading before its last record, as a generator's ``close`` does."""
+        if self._ended is None:
+            self._ended = False
         if isinstance(self._records, Generator):
             self._records.close()
 
     @property
     def rests_on(self) -> str | None:
-        """Why these are all records; ``None`` before the last one was read."""
-        return self._rests_on if self._ended else None
+        """Why these are all records; ``None`` before the last one was read, and where a reading failed or was closed."""
+        return self._rests_on if self._ended and isinstance(self._rests_on, str) and self._rests_on else None
 
 
 def rests_on(records: Iterable[Record]) -> str | None:

@@ -52,7 +52,7 @@ def write_records(staging: str, name: str, records: Iterable[Record]) -> tuple[s
     :param staging: folder: a path, or the URL of an object store as ``ObjectStoragePath`` takes it.
     :param name: of the file, as :func:`staged_name` makes one.
     :return: where they are, and how many.
-    :raises Exception: what reading the records raises; the file is then removed.
+    :raises BaseException: what reading the records raises; the file is then removed.
     """
     from airflow.sdk import ObjectStoragePath
 
@@ -63,7 +63,7 @@ def write_records(staging: str, name: str, records: Iterable[Record]) -> tuple[s
     try:
         with _open(path) as file:
             return str(path), _write(file, records)
-    except Exception:
+    except BaseException:  # also Airflow's own timeout of the task
         # Half a reading is of no use, and it holds personal data.
         with suppress(OSError):
             path.unlink()
