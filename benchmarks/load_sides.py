@@ -123,7 +123,7 @@ def ours(folder: Path) -> dict[str, Any]:
 
     from airflow_bulk.extract_load import LoadMapping
     from airflow_bulk.operators.extract_load import ApplyOperator, ExtractOperator, SnapshotOperator
-    from airflow_bulk.runs.extract_load import steps
+    from airflow_bulk.runs.extract_load import apply_steps, reading_steps
 
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     source = FileSource(folder / SOURCE, decode)
@@ -136,11 +136,11 @@ def ours(folder: Path) -> dict[str, Any]:
         snapshot = SnapshotOperator(task_id="snapshot", **to)
         apply = ApplyOperator(task_id="apply", mapping=mapping, deletions="10%", **to)
     clock = Clock()
-    apply.extracts = [steps.extract(extract, Run("extract").context)]
+    apply.extracts = [reading_steps.extract(extract, Run("extract").context)]
     clock.over("source")
-    apply.snapshot = steps.take_snapshot(snapshot, Run("snapshot").context)
+    apply.snapshot = reading_steps.take_snapshot(snapshot, Run("snapshot").context)
     clock.over("held")
-    result = steps.apply(apply, Run("apply").context)
+    result = apply_steps.apply(apply, Run("apply").context)
     ended = time.perf_counter()
     # The destination knows when the writes began and ended; what the step does before and after them is its own.
     clock.over("compare", destination.first)

@@ -24,16 +24,19 @@ from airflow_bulk.hooks.extract_load import EndpointHook
 from airflow_bulk.hooks.extract_load_bounds import time_in, unfilterable
 from airflow_bulk.hooks.network import origin
 from airflow_bulk.hooks.platform_hook import ConnectionFieldError
+from airflow_bulk.platforms.call import Call
+from airflow_bulk.platforms.errors import NotFound, Refused
 from airflow_bulk.platforms.extract_load_endpoints import PAGE_SIZE
 from airflow_bulk.platforms.json_lists import (
     ERROR_KEYS,
     JsonList,
+    JsonPage,
     ask,
     ask_total,
     type_of,
     whole_number,
 )
-from airflow_bulk.platforms.paging import NEXT_KEYS, STEADY, Ask, End, Paging
+from airflow_bulk.platforms.paging import NAMED, NEXT_KEYS, Ask, End, Paging
 
 #: ``next_key`` of a source that names none: the usual one of its paging.
 USUAL = "usual"
@@ -85,8 +88,8 @@ class JsonSource:
     :param total_header: the header that says it, such as ``X-Total-Count``.
     :param count_path: a path that answers how many there are, asked before and after the reading, with the same filters.
     :param count_key: where the number stands in that answer; ``None``: the answer is the number.
-    :param read_twice: read a list of several pages again, and compare; ``None``: where records may move from page to page,
-        that is with all pagings but key and none.
+    :param read_twice: read a list of several pages again, and compare; ``None``: yes. By key, ``False`` loses nothing if the API
+        lists all records that are greater than the key; with one that looks the record of the key up, it may be gone.
     :param error_keys: keys that say, in an answer of status 200, that it failed, unless they are empty.
     """
 
@@ -157,7 +160,7 @@ class JsonSource:
         }
         if grain is not None:
             filters[self.grain_param] = grain
-        twice = self.paging not in STEADY if self.read_twice is None else self.read_twice
+        twice = self.paging != "none" if self.read_twice is None else self.read_twice
         return read_pages(functools.partial(self._pages, name, filters), self.id_field, twice=twice)
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
@@ -194,9 +197,8 @@ class JsonSource:
                     other,
                 )
             query = {} if then.url else {**filters, **then.query}
-            page = self.hook.send(
-                ask(path, f"read page {number} of {place}", listed, query=query, url=then.url)
-            )
+            call = ask(path, f"read page {number} of {place}", listed, query=query, url=then.url)
+            page = self._send(call, number)
             total = page.total if counted is None else counted
             then = walk.after(
                 page, total
@@ -217,6 +219,22 @@ class JsonSource:
         if counted is not None and (after := self._count(name, filters)) != counted:
             raise PagesMoved(f"the count was {counted} before and {after} after{if_it_grows(counted, after)}")
         return then.rests_on
+
+    def _send(self, call: Call[JsonPage], number: int) -> JsonPage:
+        """Ask for a page; one that is refused may be no page any more, or one behind the last."""
+        try:
+            return self.hook.send(call)
+        except (Refused, NotFound) as error:
+            if number == 1:
+                raise
+            if self.paging in NAMED:
+                raise PagesMoved(
+                    f"page {number} was refused ({error.status}): what it was asked for with may be gone"
+                ) from None
+            if next_key_of(self) is None and not (self.total_key or self.total_header or self.count_path):
+                why = f"{error.why}. If the page is behind the last one, name total_key, total_header or count_path"
+                raise type(error)(error.what, why, retry=error.retry, status=error.status) from None
+            raise
 
     def _count(self, name: str, filters: Mapping[str, Any]) -> int | None:
         if self.count_path is None:
@@ -268,6 +286,11 @@ def _misfit(source: JsonSource) -> str | None:
     for style, option in _PARAMS.items():
         if style != paging and getattr(source, option) != defaults[option]:
             return f"{option} belongs to paging={style!r}, and paging is {paging!r}"
+    for name in ("page_size", "first_page"):
+        if not isinstance(number := getattr(source, name), int) or isinstance(number, bool):
+            return f"{name} must be a whole number, and is {type_of(number)}"
+    if problem := _bad_path(source):
+        return problem
     if source.page_size < 1:
         return f"page_size is {source.page_size}, and must be 1 or more"
     if source.first_page < 0:
@@ -299,6 +322,18 @@ def _misfit(source: JsonSource) -> str | None:
     return None
 
 
+def _bad_path(source: JsonSource) -> str | None:
+    for name in ("path", "count_path", "records_key"):
+        text = getattr(source, name)
+        try:
+            named = text is None or text.format(object="x")
+        except (KeyError, IndexError, ValueError):
+            return f"{name} may hold {{object}} for the name of the object, and no other braces"
+        if name != "records_key" and named and text and not text.startswith("/"):
+            return f"{name} must begin with /: the connection has the base URL before it"
+    return None
+
+
 def json_source_of(conn_id: str, hook: EndpointHook, options: Mapping[str, Any]) -> JsonSource:
     """Return the source that a connection describes: its extra fields have the names of the options.
 
@@ -311,6 +346,12 @@ def json_source_of(conn_id: str, hook: EndpointHook, options: Mapping[str, Any])
         for one in fields(JsonSource)
         if one.name != "conn_id" and _is_given(extra.get(one.name, ""), str(one.type))
     }
+    names = [one.name for one in fields(JsonSource)]
+    for unknown in sorted(set(extra) - set(names)):
+        if near := difflib.get_close_matches(unknown, names, n=1, cutoff=0.8):
+            raise ConnectionFieldError(
+                f"Connection {conn_id!r}: extra field {unknown!r:.60} is no option of a JsonSource; perhaps {near[0]} is meant."
+            )
     try:
         return JsonSource(conn_id, **{**declared, **options})
     except ValueError as error:

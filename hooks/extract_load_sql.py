@@ -58,6 +58,10 @@ class SqlSource:
     objects: Mapping[str, SqlObject | str] = field(default_factory=dict)
     fetch_size: int = 2000
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.fetch_size, int) or isinstance(self.fetch_size, bool) or self.fetch_size < 1:
+            raise ValueError(f"fetch_size={self.fetch_size!r:.40}: write a whole number from 1 up")
+
     def undeclared(self, name: str, grain: str | None) -> str | None:
         """Return what is missing for an extract job, for the definition's list of faults; ``None`` if nothing is."""
         declared = self._object(name)

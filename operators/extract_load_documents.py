@@ -82,7 +82,7 @@ class ApplyDocumentsOperator(ImportDocumentsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the lines, or find those of an earlier try, and import them."""
-        from airflow_bulk.runs.extract_load.steps import write_lines
+        from airflow_bulk.runs.extract_load.apply_steps import write_lines
 
         self.source = write_lines(self, context)
         return super().execute(context)

@@ -2,7 +2,7 @@
 
 Data goes by reference: a task returns where its records are and how many they are, never the records. Facts:
 extract_load.md sections 2, 5 and 6. The code that only a running task needs stands in
-:mod:`airflow_bulk.runs.extract_load.steps` and loads when a task runs.
+:mod:`airflow_bulk.runs.extract_load.reading_steps` and :mod:`airflow_bulk.runs.extract_load.apply_steps`, and loads when a task runs.
 
 Where an operator takes the reference of another task, give that task's ``.output``, which also makes the edge, or its
 task id. A task id is text: Airflow makes no edge from it, so set the edge yourself (``extract >> apply``). The id of a
@@ -81,7 +81,7 @@ class ExtractOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all records that the bounds leave; return where they are."""
-        from airflow_bulk.runs.extract_load.steps import extract
+        from airflow_bulk.runs.extract_load.reading_steps import extract
 
         return extract(self, context)
 
@@ -114,7 +114,7 @@ class SnapshotOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read all records; return where they are."""
-        from airflow_bulk.runs.extract_load.steps import take_snapshot
+        from airflow_bulk.runs.extract_load.reading_steps import take_snapshot
 
         return take_snapshot(self, context)
 
@@ -189,7 +189,7 @@ class ApplyOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan all changes, then write them; return what was done."""
-        from airflow_bulk.runs.extract_load.steps import apply
+        from airflow_bulk.runs.extract_load.apply_steps import apply
 
         return apply(self, context)
 

@@ -83,7 +83,7 @@ def test_killed_and_tried_again_until_it_succeeds(tmp_path, kills, seed):
     dice.shuffle(records)
     uri, count = write_records(str(tmp_path), "extract", iter(records))
     extract = {"node": "e", "object": "Account", "uri": uri, "records": count}
-    extract |= {"since": None, "updated_since": None}
+    extract |= {"since": None, "updated_since": None, "rests_on": "a total"}
     uri, count = write_records(str(tmp_path), "snapshot", iter(HELD))
     snapshot = {"object": "accounts", "uri": uri, "records": count, "ended_runs": 1}
     # So that the work is not over before: at each kill others are under way, and count, too.

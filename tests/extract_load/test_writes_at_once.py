@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from itertools import pairwise
 from types import SimpleNamespace
@@ -56,7 +57,7 @@ def apply(monkeypatch, tmp_path):
     def run(server, records=BOOKS, context=None, **arguments):
         monkeypatch.setenv("AIRFLOW_CONN_OWN", server.connection_json())
         staged, count = write_records(str(tmp_path), f"read{len(list(tmp_path.iterdir()))}", iter(records))
-        bounds = {"since": None, "updated_since": None}
+        bounds = {"since": None, "updated_since": None, "rests_on": "a total"}
         operator = ApplyOperator(
             **{
                 "task_id": "apply",
@@ -203,7 +204,7 @@ def test_writes_that_wait_out_a_silence_do_not_leave_once_the_try_was_cleared(ap
         with pytest.raises(TaskStopped, match="restarting now, so this try writes no further"):
             apply(server, writes_at_once=at_once, deletions="off", context=marked.context)
         assert 1 <= server.calls["POST"] <= at_once
-        threads = [one.name for one in threading.enumerate() if one.name.startswith("writes-")]
+        threads = [one.name for one in threading.enumerate() if re.fullmatch(r"writes-\d+", one.name)]
         assert threads == []
         assert server.records == {}
 

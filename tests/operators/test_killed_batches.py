@@ -20,7 +20,7 @@ ELSEWHERE = {
     ),
     "runs/creation.py create_once: record.reach(there.generation)": "operators/test_lost_records.py",
     "operators/extract_load_steps.py _move: store.set(reference['node'], to_text(new))": "extract_load/test_watermark.py",
-    "runs/extract_load/steps.py __call__: self._store.set('apply.writing', datetime.now(UTC).isoformat())": (
+    "runs/extract_load/applies.py __call__: self._store.set('apply.writing', datetime.now(UTC).isoformat())": (
         "extract_load/test_stopped_applies.py"
     ),
     "runs/upload/spread.py plan_groups: record.write('spread', {'fingerprint': fingerprint, 'count': count})": (

@@ -110,5 +110,6 @@ def check_limit(load: str, limit: DeletionLimit, orphans: int, existing: int) ->
     if not limit.allows(orphans, existing):
         raise TooManyDeletions(
             f"load {load}: {orphans} of {existing} records at the destination have no counterpart any more, but"
-            f" deletions={limit.text}. Nothing was written. Check the source, or raise the limit and clear this task."
+            f" deletions={limit.text}. Nothing was written, and a retry would find the same. If the source was wrong, clear its extract with all that is"
+            " downstream of it; if these shall go, raise the limit and clear this task."
         )

@@ -115,7 +115,12 @@ def read_pages(pages: Callable[[], Pages], id_field: str | None = None, *, twice
         it is known by all its content.
     :param twice: read a list of several pages a second time, and compare.
     :raises PagesMoved: (while it is read) the list changed meanwhile.
+    :raises TypeError: *pages* is a list that has begun, and not what begins it.
     """
+    if not callable(pages):
+        raise TypeError(
+            "read_pages takes the function that begins a list: give self.pages, and not self.pages(), which has begun one"
+        )
     return RecordReading(_checked(pages, id_field, twice))
 
 

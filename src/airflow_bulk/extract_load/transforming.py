@@ -149,13 +149,14 @@ def _wanted_of(
         name: str, number: int, source: Record, record: Record
     ) -> tuple[Key, dict[str, str | None], tuple[str, str]]:
         source_id = source.get(source_field)
-        if filled is not None and filled not in record:
+        if by_id := filled is not None and filled not in record:
             record[filled] = source_id
         key = key_of(record, fields)
         if key is None:
+            from_source = f" (filled from the field {mapping.source_id}, source_id)" if by_id else ""
             raise MappingFailed(
-                f"load {load}: record {number} of extract {name} has no value in {', '.join(fields)}, so it could never be"
-                " found again"
+                f"load {load}: record {number} of extract {name} has no value in {', '.join(fields)}{from_source}, so it could"
+                " never be found again"
             )
         references = {field: _text(record.pop(field)) for field in targets if field in record}
         return key, references, (name, _text(source_id) or repr(number))

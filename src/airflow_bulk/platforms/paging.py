@@ -26,8 +26,8 @@ NEXT_KEYS: dict[str, str | None] = {
     "key": None,
     "none": None,
 }
-#: Those whose records cannot move from page to page: each page begins after a record, or there is one page.
-STEADY = ("key", "none")
+#: Those whose next page is asked for with what an answer named, which may be gone by then.
+NAMED = ("cursor", "url", "link", "key")
 #: So many pages without a record, one after the other, and the list is taken for one without end.
 EMPTY_PAGES = 1000
 
@@ -193,7 +193,11 @@ class Walk:
         style = self.paging.style
         if style == "key":
             key = self._last_key(page)
-            return self._once(key, self._ask(key))
+            why = (
+                f"page {self._pages} ends with the record that an earlier page ended with. The parameter {self.paging.param} may be"
+                " none of the source (after_param)"
+            )
+            return self._once(key, self._ask(key), why)
         self._place += 1 if style == "number" else len(page.records)
         return self._ask(self._place)
 
@@ -218,6 +222,14 @@ class Walk:
     def _named_next(self, page: JsonPage) -> Ask | End:
         key, found = str(self.paging.next_key), page.next
         if found is ABSENT:
+            if self._named and not self.paging.last_page_omits_next:
+                raise wrong(
+                    self.what,
+                    f"page {self._pages} has no key {key}, which has named the next page before. If the last page leaves it out, say"
+                    " last_page_omits_next=True",
+                    page.answer,
+                    key,
+                )
             if not self.paging.last_page_omits_next:
                 raise wrong(
                     self.what,
@@ -293,10 +305,10 @@ class Walk:
         self.address = url
         return self._once(url, Ask(url=url))
 
-    def _once(self, token: Any, then: Ask) -> Ask:
+    def _once(self, token: Any, then: Ask, why: str = "") -> Ask:
         """Read no page twice: *token* is what it is asked for with."""
         if token in self._seen:
-            raise self._repeats(f"page {self._pages} names a page that was read before")
+            raise self._repeats(why or f"page {self._pages} names a page that was read before")
         self._seen.add(token)
         return then
 
