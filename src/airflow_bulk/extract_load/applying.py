@@ -169,9 +169,8 @@ class _Writer:
                 return self._write(plan, refused)
         except BaseException as error:
             self._progress.unanswered = self._writes.under_way
-            if (
-                self._outside is not None
-            ):  # whatever else failed beside it, a retry would create that record again
+            if self._outside is not None:
+                # Whatever else failed beside it: a retry would create that record again.
                 raise self._outside from None
             if isinstance(error, RecordsNotCreated):  # other slices were under way
                 raise self._records_not_created() from None
