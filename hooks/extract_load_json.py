@@ -62,7 +62,7 @@ class JsonSource:
     * ``"url"``: ``next_key`` names the URL of the next page, relative or whole.
     * ``"link"``: the header ``Link: <...>; rel="next"`` names it (RFC 8288).
     * ``"key"``: ``?after=`` the last record's ``id_field``, until a page is empty. Records are listed by that field, so no
-      change moves one from page to page: the surest way where an API has it.
+      change moves one from page to page.
     * ``"none"``: one answer holds all.
 
     A URL at another origin than the connection's is followed without credentials. The answer's keys may be dotted:
@@ -88,8 +88,9 @@ class JsonSource:
     :param total_header: the header that says it, such as ``X-Total-Count``.
     :param count_path: a path that answers how many there are, asked before and after the reading, with the same filters.
     :param count_key: where the number stands in that answer; ``None``: the answer is the number.
-    :param read_twice: read a list of several pages again, and compare; ``None``: yes. By key, ``False`` loses nothing if the API
-        lists all records that are greater than the key; with one that looks the record of the key up, it may be gone.
+    :param read_twice: read a list of several pages again, and compare. False for a list that nobody changes meanwhile, and for
+        ``paging="key"`` where the API lists what is *greater* than the key. One that looks up the record with that key loses its
+        place when that record is deleted.
     :param error_keys: keys that say, in an answer of status 200, that it failed, unless they are empty.
     """
 
@@ -116,7 +117,7 @@ class JsonSource:
     total_header: str | None = None
     count_path: str | None = None
     count_key: str | None = "count"
-    read_twice: bool | None = None
+    read_twice: bool = True
     error_keys: tuple[str, ...] = ERROR_KEYS
 
     def __post_init__(self) -> None:
@@ -160,8 +161,7 @@ class JsonSource:
         }
         if grain is not None:
             filters[self.grain_param] = grain
-        twice = self.paging != "none" if self.read_twice is None else self.read_twice
-        return read_pages(functools.partial(self._pages, name, filters), self.id_field, twice=twice)
+        return read_pages(functools.partial(self._pages, name, filters), self.id_field, twice=self.read_twice)
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
         """Return the record's time of change."""

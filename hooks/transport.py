@@ -275,8 +275,9 @@ class Transport:
     async def _aattempt(self, call: Call[Any], timeout: float | None) -> Reply:
         import aiohttp
 
+        if call.url is not None:
+            raise RuntimeError("a URL that an answer has named is followed by send only")
         endpoint = self.endpoint
-        address = address_of(endpoint.base_url, call.path, call.url)
         if self._client is None or self._client.closed:
             # Without trust_env: aiohttp would take credentials from a netrc file, and proxies are chosen below.
             self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE))
@@ -285,11 +286,11 @@ class Transport:
         try:
             async with self._client.request(
                 call.method,
-                address.url,
+                endpoint.base_url + call.path,
                 params=call.parameters(),
                 json=call.json,
                 # On the call, so that renewed credentials need no new session.
-                headers=endpoint.headers if address.trusted else None,
+                headers=endpoint.headers,
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     sock_connect=_soonest(endpoint.connect_timeout, timeout),

@@ -43,6 +43,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "a pool works only inside its with block",
         "aim the pool at a target before the first run that sends",
         "an order out of turn: …",
+        "a URL that an answer has named is followed by send only",
         "came out of turn",
         "module … has no attribute",
         "no outcome",

@@ -45,7 +45,7 @@ def test_a_field_that_says_nothing_leaves_the_default(
         ({"first_page": "0"}, {"first_page": 0}),
         ({"records_key": None}, {"records_key": None}),
         ({"read_twice": "false"}, {"read_twice": False}),
-        ({"read_twice": None}, {"read_twice": None}),
+        ({"read_twice": None}, {}),
         ({"last_page_omits_next": None}, {}),
         ({"error_keys": ["fault"]}, {"error_keys": ("fault",)}),
         ({"error_keys": "fault, meta.error"}, {"error_keys": ("fault", "meta.error")}),

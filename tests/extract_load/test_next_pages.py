@@ -110,6 +110,25 @@ def test_a_key_that_does_not_tell_records_apart_is_refused(monkeypatch: pytest.M
         read(server, monkeypatch, paging="key", id_field="time")
 
 
+def test_a_key_whose_record_is_gone_does_not_end_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that looks the last record up, and lists nothing behind one that was deleted: 100 of 250, by an empty page."""
+
+    def style(server: PagedServer, request: Request) -> Answer:
+        ids = [record["id"] for record in server.records]
+        after = int(request.query.get("after", "0"))
+        if after and after not in ids:
+            return Answer({"data": []})
+        start = ids.index(after) + 1 if after else 0
+        return Answer({"data": server.records[start : start + 100]})
+
+    def delete_last_seen(records: list[dict[str, Any]]) -> None:
+        del records[99]
+
+    with serving(PagedServer(things(250), style, changes={2: delete_last_seen})) as server:
+        ids, _ = read(server, monkeypatch, paging="key")
+    assert ids == [number for number in range(1, 251) if number != 100]
+
+
 # Records without an id: nothing tells that one has come before.
 
 

@@ -57,7 +57,7 @@ class Call(Generic[T]):
     :param when_lost: for a call that is not repeatable: what a retry does after a lost answer; empty means that the
         retry looks first.
     :param url: a whole URL that an earlier answer has named, in place of base URL and path. At another origin than the base
-        URL's it gets no credentials.
+        URL's it gets no credentials. For a worker's calls alone.
     """
 
     method: str
