@@ -13,10 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_bulk.extract_load.readings import PagesMoved
 from airflow_bulk.operators.extract_load import ExtractLoadTaskGroup
 from airflow_bulk.runs.extract_load.staging import (
     StagedFileGone,
@@ -53,6 +54,22 @@ def staging(request, tmp_path, monkeypatch, server):
         return str(tmp_path / "a" / "b+c:d")
     monkeypatch.setenv("AIRFLOW_CONN_STAGING_STORE", server.connection_json())
     return f"s3://staging_store@{BUCKET}/{tmp_path.name}/manual__2026-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("before", [0, 1, 60_000])
+def test_a_reading_that_is_abandoned_leaves_nothing(staging, before):
+    """Some records, or more than a store takes in one piece; the next reading then writes a file of its own."""
+
+    def records():
+        for number in range(before):
+            yield RECORDS[number % len(RECORDS)]
+        raise PagesMoved("the total was 2, and then 3")
+
+    with pytest.raises(PagesMoved):
+        write_records(staging, named("extract_Account"), records())
+    uri, count = write_records(staging, named("extract_Account"), iter(RECORDS[:2]))
+    assert count == 2
+    assert [path.name for path in ObjectStoragePath(staging).iterdir()] == [uri.rpartition("/")[2]]
 
 
 def test_records_come_back_as_they_went(staging):
