@@ -30,7 +30,7 @@ from airflow_bulk.extract_load.endpoints import (
 )
 from airflow_bulk.extract_load.kept_records import KeptRecords
 from airflow_bulk.extract_load.mapping import LoadMapping, Record
-from airflow_bulk.extract_load.planning import ApplyPlan, Pair, differ, scope_of
+from airflow_bulk.extract_load.planning import ApplyPlan, Pair, scope_of
 from airflow_bulk.extract_load.writing import OrderedWrites
 
 _RESERVED = (DESTINATION_ID,)
@@ -169,8 +169,9 @@ class _Writer:
                 return self._write(plan, refused)
         except BaseException as error:
             self._progress.unanswered = self._writes.under_way
-            if self._outside is not None:
-                # Whatever else failed beside it: a retry would create that record again.
+            if (
+                self._outside is not None
+            ):  # whatever else failed beside it, a retry would create that record again
                 raise self._outside from None
             if isinstance(error, RecordsNotCreated):  # other slices were under way
                 raise self._records_not_created() from None
@@ -183,18 +184,21 @@ class _Writer:
         kept = KeptRecords(plan, orphans_stay=refused is not None)
         with self._stage("updated", plan.differing):
             for pair in in_order(plan.updates(), self._put, self._updated):
-                kept.keep(pair.current, pair.pending)
+                kept.keep(pair)
         with self._stage("created", plan.missing):
             for pair in self._create(plan.creates()):
-                kept.keep(pair.current, pair.pending)
+                kept.keep(pair)
         if refused is None:
             with self._stage("deleted", plan.orphaned):
                 for _ in in_order(plan.orphans(), self._remove, self._deleted):
                     pass
         else:
             done.kept_orphans = done.would_delete = plan.orphaned
-        with self._stage("referenced", plan.waiting):
-            self._fix_references(kept)
+        with self._stage("referenced", kept.waiting):
+            # What refers to records that this apply itself has created (section 2.2 f).
+            filled = kept.resolved(self._mapping.match_fields[0])
+            for record in in_order(filled, self._put, self._filled, needed=lambda pair: pair.differs):
+                kept.settle(record)
         return Outcome(done, kept.records())
 
     @contextmanager
@@ -284,15 +288,6 @@ class _Writer:
     def _deleted(self, record: Record, answer: None) -> None:
         self._done.deleted += 1
         self._ended()
-
-    def _fix_references(self, kept: KeptRecords) -> None:
-        """Fill the references to records that this apply itself has created (section 2.2 f)."""
-        resolved = kept.resolved(self._mapping.match_fields[0])
-        filled = (Pair(references, record) for record, references in resolved)
-        for record in self._writes.in_order(
-            filled, self._put, self._filled, needed=lambda pair: differ(pair.wanted, pair.current)
-        ):
-            kept.settle(record)
 
     def _filled(self, pair: Pair, stored: Record | None) -> Record:
         if stored is None:

@@ -39,6 +39,15 @@ class Pair:
     current: Record
     pending: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def differs(self) -> bool:
+        """Whether an update is needed."""
+        held = self.current.get
+        for name, value in self.wanted.items():  # noqa: SIM110 - half the time of any() with a generator
+            if held(name) != value:
+                return True
+        return False
+
 
 class ApplyPlan:
     """All changes of one apply, before the first of them. They can be read as long as the work file is open.
@@ -54,13 +63,9 @@ class ApplyPlan:
         self.out_of_scope = 0
         #: How many references name unknown records; their fields become null.
         self.unresolved = 0
-        #: How many wanted records equal their counterpart.
-        self.equal = 0
-        #: How many differ from it.
-        self.differing = 0
-        #: How many have no counterpart.
-        self.missing = 0
-        #: How many wait for the id of a record that the same apply creates.
+        #: How many wanted records equal their counterpart, how many differ from it, and how many have none.
+        self.equal = self.differing = self.missing = 0
+        #: How many of the equal ones have references that are still pending.
         self.waiting = 0
         #: How many records no wanted record matches.
         self.orphaned = 0
@@ -170,18 +175,18 @@ class _Comparing:
                 self._outside += not scoped(record)
             pending = self._resolve(record, references, found) if references else None
             waiting = packed(pending) if pending else None
-            plan.waiting += waiting is not None
             if counterpart is None:
                 plan.missing += 1
                 yield place, record_tables.CREATE, None, packed(record), waiting
                 continue
             for name in match_fields:  # compared as text: 7 there and "7" here are equal
                 record.pop(name, None)
-            if differ(record, unpacked(current)):
+            if Pair(record, unpacked(current)).differs:
                 plan.differing += 1
                 yield place, record_tables.UPDATE, counterpart, packed(record), waiting
             else:
                 plan.equal += 1
+                plan.waiting += waiting is not None
                 yield place, record_tables.UNCHANGED, counterpart, None, waiting
 
     def _resolve(
@@ -214,15 +219,6 @@ class _Comparing:
                 f"load {self._load}: {self._outside} of {wanted} records that the mapping makes are outside its own scope"
                 f" ({names}); the next run would not find them and create them again"
             )
-
-
-def differ(wanted: Record, current: Record) -> bool:
-    """Whether an update is needed."""
-    held = current.get
-    for name, value in wanted.items():  # noqa: SIM110 - half the time of any() with a generator
-        if held(name) != value:
-            return True
-    return False
 
 
 def keep_ids(work: WorkFile, ids: Mapping[int, Iterable[tuple[str, Any]]]) -> None:
