@@ -22,12 +22,14 @@ def wanted_in_memory(load, mapping, extracted):
         for number, source, record in made_records(load, mapping, name, records):
             fields = mapping.match_fields
             source_id = source.get(mapping.source_id)
+            told = ""
             if len(fields) == 1 and fields[0] not in record:
                 record[fields[0]] = source_id
+                told = f" (filled from the field {mapping.source_id}, source_id)"
             if (key := key_of(record, fields)) is None:
                 raise MappingFailed(
-                    f"load {load}: record {number} of extract {name} has no value in {', '.join(fields)}, so it could never be"
-                    " found again"
+                    f"load {load}: record {number} of extract {name} has no value in {', '.join(fields)}{told}, so it could"
+                    " never be found again"
                 )
             references = {one: text(record.pop(one)) for one in mapping.references if one in record}
             origin = (name, text(source_id) or repr(number))
