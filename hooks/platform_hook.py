@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from airflow.providers.http.hooks.http import HttpHook
 
+from airflow_bulk.hooks.endpoint import Endpoint
 from airflow_bulk.hooks.limits.bodies import BodyLimits
 from airflow_bulk.hooks.limits.rate import RateBudget, budget_for
 from airflow_bulk.hooks.limits.store import Store, StoreAddress, StoreUnreachable, open_store
 from airflow_bulk.hooks.network import shared_cookies
-from airflow_bulk.hooks.transport import Endpoint, Transport
+from airflow_bulk.hooks.transport import Transport
 
 if TYPE_CHECKING:
     import requests

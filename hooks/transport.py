@@ -10,41 +10,30 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
 import tenacity
 
+from airflow_bulk.hooks.answers import ASK_AGAIN, Again, asks_for_silence, settle, unanswered
+from airflow_bulk.hooks.endpoint import Endpoint
 from airflow_bulk.hooks.limits.rate import ON_THE_WAY
 from airflow_bulk.hooks.limits.store import StoreUnreachable
 from airflow_bulk.hooks.network import (
-    HowFar,
     address_of,
     how_far,
     how_far_async,
-    origin,
     proxy_of,
     tls_context,
     widen_pool,
 )
-from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
-from airflow_bulk.judging import how_many
+from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, say_retry
 from airflow_bulk.pausing import pause
-from airflow_bulk.platforms.call import AnswerProblem, Call, Reply
-from airflow_bulk.platforms.errors import (
-    FateUnknown,
-    Forbidden,
-    NotFound,
-    PlatformError,
-    Refused,
-    TryLater,
-    Unauthorized,
-)
+from airflow_bulk.platforms.call import Call, Reply
+from airflow_bulk.platforms.errors import TryLater
 from airflow_bulk.unblocked_log import UnblockedLog
 
 if TYPE_CHECKING:
@@ -60,8 +49,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = UnblockedLog(logging.getLogger(__name__))
 
-#: Answers that pass by themselves (mediarithmics.md section 1.6, centrapay.md section 7).
-PASSING = frozenset({429, 500, 502, 503, 504})
 #: Tries of one call in all, and the cap of the wait between two (seconds).
 TRIES = 5
 LONGEST_WAIT = 30.0
@@ -73,47 +60,6 @@ CALLS_AT_ONCE = 8
 #: Seconds that an idle connection of an event loop is kept: longer than the usual 30 s between two polls, shorter than the 60 s
 #: after which servers and balancers close theirs.
 KEEP_ALIVE = 55.0
-
-#: Anything shorter is a word and no secret; Airflow's own masks begin at the same length.
-SHORTEST_SECRET = 5
-
-LOOK_FIRST = "A retry looks at the platform first and does not repeat what was carried out."
-ASK_AGAIN = "A retry asks again; nothing that was recorded is repeated."
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how a connection is reached. Its repr shows no header value.
-
-    :param base_url: URL that every call's path is appended to.
-    :param headers: headers of every request, credentials included.
-    :param secrets: what must never be told, as the connection holds it: a header may say it with a word before.
-    :param connect_timeout: seconds to connect.
-    :param read_timeout: seconds without a byte.
-    :param verify: check certificates; a text is the path of a CA bundle.
-    :param proxies: as ``requests`` takes them.
-    :param credentials: what the platform calls its credentials, for the 401 message.
-    """
-
-    base_url: str
-    headers: dict[str, str]
-    secrets: tuple[str, ...] = ()
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    verify: bool | str = True
-    proxies: dict[str, str] = {}
-    credentials: str = "credentials"
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.base_url!r}, headers={sorted(self.headers)})"
-
-
-class _Again(Exception):
-    """An attempt failed in a way that may be repeated; carries the error to raise when tries run out."""
-
-    def __init__(self, error: PlatformError, retry_after: float | None = None) -> None:
-        super().__init__()
-        self.error = error
-        self.retry_after = retry_after
 
 
 class Transport:
@@ -157,8 +103,8 @@ class Transport:
                     pause(wait)
                     wait = self._wait_again(call, timeout, leaves)
                 reply = self._attempt(call, timeout, into)
-                self.silence(_asks_for_silence(call, reply, self.endpoint))
-                return _settle(call, reply, self.endpoint)
+                self.silence(asks_for_silence(call, reply, self.endpoint))
+                return settle(call, reply, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def asend(self, call: Call[T], *, tries: int = TRIES, timeout: float | None = None) -> T:
@@ -180,9 +126,9 @@ class Transport:
                         await asyncio.sleep(wait)
                         wait = await self._asking(self._wait_again, call, timeout, leaves)
                     reply = await self._aattempt(call, timeout)
-                if (asked := _asks_for_silence(call, reply, self.endpoint)) is not None:
+                if (asked := asks_for_silence(call, reply, self.endpoint)) is not None:
                     await self._asking(self.silence, asked)
-                return _settle(call, reply, self.endpoint)
+                return settle(call, reply, self.endpoint)
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _asking(self, ask: Callable[..., T], *arguments: Any) -> T:
@@ -261,7 +207,7 @@ class Transport:
             )
             body = answer.content if into is None else into.take(call, answer)
         except requests.RequestException as error:
-            raise _unanswered(call, error, how_far(error), endpoint) from None
+            raise unanswered(call, error, how_far(error), endpoint) from None
         return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
 
     def _bare_session(self) -> requests.Session:
@@ -304,7 +250,7 @@ class Transport:
                     answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read()
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _unanswered(call, error, how_far_async(error), endpoint) from None
+            raise unanswered(call, error, how_far_async(error), endpoint) from None
 
     def _proxy_of(self, endpoint: Endpoint) -> str | None:
         if self._proxy is None or self._proxy[0] is not endpoint:
@@ -353,26 +299,26 @@ def _policy(tries: int) -> dict[str, Any]:
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, _Again) else None
+        asked = error.retry_after if isinstance(error, Again) else None
         return max(backoff(state), asked or 0.0)
 
     def give_up(state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, _Again) else None
+        asked = error.retry_after if isinstance(error, Again) else None
         return state.attempt_number >= tries or (asked or 0.0) > LONGEST_RETRY_AFTER
 
     def out_of_tries(state: tenacity.RetryCallState) -> Any:
         error = state.outcome.exception() if state.outcome else None
-        raise error.error if isinstance(error, _Again) else RuntimeError("no outcome")
+        raise error.error if isinstance(error, Again) else RuntimeError("no outcome")
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _Again):
+        if isinstance(error, Again):
             pause = state.next_action.sleep if state.next_action else 0.0
             log.info("Could not %s: %s. Again in %.1f s.", error.error.what, error.error.why, pause)
 
     return {
-        "retry": tenacity.retry_if_exception_type(_Again),
+        "retry": tenacity.retry_if_exception_type(Again),
         "wait": wait,
         "stop": give_up,
         "retry_error_callback": out_of_tries,
@@ -388,154 +334,6 @@ def _askers() -> ThreadPoolExecutor:
 def _unlimited(call: Call[Any], timeout: float | None, error: StoreUnreachable) -> float:
     """What a call does when nobody can say whether it may leave: it waits and asks again, but for those that have seconds."""
     if timeout is None:
-        raise _Again(TryLater(call.what, str(error), retry=ASK_AGAIN)) from None
+        raise Again(TryLater(call.what, str(error), retry=ASK_AGAIN)) from None
     log.warning("The limits of the connection are not asked, for there is no time to wait: %s.", error)
     return 0.0
-
-
-def _asks_for_silence(call: Call[Any], reply: Reply, endpoint: Endpoint) -> float | None:
-    """Seconds for which the platform wants to be left alone; None: it does not say."""
-    asked = parse_retry_after(reply.headers.get("retry-after"))
-    if asked is None:
-        return None
-    problem = _problem(call, reply, endpoint)
-    return asked if (problem.status if problem else reply.status) in PASSING else None
-
-
-def _problem(call: Call[Any], reply: Reply, endpoint: Endpoint) -> AnswerProblem | None:
-    """What a bad answer says, without our credentials; a good answer, which may be long, is not searched for them."""
-    problem = call.problem(reply)
-    if problem is None:
-        return None
-    return call.problem(without_credentials(reply, endpoint)) or AnswerProblem(problem.status, "")
-
-
-def _settle(call: Call[T], reply: Reply, endpoint: Endpoint) -> T:
-    """Turn an answer into the record, or into the error it means."""
-    problem = _problem(call, reply, endpoint)
-    if problem is None and reply.status < 300:
-        with suppress(PlatformError):  # it may quote the answer
-            return _parsed(call, reply)
-        _parsed(call, without_credentials(reply, endpoint))  # the same error
-        raise _unreadable(call, reply)
-    problem = problem or AnswerProblem(reply.status, "")
-    raise _failure(call, problem, reply, endpoint)
-
-
-def _parsed(call: Call[T], reply: Reply) -> T:
-    try:
-        return call.parse(reply)
-    except (ValueError, KeyError, TypeError):  # msgspec's and json's decode errors are ValueErrors
-        raise _unreadable(call, reply) from None
-
-
-def _unreadable(call: Call[Any], reply: Reply) -> Exception:
-    kind = reply.headers.get("content-type", "no content type").partition(";")[0]
-    why = f"the answer ({how_many(len(reply.body), 'byte')} of {kind}) cannot be read"
-    return _lost(call, why, reply.status)
-
-
-def _failure(call: Call[Any], problem: AnswerProblem, reply: Reply, endpoint: Endpoint) -> Exception:
-    """The error that a bad answer means."""
-    status = problem.status
-    said = f" ({problem.message})" if problem.message else ""
-    asked = parse_retry_after(reply.headers.get("retry-after"))
-    if status == 429:
-        why = f"the platform answered 429, too many requests{said}{say_wait(429, asked)}"
-        error = TryLater(call.what, why, retry=say_retry(ASK_AGAIN, asked), status=429, retry_after=asked)
-        # A 429 was not carried out, so even a call that creates may be repeated.
-        return _Again(error, asked)
-    if status >= 500:
-        why = f"the platform answered {status}{said}{say_wait(status, asked)}"
-        return _lost(call, why, status, passing=status in PASSING, retry_after=asked)
-    if status in (401, 403) and not (address := address_of(endpoint.base_url, call.path, call.url)).trusted:
-        return Forbidden(
-            call.what,
-            f"{origin(address.url)} answered {status}{said}: it is another place than the connection's,"
-            f" {origin(endpoint.base_url)}, and gets none of its credentials",
-            retry="A retry cannot help: let the source name its pages at the connection's place, or the connection name theirs.",
-            status=status,
-        )
-    if status == 401:
-        return Unauthorized(
-            call.what,
-            f"the platform answered 401{said}: it does not accept the {endpoint.credentials} of the connection",
-            retry="Renew it in the connection; a retry then goes on where this try stopped.",
-            status=401,
-        )
-    if status == 403:
-        return Forbidden(
-            call.what,
-            f"the platform answered 403{said}: "
-            + (
-                problem.meaning
-                or f"it knows the {endpoint.credentials} of the connection, but no right on this object goes with it"
-            ),
-            retry="A retry cannot help until the right is granted.",
-            status=403,
-        )
-    if status == 404:
-        return NotFound(
-            call.what,
-            f"the platform answered 404, {problem.meaning or 'no such object'}{said}",
-            retry="A retry cannot help: check the id, and that the connection leads to where it is.",
-            status=404,
-        )
-    moved = ", a redirect, which is never followed with credentials: check the base URL"
-    return Refused(
-        call.what,
-        f"the platform answered {status}{moved if 300 <= status < 400 else ''}{said}",
-        retry="A retry cannot help: it sends the same.",
-        status=status,
-    )
-
-
-def _lost(
-    call: Call[Any], why: str, status: int | None, *, passing: bool = True, retry_after: float | None = None
-) -> Exception:
-    """The error for an answer that does not tell whether the call was carried out."""
-    if not call.repeatable:
-        return FateUnknown(
-            call.what,
-            f"{why}, so it is unknown whether it was done",
-            retry=call.when_lost or LOOK_FIRST,
-            status=status,
-        )
-    error = TryLater(
-        call.what,
-        why,
-        retry=say_retry(ASK_AGAIN, retry_after),
-        status=status,
-        retry_after=retry_after,
-        passing=passing,
-    )
-    return _Again(error, retry_after) if passing else error
-
-
-def _unanswered(call: Call[Any], error: Exception, far: HowFar, endpoint: Endpoint) -> Exception:
-    # Only the kind of the error: its text may hold the URL with its query.
-    where = endpoint.base_url if call.url is None else origin(call.url)
-    why = f"no answer from {where} ({type(error).__name__})"
-    if far is HowFar.UNKNOWN:
-        return _lost(call, why, None)
-    if far is HowFar.NOT_CONNECTED:
-        return _Again(TryLater(call.what, f"{why}: {far.value}", retry=ASK_AGAIN))
-    # Repeating it within seconds cannot help, nor does a retry before somebody has acted.
-    check = "Check the server's certificate, and the fields verify and ca_path of the connection."
-    return TryLater(
-        call.what,
-        f"{why}: {far.value}",
-        retry=f"{check} {ASK_AGAIN} It cannot help before that.",
-        passing=False,
-    )
-
-
-def without_credentials(reply: Reply, endpoint: Endpoint) -> Reply:
-    """An answer whose text may be told: a platform that quotes our credentials is not repeated, as JSON writes them either."""
-    body = reply.body
-    for secret in sorted({*endpoint.secrets, *endpoint.headers.values()}, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            written = json.dumps(secret)[1:-1]
-            for form in (secret, written, written.replace("/", "\\/")):
-                body = body.replace(form.encode(), b"*")
-    return reply if body is reply.body else reply._replace(body=body)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from airflow_bulk.hooks.endpoint import Endpoint
 from airflow_bulk.hooks.limits.rate import RateBudget
-from airflow_bulk.hooks.transport import Endpoint, Transport
+from airflow_bulk.hooks.transport import Transport
 from airflow_bulk.platforms import centrapay, extract_load, extract_load_endpoints
 from airflow_bulk.platforms.call import AnswerProblem, Call, Reply, run_calls
 from airflow_bulk.platforms.errors import PlatformError

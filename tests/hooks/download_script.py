@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from multiprocessing.connection import Connection
 
 from airflow_bulk.hooks.download import Download
+from airflow_bulk.hooks.endpoint import Endpoint
 from airflow_bulk.hooks.limits.rate import RateBudget
-from airflow_bulk.hooks.transport import Endpoint, Transport
+from airflow_bulk.hooks.transport import Transport
 from airflow_bulk.platforms.mediarithmics.document_import_calls import data_file
 
 BLOCK = b"x" * (1 << 20)

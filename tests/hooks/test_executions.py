@@ -10,9 +10,10 @@ import requests
 from fed_import import FedImport
 
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.hooks.endpoint import Endpoint
 from airflow_bulk.hooks.executions import UploadExecutions, newest_first
 from airflow_bulk.hooks.limits.rate import RateBudget
-from airflow_bulk.hooks.transport import Endpoint, Transport
+from airflow_bulk.hooks.transport import Transport
 from airflow_bulk.platforms.errors import PlatformError
 from airflow_bulk.platforms.mediarithmics import document_import_calls as calls
 from both_ways import Connected

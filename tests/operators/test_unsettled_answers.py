@@ -13,10 +13,10 @@ from one_task import ME, MemoryStore, importing, once, profile
 
 from airflow_bulk.documents.source.parts import Part
 from airflow_bulk.emulator.handle import Emulator
+from airflow_bulk.hooks.endpoint import without_credentials
 from airflow_bulk.hooks.limits import rate
 from airflow_bulk.hooks.mediarithmics import MediarithmicsHook
 from airflow_bulk.hooks.sending.protocol import Answer
-from airflow_bulk.hooks.transport import without_credentials
 from airflow_bulk.operators.document_import import SendingOptions
 from airflow_bulk.runs.record import Record
 from airflow_bulk.runs.recorded_parts import RecordedParts

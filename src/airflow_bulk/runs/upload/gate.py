@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_bulk.documents.source.parts import Part, SourceChanged
 from airflow_bulk.documents.source_check import CheckTotals
+from airflow_bulk.hooks.answers import LOOK_FIRST
 from airflow_bulk.hooks.retry_after import LONGEST_RETRY_AFTER, parse_retry_after, say_retry, say_wait
 from airflow_bulk.hooks.sending.protocol import (
     Answer,
@@ -25,7 +26,6 @@ from airflow_bulk.hooks.sending.protocol import (
     SendingCut,
     Target,
 )
-from airflow_bulk.hooks.transport import LOOK_FIRST
 from airflow_bulk.judging import how_many
 from airflow_bulk.platforms.call import Reply
 from airflow_bulk.platforms.errors import Forbidden, NotFound, PlatformError, Refused, TryLater, Unauthorized

@@ -18,8 +18,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_bulk import judging
 from airflow_bulk.documents.source.parts import SourceChanged
+from airflow_bulk.hooks.endpoint import without_credentials
 from airflow_bulk.hooks.executions import UploadExecutions
-from airflow_bulk.hooks.transport import without_credentials
 from airflow_bulk.platforms.status import RemoteSnapshot
 from airflow_bulk.runs.creation import find_baseline, find_or_create
 from airflow_bulk.runs.reconcile import Reconciliation
