@@ -28,12 +28,16 @@ class Source(Protocol):
     def extract(
         self, name: str, *, since: datetime | None, updated_since: datetime | None, grain: str | None
     ) -> Iterator[Record]:
-        """Read the records of one object.
+        """Read the records of one object, all of them or with an error.
+
+        A :class:`airflow_bulk.extract_load.readings.RecordReading` also says what shows that these are all; without one nothing
+        is deleted that this reading lacks.
 
         :param since: read only records whose own time is not before this.
         :param updated_since: read only records that were changed at this time or later.
         :param grain: the report's grain, if any.
         :raises UnfilterableBound: this source cannot filter by a bound that was given; it then reads nothing.
+        :raises PagesMoved: (while it is read) the list changed meanwhile; it is then read again.
         """
 
     def changed_at(self, name: str, record: Record) -> datetime | None:
@@ -49,7 +53,7 @@ class Destination(Protocol):
     """
 
     def snapshot(self, name: str) -> Iterator[Record]:
-        """Read all records of one object."""
+        """Read all records of one object: one that is left out would be created again. What ``extract`` returns will do, too."""
 
     def create(self, name: str, record: Record) -> Record:
         """Create a record and return it as stored, with its id."""
