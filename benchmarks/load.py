@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Behind this folder: it must not hide a module of ours.
 sys.path.append(str(ROOT / "demo"))
 
+import airflow_home
 from load_records import write_inputs
 from load_sides import PHASES, SIDES
 
@@ -110,12 +111,7 @@ def run_case(side: str, python: str, inputs: Path, url: str) -> dict[str, Any]:
     """Run one side in a process of its own; its files are removed after it."""
     with tempfile.TemporaryDirectory(dir=inputs.parent) as home:
         environment = {
-            **os.environ,
-            "AIRFLOW_HOME": home,
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+            **airflow_home.environment(home),
             "POSTGRES_URL": url,
             "TMPDIR": home,
         }

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Behind this folder: it has a module of the same name.
 sys.path.append(str(ROOT / "tests/operators"))
 
+import airflow_home
 from counting_platform import TOKEN, CountingPlatform
 from process_memory import Watch
 from upload import quiet
@@ -140,12 +141,7 @@ def run_case(source: str, senders: int) -> dict[str, Any]:
         connection = {"conn_type": "mediarithmics", "host": url, "password": TOKEN}
         connection["extra"] = {"datamart_id": 1, "organisation_id": 1}
         environment = {
-            **os.environ,
-            "AIRFLOW_HOME": home,
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+            **airflow_home.environment(home),
             "AIRFLOW_CONN_MEDIARITHMICS_DEFAULT": json.dumps(connection),
         }
         case = json.dumps({"source": source, "senders": senders})

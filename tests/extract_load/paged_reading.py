@@ -6,13 +6,35 @@ import json
 from typing import Any
 
 import pytest
-from paged_server import PagedServer, Records
+from paged_server import PagedServer, Records, cursor, keyed, linked, numbered, offset, one_answer
 
 from airflow_bulk.extract_load.readings import read_again
 from airflow_bulk.hooks.extract_load_endpoints import JsonSource
 
 CONN = "AIRFLOW_CONN_PAGED"
 TOKEN = "se-cret-token"
+
+#: Each way of paging: how a server gives its list, and the options that read it.
+STYLES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "number": (numbered(), {}),
+    "number until empty": (numbered(next_key=None), {"next_key": None}),
+    "number and total": (numbered(next_key=None, total=True), {"next_key": None, "total_key": "total"}),
+    "offset": (offset(), {"paging": "offset"}),
+    "cursor": (cursor, {"paging": "cursor"}),
+    "relative url": (
+        numbered(named=lambda server, number: f"?page={number}&per_page=100", next_key="next"),
+        {"paging": "url"},
+    ),
+    "whole url": (
+        numbered(
+            named=lambda server, number: f"{server.url}/things?page={number}&per_page=100", next_key="next"
+        ),
+        {"paging": "url"},
+    ),
+    "link": (linked, {"paging": "link", "records_key": None}),
+    "key": (keyed, {"paging": "key"}),
+    "none": (one_answer, {"paging": "none", "total_key": "total"}),
+}
 
 
 def things(count: int) -> Records:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from paged_reading import CONN, connection, read, things
+from paged_reading import CONN, STYLES, connection, read, things
 from paged_server import (
     Answer,
     PagedServer,
     Records,
-    cursor,
     fixed,
-    keyed,
     linked,
     numbered,
     offset,
@@ -24,7 +18,7 @@ from paged_server import (
 
 from airflow_bulk.extract_load.readings import READS, SourceKeepsChanging
 from airflow_bulk.hooks.extract_load_endpoints import JsonSource
-from airflow_bulk.platforms.errors import PlatformError, TryLater, WrongAnswer
+from airflow_bulk.platforms.errors import TryLater, WrongAnswer
 from airflow_bulk.platforms.paging import PagesRepeat
 
 ALL = list(range(1, 251))
@@ -51,28 +45,6 @@ def test_a_page_shorter_than_asked_for_is_not_the_end(monkeypatch, style, option
         ids, rests_on = read(server, monkeypatch, **options)
     assert ids == ALL
     assert rests_on == ("a total of 250" if "total_key" in options else "an empty page after the last record")
-
-
-STYLES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "number": (numbered(), {}),
-    "number until empty": (numbered(next_key=None), {"next_key": None}),
-    "number and total": (numbered(next_key=None, total=True), {"next_key": None, "total_key": "total"}),
-    "offset": (offset(), {"paging": "offset"}),
-    "cursor": (cursor, {"paging": "cursor"}),
-    "relative url": (
-        numbered(named=lambda server, number: f"?page={number}&per_page=100", next_key="next"),
-        {"paging": "url"},
-    ),
-    "whole url": (
-        numbered(
-            named=lambda server, number: f"{server.url}/things?page={number}&per_page=100", next_key="next"
-        ),
-        {"paging": "url"},
-    ),
-    "link": (linked, {"paging": "link", "records_key": None}),
-    "key": (keyed, {"paging": "key"}),
-    "none": (one_answer, {"paging": "none", "total_key": "total"}),
-}
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -385,62 +357,3 @@ def test_a_connection_has_the_same_options(monkeypatch):
         monkeypatch.setenv(CONN, connection(server, **{**extra, "more_key": "more"}))
         with pytest.raises(ConnectionFieldError, match=r"Connection 'paged': .*more_key is given"):
             source_of("paged")
-
-
-# 200 stories: what a reading brings is the list as it stood at a moment of the reading, or it fails.
-
-CHANGES = {
-    "delete": lambda records, place, new: records and records.pop(place % len(records)),
-    "add": lambda records, place, new: records.insert(place % (len(records) + 1), {"id": new, "name": "new"}),
-    "replace": lambda records, place, new: (
-        records and records.pop(place % len(records)),
-        records.append({"id": new, "name": "new"}),
-    ),
-}
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    style=st.sampled_from([*sorted(STYLES), "key, once"]),
-    count=st.integers(0, 12),
-    size=st.integers(1, 4),
-    changes=st.dictionaries(
-        st.integers(1, 20), st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 30)), max_size=5
-    ),
-    # Those that pass are asked again after half a second, so they are fewer.
-    faults=st.dictionaries(st.integers(1, 10), st.sampled_from([404, 403, 400, 404, 503, "cut"]), max_size=1),
-)
-def test_a_reading_is_the_list_of_one_moment_or_it_fails(style, count, size, changes, faults):
-    answers, options = STYLES[style.removesuffix(", once")]
-    if "url" in style:
-        url = "" if style.startswith("relative") else "{url}/things"
-        answers = numbered(
-            named=lambda server, number: f"{url.format(url=server.url)}?page={number}&per_page={size}",
-            next_key="next",
-        )
-    happens = {
-        number: (
-            lambda records, kind=kind, place=place, number=number: CHANGES[kind](
-                records, place, 1000 + number
-            )
-        )
-        for number, (kind, place) in changes.items()
-    }
-    served = serving(PagedServer(things(count), answers, changes=happens, faults=faults))
-    with pytest.MonkeyPatch.context() as patched, served as server:
-        twice = style not in ("none", "key, once")
-        try:
-            ids, rests_on = read(server, patched, page_size=size, **{"read_twice": twice, **options})
-        except (PlatformError, SourceKeepsChanging):
-            return
-    assert rests_on
-    assert len(set(ids)) == len(ids)
-    if style == "key, once":
-        # By key, a record that was there all the time is read, and none that never was: what a load needs.
-        assert (
-            set.intersection(*map(set, server.versions)) <= set(ids) <= set.union(*map(set, server.versions))
-        )
-    elif style == "key":
-        assert ids in map(sorted, server.versions)
-    else:
-        assert ids in server.versions
